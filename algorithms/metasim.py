@@ -1,0 +1,163 @@
+"""Meta-Sim (Kar et al., ICCV 2019): match the target's image features, and learn from the task's score.
+
+Algorithm 1: transform grammar samples, render, lower the MMD² to the target (Eq. 1) through the renderer, train the task
+network on the frames and push its validation score up by REINFORCE (Eq. 3-4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from autosim.algorithm import Algorithm, Metrics
+
+if TYPE_CHECKING:
+    from autosim.rendering.frames import Frames
+    from autosim.scenes.generator import SceneGenerator
+    from autosim.session import Session
+
+
+@dataclass(frozen=True)
+class MetaSimConfig:
+    """Options of Meta-Sim.
+
+    Args:
+        iterations: steps of the generator.
+        batch_size: scenes rendered in a step (at least 4).
+        learning_rate: of Adam on the generator.
+        std: preset standard deviation around each predicted attribute, as a fraction of its range.
+        learn_spread: learn the standard deviations too.
+        residual: transform the attributes by a correction that starts at zero, instead of predicting them.
+        categorical: move categorical attributes as well, by the score function of the MMD (the paper keeps them).
+        task_loss: add the task's validation score (the paper's second loss).
+        task_weight: weight of the task loss.
+        task_epochs: passes of the task network over the frames of a step.
+        baseline_decay: of the moving average of past scores.
+    """
+
+    iterations: int = 60
+    batch_size: int = 24
+    learning_rate: float = 3e-3
+    std: float = 0.01
+    learn_spread: bool = False
+    residual: bool = True
+    categorical: bool = True
+    task_loss: bool = True
+    task_weight: float = 1e-3
+    task_epochs: int = 2
+    baseline_decay: float = 0.9
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "learning_rate", "std", "task_epochs"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: {getattr(self, name)} is not above 0")
+        if self.batch_size < 4:
+            raise ValueError(f"batch_size: {self.batch_size} is below 4")
+        if self.task_weight < 0:
+            raise ValueError(f"task_weight: {self.task_weight} is below 0")
+        if not 0 <= self.baseline_decay < 1:
+            raise ValueError(f"baseline_decay: {self.baseline_decay} is not in [0, 1)")
+
+
+class MetaSim(Algorithm):
+    """Distribution matching and task performance through a distribution transformer."""
+
+    name: ClassVar[str] = "metasim"
+    Config: ClassVar[type] = MetaSimConfig
+
+    def __init__(self, session: Session, config: MetaSimConfig) -> None:
+        import torch
+
+        from autosim.learning.divergence import DistributionMatcher
+        from autosim.learning.task import to_tensor
+        from autosim.scenes.generator import MovingAverage
+        from autosim.scenes.transformer import DistributionTransformer
+
+        super().__init__(session, config)
+        self.transformer = DistributionTransformer(
+            session.env.prior(),
+            std=config.std,
+            learn_spread=config.learn_spread,
+            residual=config.residual,
+            seed=session.integer_seed("transformer"),
+        )
+        self.pretraining = self.transformer.pretrain(session.seed_sequence("pretraining"))
+        features = session.features
+        target = features(to_tensor(session.target.validation.images, session.device))
+        self.matcher = DistributionMatcher(target, groups=features.groups)
+        self.optimiser = torch.optim.Adam(self.transformer.parameters(), lr=config.learning_rate)
+        self.task_network = session.network()
+        self.baseline = MovingAverage(config.baseline_decay)
+        self.history: dict[str, list[float]] = {"mmd2": [], "task_loss": []}
+
+    @property
+    def generator(self) -> SceneGenerator:
+        """The distribution transformer."""
+        return self.transformer
+
+    def step(self, iteration: int) -> Metrics:
+        """Algorithm 1, one epoch of one batch."""
+        session, config = self.session, self.config
+        samples = self.transformer.sample(config.batch_size, session.seed_sequence("scenes", iteration))
+        images, frames = session.differentiable_render(samples, "frames", iteration)
+        phi = session.features(images)
+        mmd2 = self.matcher(phi)
+        loss = mmd2
+        if config.categorical:
+            # The renderer has no derivative in a category: the score function of the same MMD² moves those.
+            cost = self.matcher.witness(phi.detach())
+            loss = loss + self.transformer.score_function_loss(samples, cost - cost.mean(), kind="categorical")
+        score, task_loss = self._task_step(frames, iteration), None
+        if config.task_loss and score is not None:
+            advantage = score - self.baseline.update(score)
+            task_loss = -advantage * self.transformer.log_prob(samples).sum()
+            loss = loss + config.task_weight * task_loss
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        metrics: Metrics = {"val_score": score, "mmd2": float(mmd2.detach())}
+        if task_loss is not None:
+            metrics["task_loss"] = float(task_loss.detach())
+        for name, values in self.history.items():
+            value = metrics.get(name)
+            if value is not None:
+                values.append(value)
+        return metrics
+
+    def _task_step(self, frames: Frames, iteration: int) -> float | None:
+        """Fine-tune the task network on the frames of a step; its validation score."""
+        session = self.session
+        if not session.target.labelled:
+            return None
+        schedule = replace(session.env.schedule, epochs=self.config.task_epochs)
+        seed = session.integer_seed("task order", iteration)
+        session.task.train(self.task_network, frames, schedule, seed, session.device)
+        return session.task.evaluate(self.task_network, session.target.validation, session.device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Transformer, optimiser, task network, baseline and the losses so far."""
+        return {
+            "transformer": self.transformer.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "task_network": self.task_network.state_dict(),
+            "baseline": self.baseline.value,
+            "history": {name: list(values) for name, values in self.history.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up where :meth:`state_dict` was called."""
+        self.transformer.load_state_dict(state["transformer"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.task_network.load_state_dict(state["task_network"])
+        self.baseline.value = state["baseline"]
+        self.history = {name: list(values) for name, values in state["history"].items()}
+
+    def summary(self) -> dict[str, float]:
+        """Both losses apart: first and last fifth of the steps, averaged."""
+        figures: dict[str, float] = {}
+        for name, values in self.history.items():
+            if values:
+                part = max(1, len(values) // 5)
+                figures[f"{name}_start"] = sum(values[:part]) / part
+                figures[f"{name}_end"] = sum(values[-part:]) / part
+        return figures

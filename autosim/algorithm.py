@@ -1,0 +1,47 @@
+"""The contract of algorithms: frames to a signal, the signal to a step of the generator."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from autosim.scenes.generator import SceneGenerator
+    from autosim.session import Session
+
+Metrics = dict[str, float | None]
+
+
+class Algorithm(ABC):
+    """One method. ``Config`` is a dataclass with at least ``iterations``; its fields are the options ``--algo.FIELD``."""
+
+    name: ClassVar[str]
+    Config: ClassVar[type]
+
+    def __init__(self, session: Session, config: Any) -> None:
+        self.session = session
+        self.config = config
+
+    @property
+    @abstractmethod
+    def generator(self) -> SceneGenerator:
+        """The learned distribution as of now."""
+
+    @abstractmethod
+    def step(self, iteration: int) -> Metrics:
+        """One iteration (counted from 0); figures by name, ``val_score`` among them (None where it cannot be known).
+
+        All randomness comes from the session's seeds for ``iteration``, so that a resumed run repeats an undisturbed one.
+        """
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that later steps depend on, as tensors, numbers, strings and containers of them."""
+
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a state that :meth:`state_dict` gave."""
+
+    def summary(self) -> dict[str, float]:
+        """The method's own closing figures."""
+        return {}

@@ -1,0 +1,87 @@
+"""Results kept on disk: a file for each description, found by the SHA-256 of its JSON.
+
+The folder is ``AUTOSIM_CACHE``, else ``$XDG_CACHE_HOME/autosim``, else ``~/.cache/autosim``. The cache only ever saves time: a
+damaged file is computed again, and where the folder cannot be written, everything is computed every time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+
+def cache_folder() -> Path:
+    """The folder that holds the cache; it need not exist."""
+    if os.environ.get("AUTOSIM_CACHE"):
+        return Path(os.environ["AUTOSIM_CACHE"]).expanduser()
+    if os.environ.get("XDG_CACHE_HOME"):
+        return Path(os.environ["XDG_CACHE_HOME"]) / "autosim"
+    return Path("~/.cache/autosim").expanduser()
+
+
+def cache_key(description: Mapping[str, Any]) -> str:
+    """SHA-256 (hexadecimal) of a JSON-able description, whatever the order of its keys.
+
+    Raises ``TypeError`` where the description holds something that JSON does not know.
+    """
+    return hashlib.sha256(_canonical(description).encode()).hexdigest()
+
+
+def cached_json(kind: str, description: Mapping[str, Any], compute: Callable[[], Any]) -> Any:
+    """The JSON-able value of ``compute()``, from the cache where a file for ``kind`` and ``description`` is there.
+
+    The value comes back as JSON gives it (tuples as lists) whether it was computed or read.
+    """
+    path = _path(kind, description, ".json")
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if _canonical(stored["description"]) == _canonical(description):
+            return stored["value"]
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    text = json.dumps({"description": dict(description), "value": compute()}, indent=1)
+    _write(path, lambda file: file.write(text.encode()))
+    return json.loads(text)["value"]
+
+
+def cached_tensors(kind: str, description: Mapping[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Like :func:`cached_json` for a dictionary of tensors, numbers, strings and lists and dictionaries of these."""
+    import torch
+
+    path = _path(kind, description, ".pt")
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+        if stored["description"] == _canonical(description) and isinstance(stored["value"], dict):
+            return stored["value"]
+    except Exception:  # noqa: S110 - torch.load raises errors of many kinds on damaged files; all mean "compute it"
+        pass
+    value = compute()
+    _write(path, lambda file: torch.save({"description": _canonical(description), "value": value}, file))
+    return value
+
+
+def _canonical(description: Mapping[str, Any]) -> str:
+    return json.dumps(description, sort_keys=True, separators=(",", ":"))
+
+
+def _path(kind: str, description: Mapping[str, Any], suffix: str) -> Path:
+    return cache_folder() / kind / (cache_key(description) + suffix)
+
+
+def _write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file whole or not at all; silently not where the folder cannot be written."""
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, suffix=".part", delete=False) as file:
+            temporary = file.name
+            write(file)
+        os.replace(temporary, path)
+    except OSError:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)

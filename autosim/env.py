@@ -1,0 +1,60 @@
+"""Environments: a grammar, a renderer, a task and a target under one name."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from autosim.learning.schedule import TrainingSchedule
+from autosim.rendering.frames import Frames
+from autosim.rendering.renderer import Renderer
+from autosim.scenes.grammar import Grammar
+from autosim.scenes.graph import Schema
+
+if TYPE_CHECKING:
+    from autosim.learning.task import Task
+
+
+@dataclass(frozen=True)
+class TargetSizes:
+    """Number of validation and of test frames."""
+
+    validation: int = 30
+    test: int = 200
+
+
+class Env(ABC):
+    """One problem: move the scenes of ``prior`` until a network trained on them does best on the target.
+
+    ``Config`` is a dataclass whose fields the command line offers as ``--env.FIELD``.
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type]
+
+    config: Any
+    schema: Schema
+    sizes: TargetSizes = TargetSizes()
+    train_frames: int = 200
+    schedule: TrainingSchedule = TrainingSchedule()
+
+    @abstractmethod
+    def prior(self) -> Grammar:
+        """The starting distribution that the methods are given."""
+
+    @abstractmethod
+    def target(self) -> Grammar | None:
+        """The hidden distribution behind the target frames; None where those are the user's own images."""
+
+    def target_frames(self) -> Frames | None:
+        """The user's own (unlabelled) target images; None where ``target`` is a distribution."""
+        return None
+
+    @abstractmethod
+    def renderer(self) -> Renderer:
+        """An unbuilt renderer for the scenes of this environment."""
+
+    @abstractmethod
+    def task(self) -> Task:
+        """The network that the data is for."""

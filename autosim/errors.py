@@ -1,0 +1,9 @@
+"""Errors that a user can mend: one line, naming what was found and what is allowed."""
+
+
+class UserError(Exception):
+    """A mistake in a configuration, a file or a command line; the commands print it and exit with code 2."""
+
+
+class RendererError(Exception):
+    """A renderer broke its contract or failed on a scene; names the renderer and the scene."""

@@ -1,0 +1,77 @@
+"""The command ``autosim``: its subcommands, and how errors and Ctrl-C end it.
+
+Exit codes: 0 done, 2 a mistake of the user's (one line on stderr), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from autosim.errors import UserError
+
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a subcommand; returns the exit code."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if arguments else 2
+    try:
+        if arguments[0] not in COMMANDS:
+            raise UserError(f"unknown command {arguments[0]!r}; there are: {', '.join(COMMANDS)}")
+        return COMMANDS[arguments[0]](arguments[1:])
+    except UserError as error:
+        print(f"autosim: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def usage() -> str:
+    """The subcommands, one a line."""
+    lines = ["usage: autosim COMMAND [options]", "", "commands:"]
+    lines += [f"  {name:<10}{(command.__doc__ or '').splitlines()[0]}" for name, command in COMMANDS.items()]
+    return "\n".join([*lines, "", "autosim COMMAND --help tells the options of a command."])
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one algorithm on one environment."""
+    from autosim.experiments import parsing
+
+    if any(argument in ("-h", "--help") for argument in arguments):
+        wanted = [argument for argument in arguments if argument not in ("-h", "--help")]
+        print(parsing.run_help(wanted), end="")
+        return 0
+    request = parsing.parse_run(arguments)
+    from rich.console import Console
+
+    from autosim.experiments.loop import execute
+
+    command = shlex.join(["autosim", "run", *arguments])
+    summary = execute(request.config, request.out, Console(), command)
+    return INTERRUPTED if summary["interrupted"] else 0
+
+
+def report(arguments: Sequence[str]) -> int:
+    """Write report.html anew from what a run folder holds: autosim report FOLDER."""
+    from autosim.experiments.report import write_report
+    from autosim.experiments.runfolder import RunFolder
+
+    if any(argument in ("-h", "--help") for argument in arguments):
+        print(f"usage: autosim report FOLDER\n\n{report.__doc__}")
+        return 0
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        raise UserError("report needs one run folder: autosim report FOLDER")
+    print(write_report(RunFolder(Path(arguments[0]))))
+    return 0
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"run": run, "report": report}
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,110 @@
+"""The configuration of a run: dataclasses that the command line and YAML files fill alike."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, Literal
+
+from autosim.rendering.gradient import GradientSettings
+
+
+def available_cpus() -> int:
+    """CPUs that this process may use, at least 1."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When to stop. The first limit that is reached ends the run; at least one iteration is made."""
+
+    iterations: int | None = None
+    """Most iterations; by default the algorithm's own number."""
+    images: int | None = None
+    """Stop once this many images have been rendered for the method, perturbed ones included."""
+    seconds: float | None = None
+    """Stop once this many seconds have been spent in iterations; set-up is not counted."""
+
+    def __post_init__(self) -> None:
+        for limit in fields(self):
+            value = getattr(self, limit.name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{limit.name}: {value} is not above 0")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What every run has, whatever the algorithm and the environment."""
+
+    seed: int = 0
+    """Every random draw of the run follows from this number."""
+    workers: int = field(default_factory=available_cpus)
+    """Processes that render and train; 0 works in this process. Results do not depend on it."""
+    device: str = "auto"
+    """Where networks are trained: cpu, cuda, cuda:1, …; auto takes a GPU where there is one."""
+    features: Literal["content", "squeezenet", "inception"] = "content"
+    """Image features for distribution matching; content is trained on the spot and needs no weights."""
+    feature_weights: str | None = None
+    """File with the weights of squeezenet or inception."""
+    checkpoint_every: int = 10
+    """Iterations between two checkpoints."""
+    budget: Budget = field(default_factory=Budget)
+    """When to stop."""
+    render: GradientSettings = field(default_factory=GradientSettings)
+    """How gradients through the renderer are estimated."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed: {self.seed} is not in [0, 2**32)")
+        if self.workers < 0:
+            raise ValueError(f"workers: {self.workers} is below 0")
+        if self.checkpoint_every < 1:
+            raise ValueError(f"checkpoint_every: {self.checkpoint_every} is below 1")
+        if self.features != "content" and self.feature_weights is None:
+            raise ValueError(f"feature_weights: features {self.features} needs a file of weights")
+        if self.feature_weights is not None and not Path(self.feature_weights).is_file():
+            raise ValueError(f"feature_weights: {self.feature_weights} is not a file")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run: an algorithm and an environment by name, the configuration of each, and the settings of all runs."""
+
+    algo: str
+    env: str
+    algo_config: Any
+    env_config: Any
+    settings: RunSettings = field(default_factory=RunSettings)
+
+    @property
+    def iterations(self) -> int:
+        """Most iterations: the budget's, or else the algorithm's own number."""
+        return int(self.settings.budget.iterations or self.algo_config.iterations)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The layout of ``config.yaml``; the command's ``--config`` reads it back."""
+        return {
+            "algo": {"name": self.algo, **plain(asdict(self.algo_config))},
+            "env": {"name": self.env, **plain(asdict(self.env_config))},
+            **plain(asdict(self.settings)),
+        }
+
+
+def plain(value: Any) -> Any:
+    """Nested values as YAML and JSON know them: paths and enumerations as text, tuples as lists."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, Path):
+        return str(value)
+    return value

@@ -1,0 +1,197 @@
+"""One run: set up, iterate within the budget, evaluate, record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from autosim import registry
+from autosim.errors import UserError
+from autosim.experiments.config import RunConfig
+from autosim.experiments.gallery import Gallery
+from autosim.experiments.interrupt import StopRequest
+from autosim.experiments.progress import ProgressDisplay, summary_table
+from autosim.experiments.runfolder import RunFolder, check_free, default_folder
+from autosim.experiments.scores import INTERRUPTED, Scores, closing_scores
+from autosim.experiments.summary import attribute_moves, summarise_run
+
+if TYPE_CHECKING:
+    import torch
+
+    from autosim.algorithm import Algorithm
+    from autosim.env import Env
+    from autosim.session import Session
+
+
+@dataclass
+class Tally:
+    """What a run has used and reached so far; ``seconds`` are spent in iterations, ``setup_seconds`` before them."""
+
+    iterations: int = 0
+    images: int = 0
+    seconds: float = 0.0
+    setup_seconds: float = 0.0
+    val_score: float | None = None
+    interrupted: bool = False
+    figures: dict[str, float] = field(default_factory=dict)
+
+    def fraction(self, config: RunConfig) -> float:
+        """Share of the budget used, by whichever limit is nearest; 1 and above is the end."""
+        budget = config.settings.budget
+        shares = [self.iterations / config.iterations]
+        if budget.images is not None:
+            shares.append(self.images / budget.images)
+        if budget.seconds is not None:
+            shares.append(self.seconds / budget.seconds)
+        return max(shares)
+
+
+def execute(config: RunConfig, out: Path | None, console: Console, command: str) -> dict[str, Any]:
+    """Make the run that ``config`` describes, in the folder ``out`` or one of its own; returns the summary.
+
+    Ctrl-C ends the run early with a complete folder, ``interrupted`` in its summary and, to be quick, no test scores.
+    ``UserError`` where the environment, its target, the device or the folder cannot be used; no folder is left then.
+    """
+    path = out or default_folder(config)
+    check_free(path)
+    env = open_environment(config)
+    device = choose_device(config.settings.device)
+    folder = RunFolder.create(path)
+    folder.write_config(config)
+    tally, gallery, scores = Tally(), Gallery(), Scores(note=INTERRUPTED)
+    started = time.perf_counter()
+    try:
+        console.print(f"{config.algo} on {config.env}, in {path}: setting up", highlight=False)
+        with open_session(config, env, device) as session:
+            algorithm = registry.find_algorithm(config.algo)(session, config.algo_config)
+            gallery.add_target(session)
+            gallery.show(session, algorithm.generator, "start")
+            gallery.sample(session, algorithm.generator, "start")
+            tally.setup_seconds = time.perf_counter() - started
+            iterate(config, session, algorithm, folder, tally, gallery, console)
+            gallery.show(session, algorithm.generator, "end")
+            gallery.sample(session, algorithm.generator, "end")
+            tally.figures = algorithm.summary()
+            if not tally.interrupted:
+                console.print("training fresh networks for the closing scores", highlight=False)
+                scores = closing_scores(session, algorithm.generator)
+    except KeyboardInterrupt:
+        tally.interrupted = True
+        tally.setup_seconds = tally.setup_seconds or time.perf_counter() - started
+    except UserError:
+        if tally.iterations == 0:
+            folder.discard()
+        raise
+    finally:
+        folder.close()
+    moves = attribute_moves(env.schema, gallery)
+    summary = summarise_run(config, env, asdict(tally), scores, moves, command)
+    folder.write_summary(summary)
+    write_evidence(folder, env, gallery, moves)
+    console.print(summary_table(summary))
+    console.print(f"report: {path / 'report.html'}", highlight=False, soft_wrap=True)
+    return summary
+
+
+def iterate(
+    config: RunConfig,
+    session: Session,
+    algorithm: Algorithm,
+    folder: RunFolder,
+    tally: Tally,
+    gallery: Gallery,
+    console: Console,
+) -> None:
+    """Step until the budget is used up or Ctrl-C; metrics each time, checkpoints now and then and at the end."""
+    with StopRequest() as stop, ProgressDisplay(console, config.iterations, session.task.score_name) as display:
+        while tally.iterations == 0 or (tally.fraction(config) < 1 and not stop.made):
+            before = time.perf_counter()
+            figures = algorithm.step(tally.iterations)
+            tally.seconds += time.perf_counter() - before
+            tally.images, tally.val_score = session.images, figures.get("val_score")
+            counted = {"seconds": round(tally.seconds, 3), "images": tally.images, "val_score": tally.val_score}
+            folder.add_metrics(tally.iterations, counted | figures)
+            tally.iterations += 1
+            fraction = tally.fraction(config)
+            display.advance(tally.iterations, fraction, tally.seconds, tally.images, tally.val_score)
+            if 0.5 <= fraction < 1 and "middle" not in gallery.frames:
+                gallery.show(session, algorithm.generator, "middle")
+            if tally.iterations % config.settings.checkpoint_every == 0 and fraction < 1:
+                write_checkpoint(config, algorithm, folder, tally)
+        tally.interrupted = stop.made and tally.fraction(config) < 1
+        write_checkpoint(config, algorithm, folder, tally)
+
+
+def write_checkpoint(config: RunConfig, algorithm: Algorithm, folder: RunFolder, tally: Tally) -> None:
+    """Everything that later iterations depend on."""
+    counts = {"iteration": tally.iterations, "images": tally.images, "seconds": tally.seconds}
+    folder.write_checkpoint({**counts, "config": config.to_dict(), "algorithm": algorithm.state_dict()})
+
+
+def write_evidence(folder: RunFolder, env: Env, gallery: Gallery, moves: dict[str, Any]) -> None:
+    """Pictures and report of a finished run."""
+    from autosim.experiments.attributes import attribute_samples
+    from autosim.experiments.pictures import plot_attribute_histograms, plot_curves, plot_scenes
+    from autosim.experiments.report import write_report
+
+    if gallery.frames:
+        plot_scenes(folder.pictures / "scenes.png", gallery.frames)
+    if "start" in gallery.scenes and "end" in gallery.scenes:
+        target = gallery.scenes.get("target")
+        samples = attribute_samples(env.schema, gallery.scenes["start"], gallery.scenes["end"], target, moves)
+        plot_attribute_histograms(folder.pictures / "attributes.png", samples)
+    metrics = folder.read_metrics()
+    if metrics:
+        plot_curves(folder.pictures / "curves.png", metrics)
+    write_report(folder)
+
+
+def open_environment(config: RunConfig) -> Env:
+    """The environment, with its target folder read where it has one; ``UserError`` where either cannot be had."""
+    env_class: Callable[[Any], Env] = registry.find_environment(config.env)
+    try:
+        env = env_class(config.env_config)
+        env.target_frames()
+    except (ValueError, OSError) as error:
+        raise UserError(f"environment {config.env!r}: {' '.join(str(error).split())}") from error
+    return env
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called ``name``; ``auto`` is a GPU where there is one. ``UserError`` where it cannot be used."""
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device: {name!r} cannot be used here: {str(error).splitlines()[0]}") from error
+    return device
+
+
+@contextmanager
+def open_session(config: RunConfig, env: Env, device: torch.device) -> Iterator[Session]:
+    """The services of a run; its render workers end with it."""
+    from autosim.learning.sources import FeatureSource
+    from autosim.rendering.pool import make_pool
+    from autosim.session import Session
+
+    settings = config.settings
+    with make_pool(env.renderer(), settings.workers) as pool:
+        yield Session(
+            env,
+            pool,
+            seed=settings.seed,
+            workers=settings.workers,
+            device=device,
+            gradient=settings.render,
+            feature_source=FeatureSource(settings.features, settings.feature_weights),
+        )

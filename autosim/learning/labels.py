@@ -1,0 +1,195 @@
+"""Labels of what is in a picture, read off its scene graph and its mask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from autosim.rendering.frames import Frames
+from autosim.scenes.graph import Categorical, Continuous, SceneGraph, Schema
+
+
+@dataclass(frozen=True)
+class ContinuousTarget:
+    """A normalised continuous attribute of a node that each scene has once; ``part`` is value, or sine or cosine."""
+
+    node_class: str
+    attribute: str
+    part: str = "value"
+
+
+@dataclass(frozen=True)
+class CategoricalTarget:
+    """A categorical attribute, with ``choices`` choices, of a node that each scene has once."""
+
+    node_class: str
+    attribute: str
+    choices: int
+
+    @property
+    def key(self) -> str:
+        """``class.attribute``"""
+        return f"{self.node_class}.{self.attribute}"
+
+
+@dataclass(frozen=True)
+class CountTarget:
+    """Number of nodes of a class, of those with choice number ``choice`` of ``attribute`` where one is named.
+
+    ``most`` is the largest number of nodes of the class in a scene: the unit of the label.
+    """
+
+    node_class: str
+    attribute: str | None
+    choice: int
+    most: int
+    mutable: bool
+
+    @property
+    def group(self) -> str:
+        """``class.attribute``, or ``attributes`` for plain numbers of nodes."""
+        return "attributes" if self.attribute is None else f"{self.node_class}.{self.attribute}"
+
+
+@dataclass(frozen=True)
+class ContentTargets:
+    """What a content network predicts; ``mask_classes`` is 0 without masks, otherwise class 0 is the background."""
+
+    mask_classes: int
+    continuous: tuple[ContinuousTarget, ...]
+    categorical: tuple[CategoricalTarget, ...]
+    counts: tuple[CountTarget, ...]
+
+    @property
+    def categorical_sizes(self) -> list[int]:
+        """Number of choices of each categorical attribute."""
+        return [target.choices for target in self.categorical]
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready dictionary; :meth:`from_json` reads it back."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> ContentTargets:
+        """Read what :meth:`to_json` wrote."""
+        return ContentTargets(
+            int(data["mask_classes"]),
+            tuple(ContinuousTarget(**item) for item in data["continuous"]),
+            tuple(CategoricalTarget(**item) for item in data["categorical"]),
+            tuple(CountTarget(**item) for item in data["counts"]),
+        )
+
+
+@dataclass(frozen=True)
+class ContentLabels:
+    """Labels of n frames: ``grid`` (n, classes, h, w) shares of each cell or None, ``continuous`` (n, K), ``counts`` (n, M),
+    ``categorical`` int64 (n, D).
+    """
+
+    grid: Tensor | None
+    continuous: Tensor
+    counts: Tensor
+    categorical: Tensor
+
+    def select(self, index: Tensor) -> ContentLabels:
+        """The labels at ``index``."""
+        grid = None if self.grid is None else self.grid[index]
+        return ContentLabels(grid, self.continuous[index], self.counts[index], self.categorical[index])
+
+    def to(self, device: torch.device | str) -> ContentLabels:
+        """The same on a device."""
+        grid = None if self.grid is None else self.grid.to(device)
+        return ContentLabels(
+            grid, self.continuous.to(device), self.counts.to(device), self.categorical.to(device)
+        )
+
+
+def content_targets(schema: Schema, scenes: Sequence[SceneGraph], frames: Frames) -> ContentTargets:
+    """What can be asked of any picture like these.
+
+    Classes without slots of which each scene has exactly one node give their attributes; those of other nodes would be
+    ambiguous, for a picture does not tell which node is which. They give counts instead, of nodes and of their choices.
+    Raises ``ValueError`` where scenes and frames differ in number or there is nothing to predict.
+    """
+    if len(scenes) != len(frames) or not scenes:
+        raise ValueError(f"content labels: {len(scenes)} scenes for {len(frames)} frames; equal numbers above 0 needed")
+    continuous: list[ContinuousTarget] = []
+    categorical: list[CategoricalTarget] = []
+    counts: list[CountTarget] = []
+    for node_class in schema.classes:
+        numbers = [sum(1 for _ in scene.find(node_class.name)) for scene in scenes]
+        if max(numbers) == 0:
+            continue
+        if node_class.slots == 1 and min(numbers) == max(numbers) == 1:
+            for attribute in node_class.attributes:
+                if isinstance(attribute, Continuous):
+                    parts = ("sine", "cosine") if attribute.periodic else ("value",)
+                    continuous += [ContinuousTarget(node_class.name, attribute.name, part) for part in parts]
+                elif len(attribute.choices) > 1:
+                    categorical.append(CategoricalTarget(node_class.name, attribute.name, len(attribute.choices)))
+            continue
+        if min(numbers) < max(numbers):
+            counts.append(CountTarget(node_class.name, None, 0, max(numbers), True))
+        for attribute in node_class.attributes:
+            if isinstance(attribute, Categorical) and len(attribute.choices) > 1:
+                counts += [
+                    CountTarget(node_class.name, attribute.name, choice, max(numbers), attribute.mutable)
+                    for choice in range(len(attribute.choices))
+                ]
+    mask_classes = int(frames.annotations["mask"].max()) + 1 if "mask" in frames.annotations else 0
+    targets = ContentTargets(mask_classes if mask_classes > 1 else 0, tuple(continuous), tuple(categorical), tuple(counts))
+    if not (targets.mask_classes or continuous or categorical or counts):
+        raise ValueError("content labels: no mask, no scene-wide attribute and no count that could be predicted")
+    return targets
+
+
+def content_labels(
+    schema: Schema, scenes: Sequence[SceneGraph], frames: Frames, targets: ContentTargets, grid: tuple[int, int]
+) -> ContentLabels:
+    """Labels of ``targets`` for frames of ``scenes``, with masks as shares over a ``grid`` of (rows, columns)."""
+    continuous = np.zeros((len(scenes), len(targets.continuous)), dtype=np.float32)
+    counts = np.zeros((len(scenes), len(targets.counts)), dtype=np.float32)
+    categorical = np.zeros((len(scenes), len(targets.categorical)), dtype=np.int64)
+    for row, scene in enumerate(scenes):
+        for i, value in enumerate(targets.continuous):
+            (node,) = scene.find(value.node_class)
+            spec = schema.node_class(value.node_class).attribute(value.attribute)
+            assert isinstance(spec, Continuous)
+            unit = spec.normalise(float(node[value.attribute]))
+            if value.part != "value":
+                unit = float(np.sin(2 * np.pi * unit) if value.part == "sine" else np.cos(2 * np.pi * unit))
+            continuous[row, i] = unit
+        for i, target in enumerate(targets.categorical):
+            (node,) = scene.find(target.node_class)
+            categorical[row, i] = _choice(schema, target.node_class, target.attribute, node[target.attribute])
+        for i, count in enumerate(targets.counts):
+            counts[row, i] = sum(
+                count.attribute is None
+                or _choice(schema, count.node_class, count.attribute, node[count.attribute]) == count.choice
+                for node in scene.find(count.node_class)
+            ) / count.most
+    shares = None
+    if targets.mask_classes:
+        masks = torch.from_numpy(np.array(frames.annotations["mask"]))
+        classes = range(targets.mask_classes)
+        shares = torch.cat(
+            [
+                functional.adaptive_avg_pool2d(torch.stack([part == c for c in classes], dim=1).float(), grid)
+                for part in masks.split(256)
+            ]
+        )
+    return ContentLabels(
+        shares, torch.from_numpy(continuous), torch.from_numpy(counts), torch.from_numpy(categorical)
+    )
+
+
+def _choice(schema: Schema, node_class: str, attribute: str, value: object) -> int:
+    spec = schema.node_class(node_class).attribute(attribute)
+    assert isinstance(spec, Categorical)
+    return spec.index(value)

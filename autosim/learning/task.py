@@ -1,0 +1,85 @@
+"""Tasks: the network that the data is for, how it learns and how it is scored."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from autosim.learning.schedule import TrainingSchedule
+from autosim.rendering.frames import Frames
+
+
+def to_tensor(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
+    """uint8 (n, H, W, 3) to float32 (n, 3, H, W) in [0, 1]."""
+    return torch.from_numpy(np.array(images)).to(device).permute(0, 3, 1, 2).float().div_(255.0)
+
+
+def warm_cosine(step: int, steps: int) -> float:
+    """Factor in [0, 1] on the learning rate of step ``step`` of ``steps``: a linear rise over a tenth, then half a cosine."""
+    rise = min(1.0, (step + 1) / max(1.0, 0.1 * steps))
+    return rise * 0.5 * (1.0 + math.cos(math.pi * min(step / steps, 1.0)))
+
+
+class Task(ABC):
+    """What the rendered data is for. ``score_name`` names the score; larger is better, in [0, 1]."""
+
+    score_name: str
+
+    @abstractmethod
+    def network(self, seed: int) -> nn.Module:
+        """A fresh network; equal seeds give equal weights. No layer may mix samples of a batch."""
+
+    @abstractmethod
+    def prepare(self, frames: Frames, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+        """(inputs (n, …), targets (n, …)) as the network and the losses take them."""
+
+    @abstractmethod
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """(n,) loss of each sample, differentiable in ``outputs``."""
+
+    @abstractmethod
+    def score(self, outputs: Tensor, targets: Tensor) -> float:
+        """Score of the network's outputs on a whole set, in [0, 1]."""
+
+    def train(
+        self, network: nn.Module, frames: Frames, schedule: TrainingSchedule, seed: int, device: torch.device | str = "cpu"
+    ) -> float:
+        """Train in place; returns the last epoch's mean loss. Equal arguments and thread counts give equal weights.
+
+        The learning rate rises over the first tenth of the steps and falls to 0 on half a cosine: a network that ends at
+        rest scores more evenly from seed to seed than one that is stopped at full speed.
+        """
+        inputs, targets = self.prepare(frames, device)
+        network.to(device).train()
+        optimiser = torch.optim.Adam(network.parameters(), lr=schedule.learning_rate)
+        steps = schedule.epochs * -(-len(frames) // schedule.batch_size)
+        decay = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(warm_cosine, steps=steps))
+        order = torch.Generator().manual_seed(seed)
+        total = 0.0
+        for _ in range(schedule.epochs):
+            total = 0.0
+            for batch in torch.randperm(len(frames), generator=order).split(schedule.batch_size):
+                batch = batch.to(device)
+                optimiser.zero_grad(set_to_none=True)
+                losses = self.losses(network(inputs[batch]), targets[batch])
+                losses.mean().backward()
+                optimiser.step()
+                decay.step()
+                total += float(losses.detach().sum())
+        network.eval()
+        return total / len(frames)
+
+    @torch.no_grad()
+    def evaluate(
+        self, network: nn.Module, frames: Frames, device: torch.device | str = "cpu", batch_size: int = 128
+    ) -> float:
+        """Score of a network on frames."""
+        inputs, targets = self.prepare(frames, device)
+        network.to(device).eval()
+        outputs = torch.cat([network(part) for part in inputs.split(batch_size)])
+        return self.score(outputs, targets)

@@ -1,0 +1,135 @@
+"""Work in parallel on Ray: how Ray is started, and an ordered map over tasks.
+
+Nothing here asks Ray for logical CPUs. A render actor would hold its CPU for as long as it lives, so that on a
+machine of two cores two actors would leave none for a training, which would wait for ever. Instead every actor and task
+asks for ``num_cpus=0``, and the caller bounds how many run at once: ``workers`` actors in a pool, ``limit`` tasks in a
+map.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+def start_ray(workers: int) -> None:
+    """Start Ray on this machine for ``workers`` processes (at least 1), or join the cluster that ``RAY_ADDRESS`` names.
+
+    Does nothing where Ray runs already. Its processes get one thread each for numerical libraries, and see every GPU.
+    """
+    if workers < 1:
+        raise ValueError(f"workers: {workers} is not at least 1")
+    # Ray hides the GPUs from tasks that reserve none; tasks here reserve nothing and are bounded by the caller.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    if ray.is_initialized():
+        return
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(address=os.environ["RAY_ADDRESS"], **quiet)
+        return
+    # Workers inherit the environment of the process that starts Ray; a runtime_env costs seconds per actor instead.
+    with _environment(dict.fromkeys(_ONE_THREAD, "1")):
+        ray.init(address="local", num_cpus=workers, include_dashboard=False, **quiet)
+
+
+def parallel_map(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    limit: int,
+    done: Callable[[int, Result], None] | None = None,
+) -> list[Result]:
+    """``[function(item) for item in items]`` as Ray tasks, at most ``limit`` at once; in this process if it is 0.
+
+    Each call computes with one torch thread, in this process too, so that numbers do not depend on ``limit``.
+    ``done(index, result)`` is called here as results arrive. An exception of ``function`` is raised as it was, that of
+    the earliest item where several fail. Arrays that a task receives or returns may be read-only.
+    """
+    if limit < 0:
+        raise ValueError(f"limit: {limit} is below 0")
+    if limit == 0:
+        results = []
+        for index, item in enumerate(items):
+            results.append(_with_one_thread(function, item))
+            if done is not None:
+                done(index, results[-1])
+        return results
+    return _map_on_ray(function, items, limit, done)
+
+
+def _map_on_ray(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    limit: int,
+    done: Callable[[int, Result], None] | None,
+) -> list[Result]:
+    import ray
+
+    start_ray(limit)
+    task: Any = ray.remote(_with_one_thread).options(num_cpus=0, scheduling_strategy="SPREAD")
+    sent = ray.put(function)
+    results: dict[int, Result] = {}
+    failures: dict[int, BaseException] = {}
+    pending: dict[Any, int] = {}
+    following = 0
+    try:
+        while pending or (following < len(items) and not failures):
+            while following < len(items) and len(pending) < limit and not failures:
+                pending[task.remote(sent, items[following])] = following
+                following += 1
+            reference = ray.wait(list(pending), num_returns=1)[0][0]
+            index = pending.pop(reference)
+            try:
+                results[index] = ray.get(reference)
+            except ray.exceptions.RayTaskError as error:
+                failures[index] = original_error(error)
+            else:
+                if done is not None:
+                    done(index, results[index])
+    except BaseException:
+        for reference in pending:
+            ray.cancel(reference, force=True)
+        raise
+    if failures:
+        raise failures[min(failures)]
+    return [results[index] for index in range(len(items))]
+
+
+def original_error(error: Exception) -> BaseException:
+    """What a Ray task raised, without Ray's wrapping where Ray could carry it."""
+    cause = getattr(error, "cause", None)
+    return cause if isinstance(cause, BaseException) else error
+
+
+def _with_one_thread(function: Callable[[Item], Result], item: Item) -> Result:
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return function(item)
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

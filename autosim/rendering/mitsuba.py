@@ -1,0 +1,261 @@
+"""Mitsuba 3 scenes, in process: one scene is built, then changed in place for every image."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autosim.rendering.renderer import Renderer
+from autosim.scenes.graph import SceneGraph, Schema
+
+SCALAR_VARIANT = "scalar_rgb"
+# A fixed block size makes scalar renders independent of the number of threads.
+BLOCK_SIZE = 16
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How an image is rendered: samples a pixel, light bounces, edge length of the square image in pixels."""
+
+    samples: int
+    bounces: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """Triangles of a solid around its own origin: vertices and unit normals (v, 3), faces (f, 3)."""
+
+    vertices: NDArray[np.float32]
+    normals: NDArray[np.float32]
+    faces: NDArray[np.uint32]
+
+    @staticmethod
+    def cube(half_side: float) -> Mesh:
+        """An axis-aligned cube; vertices are split between its sides, so that edges are sharp."""
+        vertices, normals, faces = [], [], []
+        for axis in range(3):
+            for sign in (-1.0, 1.0):
+                normal = np.zeros(3)
+                normal[axis] = sign
+                u, v = np.eye(3)[(axis + 1) % 3], np.eye(3)[(axis + 2) % 3]
+                first = len(vertices)
+                for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1)):
+                    vertices.append((normal + a * u + b * v) * half_side)
+                    normals.append(normal)
+                order = (0, 1, 2, 0, 2, 3) if sign > 0 else (0, 2, 1, 0, 3, 2)
+                faces += [[first + i for i in order[:3]], [first + i for i in order[3:]]]
+        return Mesh._of(vertices, normals, faces)
+
+    @staticmethod
+    def cylinder(radius: float, half_height: float, segments: int = 48) -> Mesh:
+        """A closed cylinder along z with flat caps and a smooth side."""
+        vertices, normals, faces = [], [], []
+        angles = 2 * np.pi * np.arange(segments) / segments
+        ring = np.stack([np.cos(angles), np.sin(angles), np.zeros(segments)], axis=1)
+        for height in (-half_height, half_height):
+            for direction in ring:
+                vertices.append(direction * radius + [0, 0, height])
+                normals.append(direction)
+        for i in range(segments):
+            j = (i + 1) % segments
+            faces += [[i, j, segments + j], [i, segments + j, segments + i]]
+        for sign in (-1.0, 1.0):
+            first = len(vertices)
+            for direction in ring:
+                vertices.append(direction * radius + [0, 0, sign * half_height])
+                normals.append(np.array([0.0, 0.0, sign]))
+            fan = [[first, first + i, first + i + 1] for i in range(1, segments - 1)]
+            faces += fan if sign > 0 else [face[::-1] for face in fan]
+        return Mesh._of(vertices, normals, faces)
+
+    def to_mitsuba(self, mi: Any, name: str, material: Any) -> Any:
+        """A Mitsuba mesh with the parameters ``NAME.vertex_positions`` and ``NAME.vertex_normals``."""
+        properties = mi.Properties()
+        properties["bsdf"] = material
+        mesh = mi.Mesh(name, len(self.vertices), len(self.faces), props=properties, has_vertex_normals=True)
+        parameters = mi.traverse(mesh)
+        parameters["vertex_positions"] = self.vertices.ravel()
+        parameters["vertex_normals"] = self.normals.ravel()
+        parameters["faces"] = self.faces.ravel()
+        parameters.update()
+        return mesh
+
+    @staticmethod
+    def _of(vertices: list[Any], normals: list[Any], faces: list[list[int]]) -> Mesh:
+        return Mesh(
+            np.array(vertices, dtype=np.float32), np.array(normals, dtype=np.float32), np.array(faces, dtype=np.uint32)
+        )
+
+
+class MitsubaRenderer(Renderer):
+    """Base of renderers on Mitsuba 3.
+
+    A subclass describes the scene once (:meth:`scene_dict`), writes a scene graph's values into it (:meth:`pose`), tells
+    the :class:`Quality` that a scene asks for, and which class id each shape has in the mask (:meth:`mask_classes`).
+    Images smaller than (height, width) are enlarged bilinearly; masks are always cast through the centres of the final
+    pixels, so they are exact at any quality.
+    """
+
+    field_of_view: float
+
+    def __init__(
+        self,
+        schema: Schema,
+        sizes: tuple[int, ...],
+        bounces: tuple[int, ...],
+        height: int,
+        width: int,
+        variant: str = SCALAR_VARIANT,
+    ) -> None:
+        self.schema = schema
+        self.sizes = sizes
+        self.bounces = bounces
+        self.height = height
+        self.width = width
+        self.variant = variant
+
+    @abstractmethod
+    def scene_dict(self, mi: Any) -> dict[str, Any]:
+        """The scene as ``mi.load_dict`` takes it, without integrator and sensor."""
+
+    @abstractmethod
+    def camera(self, mi: Any) -> Any:
+        """``to_world`` of the camera."""
+
+    @abstractmethod
+    def pose(self, mi: Any, scene: SceneGraph) -> dict[str, Any]:
+        """Scene parameters by name; every call must give every name, whatever the scene."""
+
+    @abstractmethod
+    def quality(self, scene: SceneGraph) -> Quality:
+        """Quality that the scene asks for."""
+
+    @abstractmethod
+    def mask_classes(self, scene: SceneGraph) -> dict[str, int]:
+        """Class id in the mask by shape name; shapes left out are background (0)."""
+
+    def build(self) -> None:
+        """Load the scene with one sensor for each size and one integrator for each number of bounces."""
+        import drjit as dr
+        import mitsuba as mi
+
+        dr.set_thread_count(1)
+        mi.set_variant(self.variant)
+        mi.set_log_level(mi.LogLevel.Error)
+        self._mi = mi
+        # Merging equal materials or meshes would make parameters vanish, and would order shapes by address.
+        self._scene = mi.load_dict({"type": "scene", **self.scene_dict(mi)}, optimize=False)
+        self._parameters = mi.traverse(self._scene)
+        self._sensors = {size: self._sensor(size) for size in self.sizes}
+        self._integrators = {
+            depth: mi.load_dict(self._integrator_dict(depth), optimize=False) for depth in self.bounces
+        }
+        self._rays = self._centre_rays()
+        self._shapes = {shape.id(): shape for shape in self._scene.shapes()}
+
+    def draw(self, scene: SceneGraph, seed: int, effort: float = 1.0) -> NDArray[np.float32]:
+        """See :meth:`Renderer.draw`; ``effort`` scales the samples a pixel, at least one."""
+        quality = self.quality(scene)
+        self._apply(scene)
+        size = quality.size
+        # Mitsuba multiplies the seed by the number of pixels in 32 bits.
+        image = self._mi.render(
+            self._scene,
+            sensor=self._sensors[size],
+            integrator=self._integrators[quality.bounces],
+            spp=max(1, round(quality.samples * effort)),
+            seed=seed % (2**32 // (size * size)),
+        )
+        pixels = _enlarge(np.array(image, dtype=np.float32)[..., :3], self.height, self.width)
+        return srgb(pixels)
+
+    def annotate(self, scene: SceneGraph) -> dict[str, NDArray[np.generic]]:
+        """``mask``: uint8 (height, width), the class seen through each pixel's centre."""
+        self._apply(scene)
+        classes = {self._shapes[name]: value for name, value in self.mask_classes(scene).items()}
+        mask = np.zeros(self.height * self.width, dtype=np.uint8)
+        if self.variant.startswith("scalar"):
+            for i, ray in enumerate(self._rays):
+                hit = self._scene.ray_intersect_preliminary(ray)
+                if hit.is_valid():
+                    mask[i] = classes.get(hit.shape, 0)
+        else:
+            hits = self._scene.ray_intersect_preliminary(self._rays)
+            for shape, value in classes.items():
+                mask[np.array(hits.shape == self._mi.ShapePtr(shape), dtype=bool)] = value
+        return {"mask": mask.reshape(self.height, self.width)}
+
+    def _apply(self, scene: SceneGraph) -> None:
+        for name, value in self.pose(self._mi, scene).items():
+            # Setting an equal value would be skipped, and derived quantities with it.
+            self._parameters.set_dirty(name)
+            self._parameters[name] = value
+        self._parameters.update()
+
+    def _sensor(self, size: int) -> Any:
+        return self._mi.load_dict(
+            {
+                "type": "perspective",
+                "fov": self.field_of_view,
+                "fov_axis": "x",
+                "to_world": self.camera(self._mi),
+                "film": {
+                    "type": "hdrfilm",
+                    "width": size,
+                    "height": size,
+                    "rfilter": {"type": "box"},
+                    "pixel_format": "rgb",
+                    "component_format": "float32",
+                },
+                "sampler": {"type": "independent"},
+            }
+        )
+
+    def _integrator_dict(self, depth: int) -> dict[str, Any]:
+        return {"type": "path", "max_depth": depth, "block_size": BLOCK_SIZE}
+
+    def _centre_rays(self) -> Any:
+        mi = self._mi
+        sensor = self._sensor(max(self.sizes))
+        y, x = np.mgrid[0 : self.height, 0 : self.width]
+        u, v = (x.ravel() + 0.5) / self.width, (y.ravel() + 0.5) / self.height
+        if self.variant.startswith("scalar"):
+            return [
+                sensor.sample_ray(0.0, 0.5, mi.ScalarPoint2f(float(a), float(b)), mi.ScalarPoint2f(0.5))[0]
+                for a, b in zip(u, v, strict=True)
+            ]
+        return sensor.sample_ray(0.0, 0.5, mi.Point2f(u, v), mi.Point2f(0.5))[0]
+
+
+def srgb(linear: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Linear radiance to sRGB (IEC 61966-2-1), clipped to [0, 1]."""
+    linear = np.clip(linear, 0.0, 1.0)
+    curve = 1.055 * np.power(np.maximum(linear, 0.0031308), 1 / 2.4) - 0.055
+    return np.where(linear <= 0.0031308, 12.92 * linear, curve).astype(np.float32)
+
+
+def linear_rgb(colour: tuple[int, int, int]) -> tuple[float, ...]:
+    """8-bit sRGB to linear radiance in [0, 1] (IEC 61966-2-1)."""
+    scaled = [value / 255 for value in colour]
+    return tuple(v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in scaled)
+
+
+def _enlarge(image: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """Bilinear resampling between pixel centres, edges extended."""
+    if image.shape[:2] == (height, width):
+        return image
+    for axis, target in ((0, height), (1, width)):
+        source = image.shape[axis]
+        position = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
+        low = np.floor(position).astype(int)
+        high = np.minimum(low + 1, source - 1)
+        weight = (position - low).astype(np.float32)
+        shape = (-1, 1, 1) if axis == 0 else (1, -1, 1)
+        fraction = weight.reshape(shape)
+        image = np.take(image, low, axis) * (1 - fraction) + np.take(image, high, axis) * fraction
+    return image

@@ -1,0 +1,61 @@
+"""The contract of renderers. A renderer is built once where it works and then draws scene after scene."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autosim.errors import RendererError
+from autosim.rendering.frames import Frame
+from autosim.scenes.graph import SceneGraph, Schema
+
+
+class Renderer(ABC):
+    """Draws scenes. Every method is a function of its arguments alone: no state of an earlier call may show.
+
+    Before :meth:`build` an instance is a light, picklable description, sent to the workers; ``build`` makes whatever is
+    heavy (an engine's scene, buffers) in the worker's process.
+    """
+
+    schema: Schema
+    height: int
+    width: int
+
+    @abstractmethod
+    def build(self) -> None:
+        """Load the engine and build its scene; called once in the process that draws."""
+
+    @abstractmethod
+    def draw(self, scene: SceneGraph, seed: int, effort: float = 1.0) -> NDArray[np.float32]:
+        """The image, float32 (height, width, 3), sRGB in [0, 1].
+
+        ``seed`` (31 bits) fixes all randomness, so that equal arguments give equal pixels. ``effort`` in (0, 1] may
+        lower the quality (fewer samples, say) where only differences of images are wanted.
+        """
+
+    def annotate(self, scene: SceneGraph) -> Mapping[str, NDArray[np.generic]]:
+        """Ground truth by name, exact and without randomness; none by default."""
+        return {}
+
+    def checked_draw(self, scene: SceneGraph, seed: int, effort: float = 1.0) -> NDArray[np.float32]:
+        """What :meth:`draw` gives, clipped to [0, 1]; ``RendererError`` unless finite float32 (height, width, 3)."""
+        image = self.draw(scene, seed, effort)
+        found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        expected = (self.height, self.width, 3)
+        if not isinstance(image, np.ndarray) or image.dtype != np.float32 or image.shape != expected:
+            raise RendererError(f"{type(self).__name__}: draw gave {found} instead of float32 {expected}")
+        if not np.isfinite(image).all():
+            bad = int(np.count_nonzero(~np.isfinite(image)))
+            raise RendererError(f"{type(self).__name__}: draw gave {bad} values that are not finite")
+        return np.clip(image, 0.0, 1.0)
+
+    def render(self, scene: SceneGraph, seed: int) -> Frame:
+        """Image, rounded to 8 bits, with its ground truth."""
+        image = np.rint(self.checked_draw(scene, seed) * 255.0).astype(np.uint8)
+        return Frame(image, self.annotate(scene))
+
+    def close(self) -> None:  # noqa: B027 - nothing to release by default
+        """Release what ``build`` took."""

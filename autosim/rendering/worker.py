@@ -1,0 +1,113 @@
+"""The worker of a render pool: one built renderer, asked for frames or for losses of perturbed scenes.
+
+Runs in the process of a :class:`~autosim.rendering.pool.LocalPool` or inside a Ray actor; imports no torch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autosim.errors import RendererError
+from autosim.rendering.frames import Frame, Frames
+from autosim.rendering.gradient import GradientSettings, Stencil, dot
+from autosim.rendering.renderer import Renderer
+from autosim.scenes.graph import SceneGraph
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Perturbed scenes ``start`` to ``stop`` of one scene's stencil.
+
+    ``index`` is the scene's place in the batch, ``row`` that of its cotangent among those sent.
+    """
+
+    index: int
+    row: int
+    scene: SceneGraph
+    seed: int
+    start: int
+    stop: int
+
+
+class Worker:
+    """Holds a renderer and builds it before its first work. Every failure is a :class:`RendererError` of one line."""
+
+    def __init__(self, renderer: Renderer) -> None:
+        self._renderer = renderer
+        self._built = False
+
+    def build(self) -> None:
+        """Build the renderer unless it is built."""
+        if not self._built:
+            with _named(self._renderer, "could not be built"):
+                self._renderer.build()
+            self._built = True
+
+    def render(self, first: int, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> tuple[Frames, float]:
+        """Frames of scenes (``first`` is the place of the first in its batch), and seconds taken."""
+        self.build()
+        start = time.perf_counter()
+        frames: list[Frame] = []
+        for index, (scene, seed) in enumerate(zip(scenes, seeds, strict=True), first):
+            with _named(self._renderer, f"scene {index}"):
+                frame = self._renderer.render(scene, seed)
+                self._check(frame)
+                if frames and layout(frame) != layout(frames[0]):
+                    raise RendererError(f"annotations {layout(frame)} differ from {layout(frames[0])}")
+                frames.append(frame)
+        return Frames.stack(frames), time.perf_counter() - start
+
+    def losses(
+        self, pieces: Sequence[Piece], cotangents: NDArray[np.float32], settings: GradientSettings
+    ) -> tuple[NDArray[np.float64], float]:
+        """Cotangent times image of each perturbed scene, one piece after another, and seconds taken."""
+        self.build()
+        start = time.perf_counter()
+        losses: list[float] = []
+        for piece in pieces:
+            with _named(self._renderer, f"gradient of scene {piece.index}"):
+                stencil = Stencil(self._renderer.schema, piece.scene, piece.seed, settings)
+                for number in range(piece.start, piece.stop):
+                    image = self._renderer.checked_draw(stencil.scene(number), piece.seed, settings.effort)
+                    losses.append(dot(cotangents[piece.row], image))
+        return np.array(losses, dtype=np.float64), time.perf_counter() - start
+
+    def close(self) -> None:
+        """Release the renderer's resources."""
+        if self._built:
+            self._renderer.close()
+            self._built = False
+
+    def _check(self, frame: Frame) -> None:
+        image, expected = frame.image, (self._renderer.height, self._renderer.width, 3)
+        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape != expected:
+            found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+            raise RendererError(f"image is {found} instead of uint8 {expected}")
+
+
+def layout(frames: Frame | Frames) -> dict[str, str]:
+    """Type and shape of the annotations of a frame, or of each of several."""
+    skipped = 1 if isinstance(frames, Frames) else 0
+    arrays = {name: np.asarray(values) for name, values in frames.annotations.items()}
+    return {name: f"{array.dtype}{list(array.shape[skipped:])}" for name, array in sorted(arrays.items())}
+
+
+@contextmanager
+def _named(renderer: Renderer, what: str) -> Iterator[None]:
+    name = type(renderer).__name__
+    try:
+        yield
+    except RendererError as error:
+        raise RendererError(f"{name}: {what}: {_line(str(error)).removeprefix(f'{name}: ')}") from error
+    except Exception as error:
+        raise RendererError(f"{name}: {what}: {type(error).__name__}: {_line(str(error))}") from error
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,125 @@
+"""The contract of scene generators: learned distributions ``q_psi(s)`` over scene graphs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor, nn
+
+from autosim.scenes.graph import SceneGraph, Schema
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A batch drawn from a generator.
+
+    ``values`` (m,) are the normalised mutable continuous attributes of all scenes, one scene after another in the order
+    of ``Schema.mutable_continuous``: equal to those of ``scenes`` but differentiable in the generator's parameters
+    (reparameterised). ``sources`` are the grammar samples that were transformed, for generators that transform some.
+    """
+
+    scenes: tuple[SceneGraph, ...]
+    values: Tensor
+    sources: tuple[SceneGraph, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+
+class SceneGenerator(nn.Module, ABC):
+    """A distribution over scenes with parameters ``psi``: it samples, and it gives a differentiable ``log_prob``."""
+
+    schema: Schema
+
+    @abstractmethod
+    def sample(self, count: int, seed: np.random.SeedSequence) -> Samples:
+        """Draw ``count`` scenes; equal seeds and parameters give equal scenes. Scenes satisfy ``schema.validate``."""
+
+    @abstractmethod
+    def log_prob(self, samples: Samples) -> Tensor:
+        """(count,) log-probability of each scene's learned choices, differentiable in the parameters only.
+
+        Parts that the generator does not learn (structure, immutable attributes) are left out: they are constants.
+        """
+
+    def project(self) -> None:
+        """Put parameters that an optimiser moved out of bounds back within them: call it after every step.
+
+        Does nothing in generators whose parameters are free.
+        """
+        return None
+
+    def score_function_loss(self, samples: Samples, signal: Tensor) -> Tensor:
+        """``mean_k signal_k · log q(s_k)``: its gradient is the score-function estimate of ``∇ E_q[signal]``.
+
+        ``signal`` (count,) is a cost (to be lowered) with any baseline already subtracted; it is detached here.
+        """
+        return (signal.detach() * self.log_prob(samples)).mean()
+
+
+@dataclass
+class MovingAverage:
+    """Exponential moving average used as a baseline; starts at the first value seen."""
+
+    decay: float = 0.9
+    value: float | None = None
+
+    def update(self, observation: float) -> float:
+        """Take in an observation and return the average *before* it (the first time: the observation itself)."""
+        previous = observation if self.value is None else self.value
+        self.value = observation if self.value is None else self.decay * self.value + (1 - self.decay) * observation
+        return previous
+
+
+@dataclass(frozen=True)
+class ContinuousSummary:
+    """Mean and standard deviation of a continuous attribute in its own unit (circular where periodic)."""
+
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True)
+class CategoricalSummary:
+    """Frequency of each choice of a categorical attribute."""
+
+    probabilities: tuple[float, ...]
+
+
+def summarise(
+    schema: Schema, scenes: Sequence[SceneGraph], mutable_only: bool = True
+) -> dict[str, ContinuousSummary | CategoricalSummary]:
+    """Empirical summary of every (mutable) attribute by ``schema.key``, in the order of the schema."""
+    from autosim.scenes.graph import Continuous
+
+    collected: dict[str, list[float]] = {}
+    specs = {}
+    for scene in scenes:
+        for node in scene.nodes:
+            for attribute in schema.node_class(node.node_class).attributes:
+                if mutable_only and not attribute.mutable:
+                    continue
+                key = schema.key(node, attribute.name)
+                specs[key] = attribute
+                value = node[attribute.name]
+                number = float(value) if isinstance(attribute, Continuous) else float(attribute.index(value))
+                collected.setdefault(key, []).append(number)
+    result: dict[str, ContinuousSummary | CategoricalSummary] = {}
+    for key in collected:
+        attribute, numbers = specs[key], np.array(collected[key])
+        if not isinstance(attribute, Continuous):
+            counts = np.bincount(numbers.astype(int), minlength=len(attribute.choices))
+            result[key] = CategoricalSummary(tuple(float(c) for c in counts / counts.sum()))
+        elif attribute.periodic:
+            span = attribute.high - attribute.low
+            angle = 2 * np.pi * (numbers - attribute.low) / span
+            resultant = np.exp(1j * angle).mean()
+            mean = attribute.low + float(np.angle(resultant)) % (2 * np.pi) / (2 * np.pi) * span
+            deviation = (numbers - mean + span / 2) % span - span / 2
+            result[key] = ContinuousSummary(mean, float(np.sqrt((deviation**2).mean())))
+        else:
+            result[key] = ContinuousSummary(float(numbers.mean()), float(numbers.std()))
+    return result

@@ -1,0 +1,338 @@
+"""Probabilistic scene grammars: symbols, rules, derivations with masks, and priors over attributes.
+
+A derivation expands the leftmost open symbol first (a last-in-first-out stack). Expanding a symbol may emit a node; the
+nodes emitted by its body become that node's children (Meta-Sim §3.1; rules, stack and masks: Meta-Sim2 §3.1).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import accumulate
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autosim.scenes.graph import Attribute, Node, NodeClass, SceneGraph, Schema, Value
+from autosim.scenes.priors import Choice, Constant, Normal, Prior, Uniform, pick, widest
+
+__all__ = [
+    "Choice",
+    "Constant",
+    "Derivation",
+    "Emission",
+    "Grammar",
+    "KeyedAttribute",
+    "Normal",
+    "Prior",
+    "Rule",
+    "Uniform",
+    "child_seed",
+]
+
+ATTEMPTS = 1000
+
+
+def child_seed(seed: np.random.SeedSequence, index: int) -> np.random.SeedSequence:
+    """The ``index``-th child of a seed sequence, a function of both alone (``spawn`` would count its calls)."""
+    return np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, index), pool_size=seed.pool_size)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """``head → body`` with a weight of at least 0 among the rules of its head; an empty body derives nothing."""
+
+    head: str
+    body: tuple[str, ...]
+    weight: float = 1.0
+
+    def __str__(self) -> str:
+        return f"{self.head} → {' '.join(self.body) or 'ε'}"
+
+
+@dataclass(frozen=True)
+class Emission:
+    """The node that a symbol emits when it is expanded.
+
+    ``fixed`` values belong to the structure (a rule for each digit, say), so they may only be given to immutable
+    attributes: what generators learn is drawn from priors.
+    """
+
+    node_class: str
+    slot: int = 0
+    fixed: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class KeyedAttribute:
+    """An attribute of the nodes of one class and slot; ``key`` is ``Schema.key`` of such a node."""
+
+    key: str
+    node_class: str
+    slot: int
+    attribute: Attribute
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """A distribution over scene graphs.
+
+    A symbol is a non-terminal where it heads a rule, a terminal otherwise; terminals must emit a node. ``priors`` are
+    in each attribute's own unit, keyed by ``Schema.key`` (``object.0.x``), else by ``class.attribute`` (``object.x``);
+    an attribute without a prior is uniform over its range or choices. Derivations of more than ``max_steps`` rules are
+    drawn again.
+
+    Raises ``ValueError`` naming the symbol, rule or attribute at fault.
+    """
+
+    schema: Schema
+    start: str
+    rules: tuple[Rule, ...]
+    emissions: Mapping[str, Emission] = field(default_factory=dict)
+    priors: Mapping[str, Prior] = field(default_factory=dict)
+    max_steps: int = 200
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rules", tuple(self.rules))
+        self._check_rules()
+        self._check_emissions()
+        self._check_priors()
+
+    @cached_property
+    def rules_of(self) -> dict[str, tuple[int, ...]]:
+        """Indices of the rules of each non-terminal."""
+        indices: dict[str, list[int]] = {}
+        for i, rule in enumerate(self.rules):
+            indices.setdefault(rule.head, []).append(i)
+        return {head: tuple(found) for head, found in indices.items()}
+
+    def attributes(self, mutable_only: bool = True) -> tuple[KeyedAttribute, ...]:
+        """(Mutable) attributes of all nodes that can be emitted, in the schema's order, slot by slot."""
+        emitted = {(e.node_class, e.slot) for e in self.emissions.values()}
+        return tuple(
+            KeyedAttribute(self.schema.key(Node(c.name, {}, slot), a.name), c.name, slot, a)
+            for c in self.schema.classes
+            for slot in range(c.slots)
+            if (c.name, slot) in emitted
+            for a in c.attributes
+            if a.mutable or not mutable_only
+        )
+
+    def prior(self, node_class: str, slot: int, attribute: str) -> Prior:
+        """The prior of an attribute of a node; ``KeyError`` where the schema has no such class or attribute."""
+        spec = self.schema.node_class(node_class).attribute(attribute)
+        exact = self.priors.get(self.schema.key(Node(node_class, {}, slot), attribute))
+        return exact or self.priors.get(f"{node_class}.{attribute}") or widest(spec)
+
+    def sample(self, seed: np.random.SeedSequence) -> SceneGraph:
+        """One scene; ``ValueError`` where ``max_steps`` is exceeded 1000 times in a row."""
+        rng = np.random.default_rng(seed)
+        for _ in range(ATTEMPTS):
+            derivation = Derivation(self)
+            while not derivation.done and len(derivation.rules) < self.max_steps:
+                indices, weights, cumulative = self._weights[derivation.symbol]
+                derivation.apply(indices[pick(cumulative, weights, float(rng.random()))])
+            if derivation.done:
+                return self._with_attributes(derivation, rng)
+        raise ValueError(f"grammar: {ATTEMPTS} derivations in a row took more than max_steps = {self.max_steps} rules")
+
+    def sample_many(self, count: int, seed: np.random.SeedSequence) -> list[SceneGraph]:
+        """``count`` scenes; scene i is ``sample(child_seed(seed, i))``, whatever the count."""
+        return [self.sample(child_seed(seed, i)) for i in range(count)]
+
+    def derive(self, rule_indices: Sequence[int], seed: np.random.SeedSequence) -> SceneGraph:
+        """The structure that a string of rules makes, with attributes from the priors.
+
+        Raises ``ValueError`` where a rule does not expand the open symbol, or the string is too short or too long.
+        """
+        derivation = Derivation(self)
+        for rule in rule_indices:
+            derivation.apply(int(rule))
+        if not derivation.done:
+            raise ValueError(f"derivation: symbol {derivation.symbol!r} is still open after {len(rule_indices)} rules")
+        return self._with_attributes(derivation, np.random.default_rng(seed))
+
+    def widened(self) -> Grammar:
+        """The same rules, with every attribute uniform over its range or choices."""
+        return replace(self, priors={})
+
+    def with_priors(self, priors: Mapping[str, Prior]) -> Grammar:
+        """The same rules, with ``priors`` put over the present ones (``object.0.x`` still beats ``object.x``)."""
+        return replace(self, priors={**self.priors, **priors})
+
+    @cached_property
+    def _weights(self) -> dict[str, tuple[tuple[int, ...], list[float], list[float]]]:
+        table = {}
+        for head, indices in self.rules_of.items():
+            weights = [float(self.rules[i].weight) for i in indices]
+            table[head] = (indices, weights, list(accumulate(weights)))
+        return table
+
+    @cached_property
+    def _draws(self) -> dict[str, tuple[NodeClass, list[tuple[Attribute, Prior]]]]:
+        draws: dict[str, tuple[NodeClass, list[tuple[Attribute, Prior]]]] = {}
+        for symbol, emission in self.emissions.items():
+            node_class = self.schema.node_class(emission.node_class)
+            draws[symbol] = (
+                node_class,
+                [
+                    (a, Constant(emission.fixed[a.name]) if a.name in emission.fixed else prior)
+                    for a in node_class.attributes
+                    for prior in [self.prior(node_class.name, emission.slot, a.name)]
+                ],
+            )
+        return draws
+
+    def _with_attributes(self, derivation: Derivation, rng: np.random.Generator) -> SceneGraph:
+        nodes = []
+        for symbol in derivation.emitted:
+            node_class, draws = self._draws[symbol]
+            values = {attribute.name: prior.draw(attribute, rng) for attribute, prior in draws}
+            nodes.append(Node(node_class.name, values, self.emissions[symbol].slot))
+        return SceneGraph(tuple(nodes), tuple(derivation.parents), tuple(derivation.rules))
+
+    def _check_rules(self) -> None:
+        if self.start not in self.rules_of:
+            raise ValueError(f"grammar: start symbol {self.start!r} heads no rule")
+        for rule in self.rules:
+            if not (math.isfinite(rule.weight) and rule.weight >= 0):
+                raise ValueError(f"grammar: rule {str(rule)!r} has weight {rule.weight}, not a finite number >= 0")
+            for symbol in rule.body:
+                if symbol not in self.rules_of and symbol not in self.emissions:
+                    raise ValueError(f"grammar: {symbol!r} in rule {str(rule)!r} neither heads a rule nor emits a node")
+        for head, indices in self.rules_of.items():
+            if sum(self.rules[i].weight for i in indices) <= 0:
+                raise ValueError(f"grammar: the rules of {head!r} have no weight above 0")
+        reached = list(self._reachable())
+        for symbol in [*self.rules_of, *self.emissions]:
+            if symbol not in reached:
+                raise ValueError(f"grammar: symbol {symbol!r} is not reachable from {self.start!r}")
+        shortest = self._shortest()
+        for head in self.rules_of:
+            if head not in shortest:
+                raise ValueError(f"grammar: no derivation of symbol {head!r} ends")
+        if shortest[self.start] > self.max_steps:
+            raise ValueError(
+                f"grammar: max_steps {self.max_steps} is below the shortest derivation, {shortest[self.start]}"
+            )
+
+    def _reachable(self) -> Iterator[str]:
+        seen = {self.start: None}
+        queue = [self.start]
+        while queue:
+            symbol = queue.pop()
+            yield symbol
+            for i in self.rules_of.get(symbol, ()):
+                for found in self.rules[i].body:
+                    if found not in seen:
+                        seen[found] = None
+                        queue.append(found)
+
+    def _shortest(self) -> dict[str, int]:
+        """Fewest rules that derive each non-terminal with weights above 0; those that never end are missing."""
+        shortest: dict[str, int] = {}
+        changed = True
+        while changed:
+            changed = False
+            for rule in self.rules:
+                parts = [0 if s not in self.rules_of else shortest.get(s) for s in rule.body]
+                known = [part for part in parts if part is not None]
+                if rule.weight == 0 or len(known) < len(parts):
+                    continue
+                steps = 1 + sum(known)
+                if steps < shortest.get(rule.head, steps + 1):
+                    shortest[rule.head] = steps
+                    changed = True
+        return shortest
+
+    def _check_emissions(self) -> None:
+        for symbol, emission in self.emissions.items():
+            where = f"grammar: emission of symbol {symbol!r}"
+            if emission.node_class not in self.schema.class_index:
+                known = list(self.schema.class_index)
+                raise ValueError(f"{where}: class {emission.node_class!r} is not one of {known}")
+            node_class = self.schema.node_class(emission.node_class)
+            if not 0 <= emission.slot < node_class.slots:
+                raise ValueError(f"{where}: slot {emission.slot} is outside [0, {node_class.slots})")
+            specs = {a.name: a for a in node_class.attributes}
+            for name, value in emission.fixed.items():
+                if name not in specs:
+                    raise ValueError(f"{where}: class {node_class.name!r} has no attribute {name!r}")
+                if specs[name].mutable:
+                    raise ValueError(f"{where}: attribute {name!r} is mutable; only immutable attributes can be fixed")
+                try:
+                    specs[name].check(value)
+                except ValueError as error:
+                    raise ValueError(f"{where}: {error}") from error
+
+    def _check_priors(self) -> None:
+        allowed: dict[str, Attribute] = {}
+        for found in self.attributes(mutable_only=False):
+            allowed[found.key] = found.attribute
+            allowed[f"{found.node_class}.{found.attribute.name}"] = found.attribute
+        for key, prior in self.priors.items():
+            if key not in allowed:
+                raise ValueError(f"grammar: prior for {key!r}, which is none of {list(allowed)}")
+            try:
+                prior.check(allowed[key])
+            except ValueError as error:
+                raise ValueError(f"grammar: prior for {key!r}: {error}") from error
+
+
+class Derivation:
+    """A derivation in progress, leftmost symbol first.
+
+    ``rules`` are the indices applied so far; ``emitted`` the symbols that have emitted a node, in order, and
+    ``parents`` the index of each one's parent node (-1 for a root).
+    """
+
+    def __init__(self, grammar: Grammar) -> None:
+        self.grammar = grammar
+        self.rules: list[int] = []
+        self.emitted: list[str] = []
+        self.parents: list[int] = []
+        self._open: list[tuple[str, int]] = [(grammar.start, -1)]
+
+    @property
+    def done(self) -> bool:
+        """Whether no non-terminal is open."""
+        return not self._open
+
+    @property
+    def symbol(self) -> str:
+        """The non-terminal that the next rule expands; ``ValueError`` where the derivation is done."""
+        if not self._open:
+            raise ValueError(f"derivation: no symbol is open after {len(self.rules)} rules")
+        return self._open[-1][0]
+
+    def mask(self) -> NDArray[np.bool_]:
+        """(K,) which of the grammar's K rules expand the open symbol; all False where the derivation is done."""
+        mask = np.zeros(len(self.grammar.rules), dtype=bool)
+        if self._open:
+            mask[list(self.grammar.rules_of[self.symbol])] = True
+        return mask
+
+    def apply(self, rule: int) -> None:
+        """Expand the open symbol; ``ValueError`` where the rule is not one of its own."""
+        symbol, parent = self.symbol, self._open[-1][1]
+        if rule not in self.grammar.rules_of[symbol]:
+            raise ValueError(
+                f"derivation: step {len(self.rules)}: rule {rule} does not expand {symbol!r}, whose rules are "
+                f"{list(self.grammar.rules_of[symbol])}"
+            )
+        self._open.pop()
+        self.rules.append(rule)
+        parent = self._emit(symbol, parent)
+        self._open.extend((part, parent) for part in reversed(self.grammar.rules[rule].body))
+        while self._open and self._open[-1][0] not in self.grammar.rules_of:
+            self._emit(*self._open.pop())
+
+    def _emit(self, symbol: str, parent: int) -> int:
+        """Emit the symbol's node, if it has one; returns the parent of what its body emits."""
+        if symbol not in self.grammar.emissions:
+            return parent
+        self.emitted.append(symbol)
+        self.parents.append(parent)
+        return len(self.emitted) - 1

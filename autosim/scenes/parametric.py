@@ -1,0 +1,239 @@
+"""Independent distributions, one for each mutable attribute: what AutoSimulate, LTS and the search methods learn."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from autosim.scenes import distributions
+from autosim.scenes.generator import CategoricalSummary, ContinuousSummary, Samples, SceneGenerator
+from autosim.scenes.grammar import Choice, Constant, Grammar, KeyedAttribute, Normal, child_seed
+from autosim.scenes.graph import Categorical, Continuous
+from autosim.scenes.keyed import KeyedAttributes, Layout
+
+
+class ParametricGenerator(SceneGenerator):
+    """Censored (wrapped where periodic) normals, Bernoullis and categoricals, one for each ``schema.key``.
+
+    Structure and immutable attributes are drawn from the grammar. The parameters start at its priors: a Normal as it
+    is, any other continuous prior by its mean and standard deviation, choices by their probabilities.
+
+    ``means`` (C,) are normalised; ``log_spreads`` (C,) are logarithms of normalised standard deviations, learnable only
+    with ``learn_spread``; ``logits`` holds, one attribute after another, the log-odds of choice 1 where there are two
+    choices, and k logits where there are k > 2. An optimiser may step out of bounds: call :meth:`project` after each
+    step.
+
+    Raises ``ValueError`` where the bounds are out of order or ``floor`` is too large for an attribute's choices.
+    """
+
+    def __init__(
+        self,
+        grammar: Grammar,
+        learn_spread: bool = False,
+        min_spread: float = 0.005,
+        max_spread: float = 0.5,
+        floor: float = 1e-3,
+    ) -> None:
+        super().__init__()
+        if not 0 < min_spread <= max_spread <= 0.5:
+            raise ValueError(f"spreads: 0 < min_spread {min_spread} <= max_spread {max_spread} <= 0.5 does not hold")
+        self.grammar, self.schema = grammar, grammar.schema
+        self.min_spread, self.max_spread, self.floor = min_spread, max_spread, floor
+        self.keyed = KeyedAttributes(grammar)
+        self._sizes = [len(k.attribute.choices) for k in self.keyed.categorical if isinstance(k.attribute, Categorical)]
+        largest = max([2, *self._sizes])
+        if not 0 < floor < 1 / largest:
+            raise ValueError(f"floor {floor} is not in (0, {1 / largest:.3g}), up to one over the number of choices")
+        starts = [_moments(grammar, k) for k in self.keyed.continuous]
+        self.means = nn.Parameter(torch.tensor([mean for mean, _ in starts], dtype=torch.float32))
+        spreads = torch.tensor([std for _, std in starts], dtype=torch.float32).clamp(min_spread, max_spread)
+        self.log_spreads = nn.Parameter(spreads.log(), requires_grad=learn_spread)
+        self._ends = np.cumsum([0, *({1: 0, 2: 1}.get(size, size) for size in self._sizes)])
+        self.logits = nn.Parameter(torch.zeros(int(self._ends[-1])))
+        periodic = [k.attribute.periodic for k in self.keyed.continuous if isinstance(k.attribute, Continuous)]
+        self.register_buffer("_periodic", torch.tensor(periodic, dtype=torch.bool), persistent=False)
+        for i, k in enumerate(self.keyed.categorical):
+            self._set_probabilities(i, torch.tensor(_probabilities(grammar, k), dtype=torch.float64))
+
+    def sample(self, count: int, seed: np.random.SeedSequence) -> Samples:
+        """Draw ``count`` scenes; the first ones do not depend on the count."""
+        sources = self.grammar.sample_many(count, child_seed(seed, 0))
+        real, choice = self.keyed.locate(Layout.of(self.schema, sources))
+        noise = self._tensor(np.random.default_rng(child_seed(seed, 1)).standard_normal(len(real.key)))
+        uniform = self._tensor(np.random.default_rng(child_seed(seed, 2)).random(len(choice.key)))
+        plain, circle, periodic = self._normals(real.key)
+        noise = noise.to(self.means.dtype)
+        values = torch.where(periodic, circle.rsample(noise), plain.rsample(noise))
+        indices = torch.zeros(len(choice.key), dtype=torch.int64, device=values.device)
+        for i, rows in self._rows(choice.key):
+            indices[rows] = self._choice(i).sample(uniform[rows])
+        written = values.detach().double().cpu().numpy()
+        return Samples(self.keyed.write(sources, written, indices.cpu().numpy()), values)
+
+    def log_prob(self, samples: Samples) -> Tensor:
+        """(count,) float64 log-probability of mutable attributes; ``ValueError`` for nodes the grammar cannot emit."""
+        arrays = self.schema.encode(samples.scenes)
+        real, choice = self.keyed.locate(arrays)
+        values = self._tensor(arrays.continuous[real.node, real.column])
+        plain, circle, periodic = self._normals(real.key)
+        terms = torch.where(periodic, circle.log_prob(values), plain.log_prob(values))
+        total = torch.zeros(len(samples), dtype=torch.float64, device=terms.device)
+        total = total.index_add(0, self._tensor(real.scene), terms)
+        indices, scene = self._tensor(arrays.categorical[choice.node, choice.column]), self._tensor(choice.scene)
+        for i, rows in self._rows(choice.key):
+            total = total.index_add(0, scene[rows], self._choice(i).log_prob(indices[rows]))
+        return total
+
+    @torch.no_grad()
+    def project(self) -> None:
+        """Put the parameters back within bounds: means to [0, 1] (wrapped where periodic), standard deviations to
+        ``[min_spread, max_spread]``, probabilities to ``floor`` or above.
+        """
+        self.means.copy_(torch.where(self._periodic_mask, self.means.remainder(1.0), self.means.clamp(0, 1)))
+        self.log_spreads.clamp_(math.log(self.min_spread), math.log(self.max_spread))
+        for i, size in enumerate(self._sizes):
+            if size > 1:
+                self._set_probabilities(i, self._choice(i).probabilities.double())
+
+    @torch.no_grad()
+    def parameters_by_key(self) -> dict[str, ContinuousSummary | CategoricalSummary]:
+        """Parameters by ``schema.key`` in the schema's order: mean and standard deviation in the attribute's own unit,
+        before censoring or wrapping; probabilities of the choices.
+        """
+        found: dict[str, ContinuousSummary | CategoricalSummary] = {}
+        for i, k in enumerate(self.keyed.continuous):
+            assert isinstance(k.attribute, Continuous)
+            span = k.attribute.high - k.attribute.low
+            mean, std = float(self.means[i]), float(self.log_spreads[i].exp()) * span
+            found[k.key] = ContinuousSummary(k.attribute.denormalise(mean), std)
+        for i, k in enumerate(self.keyed.categorical):
+            known = self._choice(i).probabilities.tolist() if self._sizes[i] > 1 else [1.0]
+            found[k.key] = CategoricalSummary(tuple(known))
+        return {k.key: found[k.key] for k in self.grammar.attributes()}
+
+    def unit_dimensions(self) -> list[str]:
+        """Keys of the dimensions of the ``[0, 1]^d`` view, in the schema's order; spreads are no part of it."""
+        single = [k.key for k, size in zip(self.keyed.categorical, self._sizes, strict=True) if size == 1]
+        return [k.key for k in self.grammar.attributes() if k.key not in single]
+
+    @torch.no_grad()
+    def from_unit(self, x: NDArray[np.float64]) -> ParametricGenerator:
+        """A copy with its parameters set from ``x`` (d,) in [0, 1].
+
+        A normal takes x as its mean; a Bernoulli as the probability of choice 1 (within the floor); a categorical of k
+        choices cuts [0, 1] into k equal bins, and the choice whose bin x is in gets all but the floor of the others.
+        Raises ``ValueError`` for a wrong shape or a value outside [0, 1].
+        """
+        names = self.unit_dimensions()
+        point = np.asarray(x, dtype=np.float64)
+        if point.shape != (len(names),) or not np.all((point >= 0) & (point <= 1)):
+            raise ValueError(f"unit view: expected {len(names)} values in [0, 1], found {x!r}")
+        result = copy.deepcopy(self)
+        at = dict(zip(names, point.tolist(), strict=True))
+        for i, k in enumerate(self.keyed.continuous):
+            result.means[i] = at[k.key]
+        for i, (k, count) in enumerate(zip(self.keyed.categorical, self._sizes, strict=True)):
+            if count == 2:
+                result._set_probabilities(i, torch.tensor([1 - at[k.key], at[k.key]], dtype=torch.float64))
+            elif count > 2:
+                chosen = min(int(at[k.key] * count), count - 1)
+                result._set_probabilities(i, torch.eye(count, dtype=torch.float64)[chosen])
+        result.project()
+        return result
+
+    @torch.no_grad()
+    def to_unit(self) -> NDArray[np.float64]:
+        """(d,) the point of the ``[0, 1]^d`` view nearest to the parameters: a categorical of more than two choices
+        gives the middle of its likeliest choice's bin.
+        """
+        at = {k.key: float(mean) for k, mean in zip(self.keyed.continuous, self.means, strict=True)}
+        for i, (k, count) in enumerate(zip(self.keyed.categorical, self._sizes, strict=True)):
+            if count == 2:
+                at[k.key] = float(self._choice(i).probabilities[1])
+            elif count > 2:
+                at[k.key] = (int(self._choice(i).probabilities.argmax()) + 0.5) / count
+        return np.clip([at[name] for name in self.unit_dimensions()], 0.0, 1.0)
+
+    @property
+    def _periodic_mask(self) -> Tensor:
+        mask = self._periodic
+        assert isinstance(mask, Tensor)
+        return mask
+
+    def _tensor(self, array: NDArray[np.float64] | NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.means.device)
+
+    def _normals(
+        self, key: NDArray[np.int64]
+    ) -> tuple[distributions.CensoredNormal, distributions.WrappedNormal, Tensor]:
+        """Both kinds of normal for every entry, and which entries are periodic."""
+        index = self._tensor(key)
+        mean, std = self.means[index], self.log_spreads[index].exp()
+        return (
+            distributions.CensoredNormal(mean, std),
+            distributions.WrappedNormal(mean, std),
+            self._periodic_mask[index],
+        )
+
+    def _rows(self, key: NDArray[np.int64]) -> Iterator[tuple[int, Tensor]]:
+        """Each categorical attribute of more than one choice that has entries, and their positions."""
+        for i, size in enumerate(self._sizes):
+            rows = np.flatnonzero(key == i)
+            if len(rows) and size > 1:
+                yield i, self._tensor(rows)
+
+    def _choice(self, i: int) -> distributions.Bernoulli | distributions.Categorical:
+        logits = self.logits[int(self._ends[i]) : int(self._ends[i + 1])]
+        return distributions.Bernoulli(logits[0]) if len(logits) == 1 else distributions.Categorical(logits)
+
+    @torch.no_grad()
+    def _set_probabilities(self, i: int, probabilities: Tensor) -> None:
+        logs = _at_least(probabilities, self.floor).log()
+        start, end = int(self._ends[i]), int(self._ends[i + 1])
+        if end - start == 1:
+            self.logits[start] = logs[1] - logs[0]
+        elif end > start:
+            self.logits[start:end] = (logs - logs.mean()).to(self.logits.dtype)
+
+
+def _moments(grammar: Grammar, keyed: KeyedAttribute) -> tuple[float, float]:
+    """Normalised mean and standard deviation of a continuous attribute's prior."""
+    spec = keyed.attribute
+    assert isinstance(spec, Continuous)
+    span = spec.high - spec.low
+    prior = grammar.prior(keyed.node_class, keyed.slot, spec.name)
+    if isinstance(prior, Normal):
+        return spec.normalise(prior.mean), prior.std / span
+    if isinstance(prior, Constant):
+        return spec.normalise(float(prior.value)), 0.0
+    assert not isinstance(prior, Choice)
+    return spec.normalise((prior.low + prior.high) / 2), (prior.high - prior.low) / span / math.sqrt(12)
+
+
+def _probabilities(grammar: Grammar, keyed: KeyedAttribute) -> tuple[float, ...]:
+    """Probability of each choice under a categorical attribute's prior."""
+    spec = keyed.attribute
+    assert isinstance(spec, Categorical)
+    prior = grammar.prior(keyed.node_class, keyed.slot, spec.name)
+    if isinstance(prior, Constant):
+        return tuple(float(choice == prior.value) for choice in spec.choices)
+    assert isinstance(prior, Choice)
+    return prior.normalised
+
+
+def _at_least(probabilities: Tensor, floor: float) -> Tensor:
+    """Probabilities (k,) with those below ``floor`` raised to it and the others scaled down to sum to 1."""
+    low = torch.zeros_like(probabilities, dtype=torch.bool)
+    result = probabilities / probabilities.sum()
+    while bool((result < floor).logical_and(~low).any()):
+        low |= result < floor
+        rest = 1 - floor * int(low.sum())
+        result = torch.where(low, torch.full_like(result, floor), result)
+        result = torch.where(low, result, result * rest / result[~low].sum())
+    return result

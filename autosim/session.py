@@ -1,0 +1,154 @@
+"""What a run gives every method: the environment, rendering that is counted, training, scoring, seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from autosim import seeding
+from autosim.env import Env
+from autosim.errors import UserError
+from autosim.learning.sources import FeatureSource
+from autosim.learning.task import Task, TrainingSchedule
+from autosim.parallel import parallel_map
+from autosim.rendering.frames import Frames
+from autosim.rendering.gradient import GradientSettings, differentiable_render
+from autosim.rendering.pool import RenderPool
+from autosim.scenes.generator import Samples, SceneGenerator
+from autosim.scenes.graph import SceneGraph
+
+if TYPE_CHECKING:
+    from autosim.learning.features import Features
+
+# Target frames do not depend on the run's seed: all runs on a target see the same ones.
+TARGET_SEED = 0
+
+
+@dataclass(frozen=True)
+class Target:
+    """Frames to do well on. Validation steers; test is only ever scored. Unlabelled frames have no annotations."""
+
+    validation: Frames
+    test: Frames | None
+
+    @property
+    def labelled(self) -> bool:
+        """Whether scores can be computed."""
+        return self.test is not None
+
+
+@dataclass
+class Session:
+    """Services of one run. ``images`` counts every image rendered for the method, perturbations included."""
+
+    env: Env
+    pool: RenderPool
+    seed: int = 0
+    workers: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    gradient: GradientSettings = field(default_factory=GradientSettings)
+    feature_source: FeatureSource = field(default_factory=FeatureSource)
+    uncounted_images: int = 0
+    resumed_images: int = 0
+
+    @property
+    def images(self) -> int:
+        """Images rendered for the method so far."""
+        return self.resumed_images + self.pool.images - self.uncounted_images
+
+    @contextmanager
+    def uncounted(self) -> Iterator[None]:
+        """Images rendered inside are not the method's: target, final evaluation, shared preparation."""
+        before = self.pool.images
+        try:
+            yield
+        finally:
+            self.uncounted_images += self.pool.images - before
+
+    @cached_property
+    def task(self) -> Task:
+        """The environment's task."""
+        return self.env.task()
+
+    @cached_property
+    def target(self) -> Target:
+        """Target frames: the user's own images, or drawn from the hidden distribution."""
+        own = self.env.target_frames()
+        if own is not None:
+            return Target(own, None)
+        grammar = self.env.target()
+        if grammar is None:
+            raise UserError(f"environment {self.env.name!r} gives neither a target distribution nor target frames")
+        with self.uncounted():
+            parts = []
+            for purpose, count in (("validation", self.env.sizes.validation), ("test", self.env.sizes.test)):
+                scenes = grammar.sample_many(count, seeding.seed_sequence(TARGET_SEED, f"target {purpose}"))
+                parts.append(self.pool.render(scenes, seeding.frame_seeds(TARGET_SEED, f"target {purpose}", 0, count)))
+        return Target(*parts)
+
+    @cached_property
+    def features(self) -> Features:
+        """Image features for distribution matching; trained once for an environment and cached."""
+        with self.uncounted():
+            return self.feature_source.load(self.env, self.pool, self.device)
+
+    def seed_sequence(self, purpose: str, iteration: int = 0, index: int = 0) -> np.random.SeedSequence:
+        """Seeds of one draw of this run."""
+        return seeding.seed_sequence(self.seed, purpose, iteration, index)
+
+    def integer_seed(self, purpose: str, iteration: int = 0, index: int = 0) -> int:
+        """The same as an integer."""
+        return seeding.integer_seed(self.seed, purpose, iteration, index)
+
+    def render(self, scenes: Sequence[SceneGraph], purpose: str, iteration: int = 0) -> Frames:
+        """Frames of scenes; noise differs by purpose and iteration."""
+        return self.pool.render(scenes, seeding.frame_seeds(self.seed, purpose, iteration, len(scenes)))
+
+    def differentiable_render(self, samples: Samples, purpose: str, iteration: int = 0) -> tuple[Tensor, Frames]:
+        """Images (n, 3, H, W) in [0, 1], differentiable in ``samples.values``, and the frames they are of."""
+        seeds = seeding.frame_seeds(self.seed, purpose, iteration, len(samples))
+        return differentiable_render(self.pool, samples.scenes, samples.values, seeds, self.gradient)
+
+    def network(self) -> nn.Module:
+        """A network with the initial weights that all methods share for this run's seed."""
+        return self.task.network(self.integer_seed("network"))
+
+    def score_datasets(
+        self, datasets: Sequence[Frames], against: Frames, schedule: TrainingSchedule | None = None
+    ) -> list[float]:
+        """Score of a network trained from scratch on each data set; in parallel, one thread each."""
+        train = partial(
+            train_and_score, self.task, schedule or self.env.schedule, self.integer_seed("network"), against=against
+        )
+        return parallel_map(train, list(datasets), limit=self.workers)
+
+
+def train_and_score(task: Task, schedule: TrainingSchedule, seed: int, frames: Frames, against: Frames) -> float:
+    """Train a fresh network on ``frames`` and score it on ``against``."""
+    network = task.network(seed)
+    task.train(network, frames, schedule, seed)
+    return task.evaluate(network, against)
+
+
+def final_scores(session: Session, generators: Sequence[SceneGenerator]) -> list[float]:
+    """Test score of a fresh network trained on frames of each generator: same number, schedule and seeds for all."""
+    if session.target.test is None:
+        raise UserError("the target is unlabelled: there is nothing to score against")
+    count = session.env.train_frames
+    datasets = []
+    with session.uncounted():
+        for generator in generators:
+            samples = generator.sample(count, seeding.seed_sequence(TARGET_SEED, "final scenes"))
+            seeds = seeding.frame_seeds(TARGET_SEED, "final frames", 0, count)
+            datasets.append(session.pool.render(samples.scenes, seeds))
+    train = partial(
+        train_and_score, session.task, session.env.schedule, TARGET_SEED, against=session.target.test
+    )
+    return parallel_map(train, datasets, limit=session.workers)

@@ -1,0 +1,80 @@
+"""What every algorithm has to hold: it steps and counts, repeats itself for equal seeds, and takes up a saved state."""
+
+from __future__ import annotations
+
+import io
+import math
+from abc import abstractmethod
+from dataclasses import is_dataclass
+from typing import Any
+
+import torch
+
+from autosim.algorithm import Algorithm
+from autosim.env import Env
+from autosim.rendering.pool import LocalPool
+from autosim.seeding import seed_sequence
+from autosim.session import Session
+
+
+class AlgorithmSuite:
+    """Subclass with :meth:`env` and :meth:`algorithm`, under a name that pytest collects (``Test…``)."""
+
+    @abstractmethod
+    def env(self) -> Env:
+        """A small environment."""
+
+    @abstractmethod
+    def algorithm(self, session: Session) -> Algorithm:
+        """The algorithm with a configuration that makes its steps quick."""
+
+    def session(self, seed: int = 0) -> Session:
+        """A session in this process."""
+        env = self.env()
+        return Session(env, LocalPool(env.renderer()), seed=seed, workers=0)
+
+    def test_it_is_named_and_configured_by_a_dataclass_with_iterations(self) -> None:
+        algorithm = self.algorithm(self.session())
+        assert algorithm.name and is_dataclass(algorithm.Config)
+        assert algorithm.config.iterations >= 1
+
+    def test_a_step_renders_counts_and_reports_a_validation_score(self) -> None:
+        session = self.session()
+        algorithm = self.algorithm(session)
+        before = session.images
+        metrics = algorithm.step(0)
+        assert session.images > before
+        score = metrics["val_score"]
+        assert score is None or 0.0 <= score <= 1.0
+        assert all(value is None or math.isfinite(value) for value in metrics.values())
+
+    def test_its_generator_draws_scenes_of_the_schema(self) -> None:
+        session = self.session()
+        algorithm = self.algorithm(session)
+        algorithm.step(0)
+        samples = algorithm.generator.sample(5, seed_sequence(0, "suite"))
+        for scene in samples.scenes:
+            session.env.schema.validate(scene)
+        assert torch.isfinite(algorithm.generator.log_prob(samples)).all()
+
+    def test_equal_seeds_give_equal_runs(self) -> None:
+        first, second = self.algorithm(self.session(seed=5)), self.algorithm(self.session(seed=5))
+        assert [first.step(i) for i in range(2)] == [second.step(i) for i in range(2)]
+
+    def test_a_saved_state_is_taken_up_as_if_never_stopped(self) -> None:
+        undisturbed = self.algorithm(self.session())
+        stopped = self.algorithm(self.session())
+        undisturbed.step(0), stopped.step(0)
+        resumed = self.algorithm(self.session())
+        resumed.load_state_dict(_saved(stopped.state_dict()))
+        assert undisturbed.step(1) == resumed.step(1)
+        assert undisturbed.summary() == resumed.summary()
+
+
+def _saved(state: dict[str, Any]) -> dict[str, Any]:
+    """Through a file, as a checkpoint would be, read back without running any code from it."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    loaded: dict[str, Any] = torch.load(buffer, weights_only=True)
+    return loaded

@@ -1,0 +1,8 @@
+"""One method on one environment: ``python benchmarks/run.py --algo metasim --env clevr``; see ``--help``."""
+
+import sys
+
+from autosim.experiments.cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main(["run", *sys.argv[1:]]))

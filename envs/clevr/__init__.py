@@ -1,0 +1,1 @@
+"""CLEVR: three objects on a plane under two learnable lights, segmented by shape (AutoSimulate supplement, Table 1)."""

@@ -1,0 +1,90 @@
+"""CLEVR: three objects on a plane under two learnable lights, segmented by shape (AutoSimulate supplement, Table 1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from autosim.env import Env, TargetSizes
+from autosim.learning.schedule import TrainingSchedule
+from autosim.rendering.folder import read_image_folder
+from autosim.rendering.frames import Frames
+from autosim.rendering.renderer import Renderer
+from autosim.scenes.grammar import Grammar
+from envs.clevr.renderer import ClevrRenderer
+from envs.clevr.scene import PROFILES, SHAPES, clevr_grammar, clevr_schema, start_priors, target_priors
+
+if TYPE_CHECKING:
+    from autosim.learning.task import Task
+
+
+@dataclass(frozen=True)
+class ClevrConfig:
+    """Options of the CLEVR environment.
+
+    Args:
+        profile: ``default`` renders 16, 32 or 64 pixels with up to 32 samples; ``paper`` has the published ranges.
+        target_seed: which hidden target configuration to recover (0 or more).
+        target: a folder of target images of your own, instead of the hidden configuration.
+        edge: edge length in pixels of the images that networks see; 0 takes the profile's.
+        train_frames: frames that a network is trained on for the final scores.
+    """
+
+    profile: Literal["default", "paper"] = "default"
+    target_seed: int = 0
+    target: Path | None = None
+    edge: int = 0
+    train_frames: int = 200
+
+    def __post_init__(self) -> None:
+        if self.profile not in PROFILES:
+            raise ValueError(f"profile: {self.profile!r} is not one of {list(PROFILES)}")
+        if self.target_seed < 0:
+            raise ValueError(f"target_seed: {self.target_seed} is below 0")
+        if self.edge != 0 and not 16 <= self.edge <= 1024 or self.edge % 8:
+            raise ValueError(f"edge: {self.edge} is neither 0 nor a multiple of 8 from 16 to 1024")
+        if self.train_frames < 1:
+            raise ValueError(f"train_frames: {self.train_frames} is below 1")
+
+
+class Clevr(Env):
+    """Move a dark, coarse, misplaced randomiser to a hidden well-lit configuration."""
+
+    name: ClassVar[str] = "clevr"
+    Config: ClassVar[type] = ClevrConfig
+
+    def __init__(self, config: ClevrConfig) -> None:
+        self.config = config
+        self.profile = PROFILES[config.profile]
+        self.edge = config.edge or self.profile.edge
+        self.schema = clevr_schema(self.profile)
+        self.sizes = TargetSizes(validation=30, test=200)
+        self.train_frames = config.train_frames
+        self.schedule = TrainingSchedule(epochs=20, batch_size=16, learning_rate=2e-3)
+
+    def prior(self) -> Grammar:
+        """Dark, coarse, and the objects in a row far behind."""
+        return clevr_grammar(self.schema, start_priors(self.profile))
+
+    def target(self) -> Grammar | None:
+        """Well lit, good quality, objects in the middle; drawn by ``target_seed``."""
+        if self.config.target is not None:
+            return None
+        return clevr_grammar(self.schema, target_priors(self.profile, self.config.target_seed))
+
+    def target_frames(self) -> Frames | None:
+        """The images of ``target``, resized; ``UserError`` where the folder or an image cannot be read."""
+        if self.config.target is None:
+            return None
+        return read_image_folder(Path(self.config.target), self.edge, self.edge)
+
+    def renderer(self) -> Renderer:
+        """A Mitsuba renderer of this profile."""
+        return ClevrRenderer(self.schema, self.profile.sizes, self.profile.bounces, self.edge)
+
+    def task(self) -> Task:
+        """Segmentation into background and the three shapes."""
+        from autosim.learning.segmentation import Segmentation
+
+        return Segmentation(("background", *SHAPES))

@@ -1,0 +1,122 @@
+"""CLEVR's scene in Mitsuba: a ground plane, a fixed key and fill light, a back light, ambient light, three objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from autosim.rendering.mitsuba import SCALAR_VARIANT, Mesh, MitsubaRenderer, Quality, linear_rgb
+from autosim.scenes.graph import Schema, SceneGraph
+from envs.clevr.scene import COLOURS, SHAPES
+
+CAMERA = (7.4811, -6.5076, 5.3437)
+RADIUS = 0.7
+GROUND_REFLECTANCE = 0.5
+# Half a side; far enough for the horizon to leave no bright line.
+GROUND_EXTENT = 400
+METAL_ROUGHNESS = 0.2
+# Area lights face the origin: position, length of a side, colour.
+KEY = ((6.4467, -2.9052, 4.2584), 0.5, (1.0, 0.932, 0.817))
+FILL = ((-4.6711, -4.0136, 3.0112), 0.5, (0.762, 0.818, 1.0))
+BACK = ((-1.1685, 2.646, 5.8157), 1.0, (1.0, 1.0, 1.0))
+# Radiances; those of the back and the ambient light at intensity 100.
+KEY_RADIANCE = 30.0
+FILL_RADIANCE = 9.0
+BACK_RADIANCE = 40.0
+AMBIENT_RADIANCE = 1.0
+# Shapes not in use wait here, far below the ground.
+PARKED = (0.0, 0.0, -100.0)
+
+
+class ClevrRenderer(MitsubaRenderer):
+    """Draws scenes of the CLEVR schema; classes in the mask: 0 background, 1 sphere, 2 cube, 3 cylinder."""
+
+    field_of_view = 49.13
+
+    def __init__(
+        self, schema: Schema, sizes: tuple[int, ...], bounces: tuple[int, ...], edge: int, variant: str = SCALAR_VARIANT
+    ) -> None:
+        super().__init__(schema, sizes, bounces, edge, edge, variant)
+        self.slots = schema.node_class("object").slots
+        # By shape; a sphere needs no mesh. Each rests on the ground at its height.
+        self._meshes = {"cube": Mesh.cube(RADIUS / np.sqrt(2.0)), "cylinder": Mesh.cylinder(RADIUS, RADIUS)}
+        self._heights = {"sphere": RADIUS, "cube": RADIUS / np.sqrt(2.0), "cylinder": RADIUS}
+
+    def camera(self, mi: Any) -> Any:
+        """CLEVR's camera without its jitter."""
+        return mi.ScalarTransform4f().look_at(origin=list(CAMERA), target=[0, 0, 0], up=[0, 0, 1])
+
+    def scene_dict(self, mi: Any) -> dict[str, Any]:
+        """Every slot holds one of each shape, with one material between them."""
+        scene: dict[str, Any] = {
+            "ground": {
+                "type": "rectangle",
+                "to_world": mi.ScalarTransform4f().scale([GROUND_EXTENT, GROUND_EXTENT, 1]),
+                "bsdf": {"type": "diffuse", "reflectance": {"type": "rgb", "value": [GROUND_REFLECTANCE] * 3}},
+            },
+            "ambient": {"type": "constant", "radiance": {"type": "rgb", "value": [AMBIENT_RADIANCE] * 3}},
+            "key": _area_light(mi, *KEY, radiance=KEY_RADIANCE),
+            "fill": _area_light(mi, *FILL, radiance=FILL_RADIANCE),
+            "back": _area_light(mi, *BACK, radiance=BACK_RADIANCE),
+        }
+        for slot in range(self.slots):
+            material = mi.load_dict(_material())
+            scene[f"sphere_{slot}"] = {"type": "sphere", "to_world": mi.ScalarTransform4f(), "bsdf": material}
+            for name, mesh in self._meshes.items():
+                scene[f"{name}_{slot}"] = mesh.to_mitsuba(mi, f"{name}_{slot}", material)
+        return scene
+
+    def pose(self, mi: Any, scene: SceneGraph) -> dict[str, Any]:
+        """Lights, materials and the place of every shape."""
+        (ambient,), (back,) = scene.find("ambient"), scene.find("back")
+        values: dict[str, Any] = {
+            "ambient.radiance.value": mi.ScalarColor3f(AMBIENT_RADIANCE * float(ambient["intensity"]) / 100),
+            "back.emitter.radiance.value": mi.ScalarColor3f(BACK_RADIANCE * float(back["intensity"]) / 100),
+        }
+        for node in scene.find("object"):
+            colour = mi.ScalarColor3f(*linear_rgb(COLOURS[str(node["colour"])]))
+            material = f"sphere_{node.slot}.bsdf"
+            values[f"{material}.weight.value"] = float(node["material"] == "metal")
+            values[f"{material}.bsdf_0.reflectance.value"] = colour
+            values[f"{material}.bsdf_1.specular_reflectance.value"] = colour
+            place = {
+                shape: (float(node["x"]), float(node["y"]), height) if shape == node["shape"] else PARKED
+                for shape, height in self._heights.items()
+            }
+            transform = mi.ScalarTransform4f().translate(list(place["sphere"])).scale(RADIUS)
+            values[f"sphere_{node.slot}.to_world"] = transform
+            for name, mesh in self._meshes.items():
+                values[f"{name}_{node.slot}.vertex_positions"] = (mesh.vertices + np.float32(place[name])).ravel()
+        return values
+
+    def quality(self, scene: SceneGraph) -> Quality:
+        """As the scene's root asks."""
+        (root,) = scene.find("scene")
+        return Quality(int(root["samples"]), int(root["bounces"]), int(root["size"]))
+
+    def mask_classes(self, scene: SceneGraph) -> dict[str, int]:
+        """Each slot's visible shape."""
+        return {f"{node['shape']}_{node.slot}": SHAPES.index(str(node["shape"])) + 1 for node in scene.find("object")}
+
+
+def _area_light(
+    mi: Any, position: tuple[float, ...], side: float, colour: tuple[float, ...], radiance: float
+) -> dict[str, Any]:
+    transform = mi.ScalarTransform4f().look_at(origin=list(position), target=[0, 0, 0], up=[0, 0, 1]).scale(side / 2)
+    return {
+        "type": "rectangle",
+        "to_world": transform,
+        "emitter": {"type": "area", "radiance": {"type": "rgb", "value": [radiance * c for c in colour]}},
+    }
+
+
+def _material() -> dict[str, Any]:
+    """Rubber at weight 0, metal at weight 1."""
+    colour = {"type": "rgb", "value": [0.5, 0.5, 0.5]}
+    return {
+        "type": "blendbsdf",
+        "weight": 0.5,
+        "rubber": {"type": "diffuse", "reflectance": colour},
+        "metal": {"type": "roughconductor", "alpha": METAL_ROUGHNESS, "specular_reflectance": colour},
+    }

@@ -1,0 +1,44 @@
+"""Packaging of autosim: what is installed, what it needs, and what it offers by name."""
+
+from setuptools import find_packages, setup
+
+REQUIRES = [
+    "bayesian-optimization>=3.0",
+    "docstring-parser>=0.16",
+    "jsonargparse>=4.40",
+    "matplotlib>=3.8",
+    "mitsuba>=3.9,<3.10",
+    "numpy>=1.26",
+    "PyYAML>=6.0",
+    "ray[tune]>=2.40",
+    "rich>=13.0",
+    "scikit-learn>=1.4",
+    "scipy>=1.11",
+    "tensorboard>=2.15",
+    "torch>=2.4",
+    "torch-geometric>=2.5",
+    "torchmetrics>=1.3",
+    "torchvision>=0.19",
+]
+TEST_REQUIRES = ["hypothesis>=6.100", "mypy>=1.13", "pytest>=8.0", "ruff>=0.8", "types-PyYAML"]
+
+setup(
+    name="autosim",
+    version="0.1.0",
+    description="Learn the parameters of a simulator so that networks trained on its images do well on a target",
+    python_requires=">=3.10",
+    packages=find_packages(
+        include=["autosim", "autosim.*", "algorithms", "algorithms.*", "envs", "envs.*"],
+    ),
+    package_data={"autosim": ["py.typed"], "algorithms": ["py.typed"], "envs": ["py.typed"]},
+    install_requires=REQUIRES,
+    extras_require={"test": TEST_REQUIRES},
+    entry_points={
+        "console_scripts": ["autosim = autosim.experiments.cli:main"],
+        "autosim.algorithms": [
+            "metasim = algorithms.metasim:MetaSim",
+            "random = algorithms.random_search:RandomSearch",
+        ],
+        "autosim.envs": ["clevr = envs.clevr:Clevr"],
+    },
+)

@@ -1,0 +1,25 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from autosim.parallel import start_ray
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """Ray for two processes, started once for all tests that ask for it; its workers can import ``tests``."""
+    import ray
+
+    with pytest.MonkeyPatch.context() as patch:
+        root = str(Path(__file__).resolve().parents[1])
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])))
+        patch.delenv("RAY_ADDRESS", raising=False)
+        start_ray(2)
+    yield
+    ray.shutdown()

@@ -1,0 +1,228 @@
+"""Renderers for tests: analytic ones with derivatives in closed form, and ones that misbehave.
+
+Ray workers import this module, so torch is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autosim.rendering.renderer import Renderer
+from autosim.scenes.graph import Categorical, Continuous, Node, NodeClass, SceneGraph, Schema
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+BLOB = NodeClass(
+    "blob",
+    (
+        Continuous("x", -1.0, 1.0, step=0.02),
+        Continuous("y", -1.0, 1.0, step=0.02),
+        Continuous("width", 0.2, 0.6, step=0.004, mutable=False),
+        Continuous("hue", 0.0, 360.0, unit="degrees", periodic=True, step=4.0),
+        Categorical("sign", ("bright", "dim")),
+    ),
+    slots=3,
+)
+LIGHT = NodeClass("light", (Continuous("power", 0.0, 10.0, unit="W", step=0.1),))
+BLOB_SCHEMA = Schema((LIGHT, BLOB))
+
+
+class BlobRenderer(Renderer):
+    """A light and Gaussian blobs ``b`` on a canvas [-1, 1]², smooth in every attribute:
+
+    ``R[v, u, c] = t(seed)[v, u] * (1 - exp(-power/10 * sum_b s_b * (1.2 + cos(hue_b + 2 pi c/3)) * g_b(u, v)))`` with
+    ``g_b`` an isotropic Gaussian of standard deviation ``width`` around (x, y), ``s_b`` .5 for bright and .2 for dim
+    ones, and ``t(seed)`` a random texture in (1 - texture, 1). ``mask`` is 1 + the slot of the strongest blob, or 0.
+    """
+
+    schema = BLOB_SCHEMA
+
+    def __init__(self, size: int = 16, texture: float = 0.3) -> None:
+        self.height = self.width = size
+        self.texture = texture
+
+    def build(self) -> None:
+        axis = (np.arange(self.width) + 0.5) / self.width * 2 - 1
+        self._u, self._v = np.meshgrid(axis, axis)
+
+    def draw(self, scene: SceneGraph, seed: int, effort: float = 1.0) -> NDArray[np.float32]:
+        total = np.zeros((self.height, self.width, 3))
+        for node in scene.find("blob"):
+            angle = np.deg2rad(float(node["hue"])) + 2 * np.pi * np.arange(3) / 3
+            strength = 0.5 if node["sign"] == "bright" else 0.2
+            total += strength * self._gaussian(node)[:, :, None] * (1.2 + np.cos(angle))
+        power = sum(float(node["power"]) for node in scene.find("light")) / 10
+        return (self.pattern(seed)[:, :, None] * (1 - np.exp(-power * total))).astype(np.float32)
+
+    def annotate(self, scene: SceneGraph) -> Mapping[str, NDArray[np.generic]]:
+        layers = [np.full((self.height, self.width), 0.3)] + [self._gaussian(node) for node in scene.find("blob")]
+        slots = np.array([0] + [1 + node.slot for node in scene.find("blob")], dtype=np.uint8)
+        return {"mask": slots[np.argmax(layers, axis=0)], "blobs": np.array(len(slots) - 1)}
+
+    def pattern(self, seed: int) -> NDArray[np.float64]:
+        """The texture (H, W) of a seed."""
+        return 1 - self.texture * np.random.default_rng(seed).random((self.height, self.width))
+
+    def torch_images(self, scenes: Sequence[SceneGraph], values: Tensor, seeds: Sequence[int]) -> Tensor:
+        """The same images, float64 (n, 3, H, W), with torch's gradient to the normalised ``values`` (m,)."""
+        import torch
+
+        axis = (torch.arange(self.width, dtype=torch.float64) + 0.5) / self.width * 2 - 1
+        images, taken = [], 0
+        for scene, seed in zip(scenes, seeds, strict=True):
+            total = torch.zeros(3, self.height, self.width, dtype=torch.float64)
+            power = torch.zeros((), dtype=torch.float64)
+            for node in scene.nodes:
+                if node.node_class == "light":
+                    power = power + values[taken]
+                    taken += 1
+                    continue
+                x, y, hue = values[taken] * 2 - 1, values[taken + 1] * 2 - 1, values[taken + 2]
+                taken += 3
+                square = (axis[None, :] - x) ** 2 + (axis[:, None] - y) ** 2
+                gaussian = torch.exp(-square / (2 * float(node["width"]) ** 2))
+                tint = 1.2 + torch.cos(2 * torch.pi * (hue + torch.arange(3, dtype=torch.float64) / 3))
+                total = total + (0.5 if node["sign"] == "bright" else 0.2) * tint[:, None, None] * gaussian
+            images.append(torch.from_numpy(self.pattern(seed)) * (1 - torch.exp(-power * total)))
+        return torch.stack(images)
+
+    def _gaussian(self, node: Node) -> NDArray[np.float64]:
+        square = (self._u - float(node["x"])) ** 2 + (self._v - float(node["y"])) ** 2
+        gaussian: NDArray[np.float64] = np.exp(-square / (2 * float(node["width"]) ** 2))
+        return gaussian
+
+
+def blob_scene(seed: int, blobs: int | None = None) -> SceneGraph:
+    """A light with one to three blobs (``blobs`` of them if given), away from the attributes' bounds."""
+    draw = np.random.default_rng(seed)
+    count = int(draw.integers(1, 4)) if blobs is None else blobs
+    nodes = [Node("light", {"power": float(draw.uniform(3, 9))})]
+    for slot in range(count):
+        attributes: dict[str, float | str | int] = {
+            "x": float(draw.uniform(-0.8, 0.8)),
+            "y": float(draw.uniform(-0.8, 0.8)),
+            "width": float(draw.uniform(0.25, 0.55)),
+            "hue": float(draw.uniform(0, 360)),
+            "sign": "bright" if draw.random() < 0.5 else "dim",
+        }
+        nodes.append(Node("blob", attributes, slot))
+    return SceneGraph(tuple(nodes), (-1,) + (0,) * count)
+
+
+def blob_scenes(count: int, first: int = 0) -> list[SceneGraph]:
+    """Scenes of different structure."""
+    return [blob_scene(first + i) for i in range(count)]
+
+
+class LinearRenderer(Renderer):
+    """Linear in its attributes: ``R = sum_i value_i * pattern_i``, so that every difference quotient is exact.
+
+    One node ``knobs`` with ``a`` and ``b`` in [0, 1], ``c`` in [-2, 2]; patterns are random and add up to less than 1.
+    """
+
+    schema = Schema(
+        (
+            NodeClass(
+                "knobs", (Continuous("a", 0, 1), Continuous("b", 0, 1, step=0.2), Continuous("c", -2, 2, step=0.1))
+            ),
+        )
+    )
+
+    def __init__(self, size: int = 4) -> None:
+        self.height = self.width = size
+        patterns = np.random.default_rng(5).uniform(0.1, 0.3, (3, size, size, 3))
+        self.patterns: NDArray[np.float64] = patterns
+
+    def build(self) -> None:
+        pass
+
+    def draw(self, scene: SceneGraph, seed: int, effort: float = 1.0) -> NDArray[np.float32]:
+        return np.tensordot(self.schema.values(scene), self.patterns, axes=1).astype(np.float32)
+
+    def scene(self, a: float, b: float, c: float) -> SceneGraph:
+        """The scene with these values."""
+        return SceneGraph((Node("knobs", {"a": a, "b": b, "c": c}),), (-1,))
+
+
+class ProbeRenderer(BlobRenderer):
+    """Reports its process as annotations: whether torch is imported, the process's id, threads allowed by OpenMP."""
+
+    def annotate(self, scene: SceneGraph) -> Mapping[str, NDArray[np.generic]]:
+        return {
+            "torch": np.array("torch" in sys.modules),
+            "process": np.array(os.getpid()),
+            "threads": np.array(int(os.environ.get("OMP_NUM_THREADS", "0"))),
+        }
+
+
+class MortalRenderer(BlobRenderer):
+    """Kills its own process at one seed: the first time only, or every time where ``note`` is None."""
+
+    def __init__(self, fatal_seed: int, note: Path | None) -> None:
+        super().__init__()
+        self.fatal_seed, self.note = fatal_seed, note
+
+    def draw(self, scene: SceneGraph, seed: int, effort: float = 1.0) -> NDArray[np.float32]:
+        if seed == self.fatal_seed and (self.note is None or not self.note.exists()):
+            if self.note is not None:
+                self.note.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().draw(scene, seed, effort)
+
+
+class FaultyRenderer(BlobRenderer):
+    """Breaks the contract from seed ``first`` on, in the way that ``fault`` names."""
+
+    def __init__(self, fault: str, first: int = 0) -> None:
+        super().__init__()
+        self.fault, self.first = fault, first
+
+    def build(self) -> None:
+        if self.fault == "build":
+            raise OSError("no engine\nfound here")
+        super().build()
+
+    def draw(self, scene: SceneGraph, seed: int, effort: float = 1.0) -> NDArray[np.float32]:
+        image = super().draw(scene, seed, effort)
+        if seed < self.first:
+            return image
+        if self.fault == "raises":
+            raise ZeroDivisionError("a lamp of\nno size")
+        if self.fault == "shape":
+            return image[:-1]
+        if self.fault == "type":
+            return image.astype(np.float64)
+        if self.fault == "finite":
+            image[0, 0, 0] = np.nan
+        if self.fault == "range":
+            image = image * 3 - 1
+        return image
+
+    def annotate(self, scene: SceneGraph) -> Mapping[str, NDArray[np.generic]]:
+        if self.fault == "annotations":
+            return {"boxes": np.zeros((len(scene.nodes), 4))}
+        return super().annotate(scene)
+
+
+class SlowRenderer(BlobRenderer):
+    """Takes ``seconds`` for an image, asleep; leaves a file named after its process in ``folder``."""
+
+    def __init__(self, seconds: float, folder: Path | None = None) -> None:
+        super().__init__()
+        self.seconds, self.folder = seconds, folder
+
+    def draw(self, scene: SceneGraph, seed: int, effort: float = 1.0) -> NDArray[np.float32]:
+        if self.folder is not None:
+            (self.folder / str(os.getpid())).touch()
+        time.sleep(self.seconds)
+        return super().draw(scene, seed, effort)

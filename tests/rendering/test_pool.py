@@ -1,0 +1,224 @@
+"""Render pools: the same answers from any number of workers, and failures named in one line."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from autosim.errors import RendererError
+from autosim.rendering.frames import Frame, Frames
+from autosim.rendering.gradient import GradientSettings, Method, scene_vjp
+from autosim.rendering.pool import LocalPool, RayPool, RenderPool, make_pool
+from tests.helpers import (
+    BLOB_SCHEMA,
+    BlobRenderer,
+    FaultyRenderer,
+    MortalRenderer,
+    ProbeRenderer,
+    SlowRenderer,
+    blob_scene,
+    blob_scenes,
+)
+
+COUNT = 13
+SCENES = blob_scenes(COUNT)
+SEEDS = list(range(100, 100 + COUNT))
+
+
+def random_cotangents(count: int = COUNT) -> NDArray[np.float32]:
+    return np.random.default_rng(0).normal(size=(count, 16, 16, 3)).astype(np.float32)
+
+
+def assert_same(a: Frames, b: Frames) -> None:
+    np.testing.assert_array_equal(a.images, b.images)
+    assert list(a.annotations) == list(b.annotations)
+    for name in a.annotations:
+        np.testing.assert_array_equal(a.annotations[name], b.annotations[name])
+        assert a.annotations[name].dtype == b.annotations[name].dtype
+
+
+def test_local_frames_are_the_renderer_s_in_order() -> None:
+    renderer = BlobRenderer()
+    renderer.build()
+    with LocalPool(BlobRenderer()) as pool:
+        frames = pool.render(SCENES, SEEDS)
+    assert_same(frames, Frames.stack([renderer.render(s, seed) for s, seed in zip(SCENES, SEEDS, strict=True)]))
+    assert frames.images.dtype == np.uint8 and frames.annotations["mask"].shape == (COUNT, 16, 16)
+
+
+def test_local_gradients_are_those_of_each_scene() -> None:
+    renderer, cotangents, how = BlobRenderer(), random_cotangents(), GradientSettings()
+    renderer.build()
+    with LocalPool(BlobRenderer()) as pool:
+        gradients = pool.vjp(SCENES, SEEDS, cotangents, how)
+    for i, gradient in enumerate(gradients):
+        np.testing.assert_array_equal(gradient, scene_vjp(renderer, SCENES[i], SEEDS[i], cotangents[i], how))
+
+
+def test_a_local_pool_leaves_the_renderer_as_it_was() -> None:
+    renderer = BlobRenderer()
+    with LocalPool(renderer) as pool:
+        pool.render(SCENES[:1], SEEDS[:1])
+    assert not hasattr(renderer, "_u")
+
+
+@pytest.mark.parametrize(("workers", "chunk"), [(1, None), (2, None), (2, 1), (2, 5)])
+def test_answers_do_not_depend_on_workers_or_chunks(ray_session: None, workers: int, chunk: int | None) -> None:
+    cotangents = random_cotangents()
+    cotangents[4] = 0
+    with LocalPool(BlobRenderer()) as local, RayPool(BlobRenderer(), workers, chunk) as pool:
+        for _ in range(2):
+            frames = pool.render(SCENES, SEEDS)
+            assert_same(frames, local.render(SCENES, SEEDS))
+        assert frames.images.flags.writeable
+        methods: list[Method] = ["central", "forward", "spsa"]
+        for method in methods:
+            how = GradientSettings(method)
+            mine, theirs = pool.vjp(SCENES, SEEDS, cotangents, how), local.vjp(SCENES, SEEDS, cotangents, how)
+            assert len(mine) == COUNT and not mine[4].any()
+            for a, b in zip(mine, theirs, strict=True):
+                np.testing.assert_array_equal(a, b)
+        sizes = [len(BLOB_SCHEMA.values(scene)) for i, scene in enumerate(SCENES) if i != 4]
+        assert pool.images == local.images == 2 * COUNT + sum(2 * n + (n + 1) + 8 for n in sizes)
+
+
+def test_actors_import_no_torch_and_use_one_thread_each(ray_session: None) -> None:
+    with RayPool(ProbeRenderer(), 2, chunk=1) as pool:
+        pool.warm_up()
+        annotations = pool.render(SCENES, SEEDS).annotations
+        pool.vjp(SCENES[:2], SEEDS[:2], random_cotangents(2), GradientSettings())
+        assert not pool.render(SCENES[:2], SEEDS[:2]).annotations["torch"].any()
+    assert not annotations["torch"].any()
+    assert set(annotations["threads"].tolist()) == {1}
+    processes = set(annotations["process"].tolist())
+    assert len(processes) == 2 and os.getpid() not in processes
+
+
+def test_an_actor_killed_half_way_loses_nothing(ray_session: None, tmp_path: Path) -> None:
+    with LocalPool(BlobRenderer()) as local:
+        expected = local.render(SCENES, SEEDS)
+        gradients = local.vjp(SCENES, SEEDS, random_cotangents(), GradientSettings())
+    with RayPool(MortalRenderer(SEEDS[6], tmp_path / "died"), 2, chunk=2) as pool:
+        assert_same(pool.render(SCENES, SEEDS), expected)
+        assert (tmp_path / "died").exists() and pool.images == COUNT
+        (tmp_path / "died").unlink()
+        for a, b in zip(pool.vjp(SCENES, SEEDS, random_cotangents(), GradientSettings()), gradients, strict=True):
+            np.testing.assert_array_equal(a, b)
+        assert (tmp_path / "died").exists()
+
+
+def test_a_scene_that_always_kills_its_process_is_given_up(ray_session: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RayPool, "retries", 1)
+    with (
+        RayPool(MortalRenderer(SEEDS[5], None), 1, chunk=1) as pool,
+        pytest.raises(RendererError, match=r"^MortalRenderer: scene 5: its process failed \(.*\)$"),
+    ):
+        pool.render(SCENES[:7], SEEDS[:7])
+
+
+FAULTS = [
+    ("raises", "ZeroDivisionError: a lamp of no size"),
+    ("shape", "draw gave float32 (15, 16, 3) instead of float32 (16, 16, 3)"),
+    ("type", "draw gave float64 (16, 16, 3) instead of float32 (16, 16, 3)"),
+    ("finite", "draw gave 1 values that are not finite"),
+]
+
+
+@pytest.mark.parametrize(("fault", "reason"), FAULTS)
+def test_a_failing_renderer_is_named_with_the_scene_and_the_cause(fault: str, reason: str) -> None:
+    with LocalPool(FaultyRenderer(fault, first=102)) as pool:
+        with pytest.raises(RendererError, match=f"^{re.escape(f'FaultyRenderer: scene 2: {reason}')}$"):
+            pool.render(SCENES, SEEDS)
+        with pytest.raises(RendererError, match=f"^{re.escape(f'FaultyRenderer: gradient of scene 2: {reason}')}$"):
+            pool.vjp(SCENES, SEEDS, random_cotangents(), GradientSettings())
+
+
+def test_actors_report_failures_as_a_local_pool_does(ray_session: None) -> None:
+    fault, reason = FAULTS[0]
+    with RayPool(FaultyRenderer(fault, first=102), 2, chunk=1) as pool:
+        with pytest.raises(RendererError, match=f"^FaultyRenderer: scene 2: {reason}$"):
+            pool.render(SCENES, SEEDS)
+        assert len(pool.render(SCENES[:2], SEEDS[:2])) == 2
+    with RayPool(FaultyRenderer("build"), 1) as pool:
+        for use in (pool.warm_up, lambda: pool.render(SCENES[:1], SEEDS[:1])):
+            with pytest.raises(
+                RendererError, match=r"^FaultyRenderer: could not be built: OSError: no engine found here$"
+            ):
+                use()
+
+
+def test_annotations_must_have_one_shape_in_a_batch(ray_session: None) -> None:
+    scenes = [blob_scene(0, 2), blob_scene(1, 2), blob_scene(2, 3)]
+    pools: list[RenderPool] = [LocalPool(FaultyRenderer("annotations")), RayPool(FaultyRenderer("annotations"), 1, 1)]
+    for pool in pools:
+        with pool, pytest.raises(RendererError, match=r"scene 2: annotations .*\[4, 4\].* differ from .*\[3, 4\]"):
+            pool.render(scenes, [0, 1, 2])
+
+
+def test_frames_of_different_annotations_do_not_join() -> None:
+    image = np.zeros((2, 2, 3), dtype=np.uint8)
+    plain, labelled = Frame(image), Frame(image, {"label": np.array(1)})
+    for pair in ([plain, labelled], [labelled, plain]):
+        with pytest.raises(ValueError, match=r"annotations .* differ"):
+            Frames.stack(pair)
+        with pytest.raises(ValueError, match=r"annotations .* differ"):
+            Frames.concatenate([Frames.stack([frame]) for frame in pair])
+
+
+def test_bad_calls_are_refused() -> None:
+    with LocalPool(BlobRenderer()) as pool:
+        with pytest.raises(ValueError, match="no scenes"):
+            pool.render([], [])
+        with pytest.raises(ValueError, match="1 seeds for 2 scenes"):
+            pool.render(SCENES[:2], [0])
+        for seed in (-1, 2**31):
+            with pytest.raises(ValueError, match=f"seed {seed} of scene 1"):
+                pool.render(SCENES[:2], [0, seed])
+        with pytest.raises(ValueError, match=r"shape \(1, 16, 16, 3\) instead of \(2, 16, 16, 3\)"):
+            pool.vjp(SCENES[:2], [0, 1], random_cotangents(1), GradientSettings())
+        cotangents = random_cotangents(2)
+        cotangents[1, 0, 0, 0] = np.inf
+        with pytest.raises(ValueError, match="cotangent of scene 1 is not finite"):
+            pool.vjp(SCENES[:2], [0, 1], cotangents, GradientSettings())
+        assert pool.images == 0
+    for workers in (-1, -5):
+        with pytest.raises(ValueError, match="workers"):
+            make_pool(BlobRenderer(), workers)
+    with pytest.raises(ValueError, match="chunk"):
+        RayPool(BlobRenderer(), 1, chunk=0)
+
+
+def test_make_pool_renders_here_or_in_actors(ray_session: None) -> None:
+    here = make_pool(ProbeRenderer(), 0)
+    there = make_pool(ProbeRenderer(), 1)
+    assert here.workers == 0 and there.workers == 1
+    assert here.render(SCENES[:1], [0]).annotations["process"].tolist() == [os.getpid()]
+    assert there.render(SCENES[:1], [0]).annotations["process"].tolist() != [os.getpid()]
+    for pool in (here, there):
+        pool.close()
+        pool.close()
+
+
+def test_one_scene_s_gradient_is_shared_between_actors(ray_session: None, tmp_path: Path) -> None:
+    with RayPool(SlowRenderer(0.01, tmp_path), 2) as pool:
+        pool.vjp([blob_scene(0, blobs=3)], [0], random_cotangents(1), GradientSettings())
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_interrupting_a_render_ends_it_at_once(ray_session: None) -> None:
+    with RayPool(SlowRenderer(60.0), 2) as pool:
+        pool.warm_up()
+        timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        started = time.perf_counter()
+        with pytest.raises(KeyboardInterrupt):
+            pool.render(SCENES, SEEDS)
+    assert time.perf_counter() - started < 20

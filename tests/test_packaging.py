@@ -1,0 +1,94 @@
+"""What set-up declares holds: entry points lead somewhere, light commands stay light, make offers its targets."""
+
+from __future__ import annotations
+
+import configparser
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from autosim import registry
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def metadata(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The metadata that set-up writes."""
+    folder = tmp_path_factory.mktemp("metadata")
+    command = [sys.executable, "setup.py", "--quiet", "egg_info", "--egg-base", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return folder / "autosim.egg-info"
+
+
+def test_entry_points_lead_to_classes_of_that_name(metadata: Path) -> None:
+    import importlib
+
+    points = configparser.ConfigParser()
+    points.read(metadata / "entry_points.txt")
+    assert dict(points["console_scripts"]) == {"autosim": "autosim.experiments.cli:main"}
+    for group in (registry.ALGORITHMS, registry.ENVIRONMENTS):
+        assert dict(points[group])
+        for name, value in points[group].items():
+            module, attribute = value.split(":")
+            found = getattr(importlib.import_module(module), attribute)
+            assert found.name == name and isinstance(found.Config, type)
+
+
+def test_every_module_and_the_typing_markers_are_packaged(metadata: Path) -> None:
+    sources = set((metadata / "SOURCES.txt").read_text().splitlines())
+    for package in ("autosim", "algorithms", "envs"):
+        assert f"{package}/py.typed" in sources
+        for module in (ROOT / package).rglob("*.py"):
+            assert module.relative_to(ROOT).as_posix() in sources
+    assert not any(source.startswith("tests/") for source in (metadata / "top_level.txt").read_text().splitlines())
+
+
+def test_the_python_version_and_the_test_extra_are_declared(metadata: Path) -> None:
+    text = (metadata / "PKG-INFO").read_text()
+    assert "Requires-Python: >=3.10" in text
+    for requirement in ("mitsuba<3.10,>=3.9", "ray[tune]", "torch-geometric", "jsonargparse"):
+        assert f"Requires-Dist: {requirement}" in text
+    assert 'Requires-Dist: hypothesis>=6.100; extra == "test"' in text
+
+
+def test_help_answers_within_two_seconds() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "run.py"), "--help"]
+    seconds = []
+    for _ in range(3):  # the best of three: a busy machine is not the command's fault
+        started = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 2.0
+    assert "--algo NAME" in done.stdout and "--budget.images" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["autosim.experiments.parsing", "autosim.rendering.worker", "envs.clevr.renderer", "autosim.scenes.grammar"],
+)
+def test_light_modules_leave_heavy_libraries_alone(module: str) -> None:
+    heavy = ("torch", "torch_geometric", "torchvision", "torchmetrics", "sklearn", "mitsuba", "ray", "matplotlib")
+    code = f"import sys, {module}; print([name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("target", "parts"),
+    [
+        ("run", ["-m venv .venv", "install --quiet", "benchmarks/run.py --algo metasim --env clevr --seed 1"]),
+        ("test", ["-m venv .venv", "[test]", "ruff check", "ruff format --check", "mypy", "pytest"]),
+    ],
+)
+def test_make_sets_up_from_nothing(tmp_path: Path, target: str, parts: list[str]) -> None:
+    for name in ("Makefile", "setup.py", "pyproject.toml"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    command = ["make", "--dry-run", target, "ARGS=--seed 1", f"PYTHON={sys.executable}"]
+    printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    position = 0
+    for part in parts:
+        position = printed.index(part, position)

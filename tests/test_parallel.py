@@ -1,0 +1,84 @@
+"""The ordered map over Ray tasks."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from autosim.parallel import parallel_map
+from autosim.rendering.pool import RayPool
+from tests.helpers import BlobRenderer, blob_scenes
+
+
+def trained(seed: int) -> tuple[int, int, float]:
+    """(process, torch threads, a number that depends on the order of summation)."""
+    generator = torch.Generator().manual_seed(seed)
+    matrix = torch.randn(300, 300, generator=generator)
+    return os.getpid(), torch.get_num_threads(), float((matrix @ matrix @ matrix).sum())
+
+
+def late_first(index: int) -> int:
+    time.sleep(0.3 if index == 0 else 0.0)
+    if index in (1, 3):
+        raise LookupError(f"item {index}")
+    return index
+
+
+def meet(place: tuple[Path, int]) -> int:
+    """Waits until a second task has started; how many are at work now."""
+    folder, number = place
+    (folder / f"started-{number}").touch()
+    (folder / f"working-{number}").touch()
+    deadline = time.monotonic() + 30
+    while len(list(folder.glob("started-*"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.05)
+    at_work = len(list(folder.glob("working-*")))
+    (folder / f"working-{number}").unlink()
+    return at_work
+
+
+def test_results_are_the_same_here_and_in_tasks_with_one_thread(ray_session: None) -> None:
+    threads = torch.get_num_threads()
+    here = parallel_map(trained, [3, 1, 2], 0)
+    there = parallel_map(trained, [3, 1, 2], 2)
+    assert torch.get_num_threads() == threads
+    assert {entry[0] for entry in here} == {os.getpid()} and os.getpid() not in {entry[0] for entry in there}
+    assert [entry[1:] for entry in here] == [entry[1:] for entry in there]
+    assert {entry[1] for entry in here} == {1}
+
+
+def test_order_is_kept_and_each_result_is_told(ray_session: None) -> None:
+    told: dict[int, int] = {}
+    assert parallel_map(abs, [-5, 4, -3, 2], 2, done=told.__setitem__) == [5, 4, 3, 2]
+    assert told == {0: 5, 1: 4, 2: 3, 3: 2}
+    assert parallel_map(abs, [], 2) == parallel_map(abs, [], 0) == []
+
+
+@pytest.mark.parametrize("limit", [0, 2])
+def test_the_earliest_failure_is_raised_as_it_was(ray_session: None, limit: int) -> None:
+    with pytest.raises(LookupError, match=r"^'?item 1'?$") as caught:
+        parallel_map(late_first, [0, 1, 2, 3], limit)
+    assert type(caught.value) is LookupError
+
+
+def test_the_limit_is_reached_and_kept(ray_session: None, tmp_path: Path) -> None:
+    assert max(parallel_map(meet, [(tmp_path, i) for i in range(6)], 2)) == 2
+
+
+def test_tasks_run_while_more_actors_live_than_there_are_cpus(ray_session: None) -> None:
+    scenes = blob_scenes(3)
+    with RayPool(BlobRenderer(), 3) as pool:
+        pool.warm_up()
+        assert len(parallel_map(trained, [0, 1], 2)) == 2
+        assert np.ptp(pool.render(scenes, [0, 1, 2]).images) > 0
+
+
+def test_a_limit_below_zero_is_refused() -> None:
+    with pytest.raises(ValueError, match="limit"):
+        parallel_map(abs, [1], -1)

@@ -39,6 +39,6 @@ setup(
             "metasim = algorithms.metasim:MetaSim",
             "random = algorithms.random_search:RandomSearch",
         ],
-        "autosim.envs": ["clevr = envs.clevr:Clevr"],
+        "autosim.envs": ["clevr = envs.clevr.env:Clevr"],
     },
 )

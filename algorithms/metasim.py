@@ -6,6 +6,7 @@ network on the frames and push its validation score up by REINFORCE (Eq. 3-4).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,7 +25,8 @@ class MetaSimConfig:
     Args:
         iterations: steps of the generator.
         batch_size: scenes rendered in a step (at least 4).
-        learning_rate: of Adam on the generator.
+        learning_rate: of Adam on the transformer's network.
+        offset_rate: of Adam on the transformer's offsets, one for each slot's attribute.
         std: preset standard deviation around each predicted attribute, as a fraction of its range.
         learn_spread: learn the standard deviations too.
         residual: transform the attributes by a correction that starts at zero, instead of predicting them.
@@ -37,10 +39,11 @@ class MetaSimConfig:
 
     iterations: int = 60
     batch_size: int = 24
-    learning_rate: float = 3e-3
+    learning_rate: float = 1e-3
+    offset_rate: float = 0.08
     std: float = 0.01
     learn_spread: bool = False
-    residual: bool = True
+    residual: bool = False
     categorical: bool = True
     task_loss: bool = True
     task_weight: float = 1e-3
@@ -82,10 +85,20 @@ class MetaSim(Algorithm):
             seed=session.integer_seed("transformer"),
         )
         self.pretraining = self.transformer.pretrain(session.seed_sequence("pretraining"))
-        features = session.features
-        target = features(to_tensor(session.target.validation.images, session.device))
-        self.matcher = DistributionMatcher(target, groups=features.groups)
-        self.optimiser = torch.optim.Adam(self.transformer.parameters(), lr=config.learning_rate)
+        self.features = session.features.features
+        target = self.features.in_batches(to_tensor(session.target.validation.images, session.device))
+        self.matcher = DistributionMatcher(
+            target, session.features.reference, self.features.groups, self.features.weights
+        )
+        self.optimiser = torch.optim.Adam(
+            [
+                {"params": list(self.transformer.network.parameters())},
+                {"params": [self.transformer.offsets, self.transformer.log_spreads], "lr": config.offset_rate},
+            ],
+            lr=config.learning_rate,
+            betas=(0.9, 0.99),
+        )
+        self.rates = [group["lr"] for group in self.optimiser.param_groups]
         self.task_network = session.network()
         self.baseline = MovingAverage(config.baseline_decay)
         self.history: dict[str, list[float]] = {"mmd2": [], "task_loss": []}
@@ -98,15 +111,18 @@ class MetaSim(Algorithm):
     def step(self, iteration: int) -> Metrics:
         """Algorithm 1, one epoch of one batch."""
         session, config = self.session, self.config
+        decay = 0.5 * (1 + math.cos(math.pi * min(iteration / config.iterations, 1.0)))
+        for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
+            group["lr"] = rate * decay
         samples = self.transformer.sample(config.batch_size, session.seed_sequence("scenes", iteration))
         images, frames = session.differentiable_render(samples, "frames", iteration)
-        phi = session.features(images)
+        phi = self.features(images)
         mmd2 = self.matcher(phi)
         loss = mmd2
         if config.categorical:
             # The renderer has no derivative in a category: the score function of the same MMD² moves those.
-            cost = self.matcher.witness(phi.detach())
-            loss = loss + self.transformer.score_function_loss(samples, cost - cost.mean(), kind="categorical")
+            cost = self.matcher.witness(phi.detach(), baseline=True)
+            loss = loss + self.transformer.score_function_loss(samples, cost, "categorical")
         score, task_loss = self._task_step(frames, iteration), None
         if config.task_loss and score is not None:
             advantage = score - self.baseline.update(score)
@@ -115,6 +131,7 @@ class MetaSim(Algorithm):
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()
+        self.transformer.project()
         metrics: Metrics = {"val_score": score, "mmd2": float(mmd2.detach())}
         if task_loss is not None:
             metrics["task_loss"] = float(task_loss.detach())

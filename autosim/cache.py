@@ -1,7 +1,7 @@
 """Results kept on disk: a file for each description, found by the SHA-256 of its JSON.
 
-The folder is ``AUTOSIM_CACHE``, else ``$XDG_CACHE_HOME/autosim``, else ``~/.cache/autosim``. The cache only ever saves time: a
-damaged file is computed again, and where the folder cannot be written, everything is computed every time.
+The folder is ``AUTOSIM_CACHE``, else ``$XDG_CACHE_HOME/autosim``, else ``~/.cache/autosim``. The cache only ever saves
+time: a damaged file is computed again, and where the folder cannot be written, everything is computed every time.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def cached_tensors(kind: str, description: Mapping[str, Any], compute: Callable[
         stored = torch.load(path, map_location="cpu", weights_only=True)
         if stored["description"] == _canonical(description) and isinstance(stored["value"], dict):
             return stored["value"]
-    except Exception:  # noqa: S110 - torch.load raises errors of many kinds on damaged files; all mean "compute it"
+    except Exception:  # torch.load raises errors of many kinds on damaged files; all mean "compute it"
         pass
     value = compute()
     _write(path, lambda file: torch.save({"description": _canonical(description), "value": value}, file))

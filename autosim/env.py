@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from autosim.learning.schedule import TrainingSchedule
@@ -40,6 +40,10 @@ class Env(ABC):
     schedule: TrainingSchedule = TrainingSchedule()
 
     @abstractmethod
+    def __init__(self, config: Any) -> None:
+        """Set up from an instance of ``Config``; ``ValueError`` or ``UserError`` where it cannot be."""
+
+    @abstractmethod
     def prior(self) -> Grammar:
         """The starting distribution that the methods are given."""
 
@@ -51,6 +55,10 @@ class Env(ABC):
         """The user's own (unlabelled) target images; None where ``target`` is a distribution."""
         return None
 
+    def describe(self) -> dict[str, Any]:
+        """Name and options as JSON knows them: what is computed for an environment is cached by this."""
+        return {"name": self.name, **{f.name: _plain(getattr(self.config, f.name)) for f in fields(self.config)}}
+
     @abstractmethod
     def renderer(self) -> Renderer:
         """An unbuilt renderer for the scenes of this environment."""
@@ -58,3 +66,7 @@ class Env(ABC):
     @abstractmethod
     def task(self) -> Task:
         """The network that the data is for."""
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from autosim import seeding
 from autosim.env import Env
 from autosim.errors import UserError
-from autosim.learning.sources import FeatureSource
+from autosim.learning.sources import FeatureSource, ReferencedFeatures
 from autosim.learning.task import Task, TrainingSchedule
 from autosim.parallel import parallel_map
 from autosim.rendering.frames import Frames
@@ -23,9 +22,6 @@ from autosim.rendering.gradient import GradientSettings, differentiable_render
 from autosim.rendering.pool import RenderPool
 from autosim.scenes.generator import Samples, SceneGenerator
 from autosim.scenes.graph import SceneGraph
-
-if TYPE_CHECKING:
-    from autosim.learning.features import Features
 
 # Target frames do not depend on the run's seed: all runs on a target see the same ones.
 TARGET_SEED = 0
@@ -94,7 +90,7 @@ class Session:
         return Target(*parts)
 
     @cached_property
-    def features(self) -> Features:
+    def features(self) -> ReferencedFeatures:
         """Image features for distribution matching; trained once for an environment and cached."""
         with self.uncounted():
             return self.feature_source.load(self.env, self.pool, self.device)
@@ -148,7 +144,5 @@ def final_scores(session: Session, generators: Sequence[SceneGenerator]) -> list
             samples = generator.sample(count, seeding.seed_sequence(TARGET_SEED, "final scenes"))
             seeds = seeding.frame_seeds(TARGET_SEED, "final frames", 0, count)
             datasets.append(session.pool.render(samples.scenes, seeds))
-    train = partial(
-        train_and_score, session.task, session.env.schedule, TARGET_SEED, against=session.target.test
-    )
+    train = partial(train_and_score, session.task, session.env.schedule, TARGET_SEED, against=session.target.test)
     return parallel_map(train, datasets, limit=session.workers)

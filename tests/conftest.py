@@ -11,6 +11,25 @@ import pytest
 from autosim.parallel import start_ray
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The user's cache is neither read nor written."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTOSIM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Torch computes with one thread: small computations are fastest so, and repeat exactly."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
     """Ray for two processes, started once for all tests that ask for it; its workers can import ``tests``."""

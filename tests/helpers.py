@@ -10,17 +10,24 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from autosim.env import Env, TargetSizes
+from autosim.learning.schedule import TrainingSchedule
+from autosim.rendering.frames import Frames
 from autosim.rendering.renderer import Renderer
+from autosim.scenes.grammar import Choice, Emission, Grammar, Normal, Prior, Rule
 from autosim.scenes.graph import Categorical, Continuous, Node, NodeClass, SceneGraph, Schema
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from autosim.learning.task import Task
 
 BLOB = NodeClass(
     "blob",
@@ -122,6 +129,62 @@ def blob_scene(seed: int, blobs: int | None = None) -> SceneGraph:
 def blob_scenes(count: int, first: int = 0) -> list[SceneGraph]:
     """Scenes of different structure."""
     return [blob_scene(first + i) for i in range(count)]
+
+
+def blob_grammar(power: float, x: float, hue: float, bright: float) -> Grammar:
+    """A light over two blobs of nearly fixed places and colours; ``bright`` is the probability of a bright one."""
+    priors: dict[str, Prior] = {
+        "light.power": Normal(power, 0.5),
+        "blob.x": Normal(x, 0.1),
+        "blob.0.y": Normal(-0.4, 0.1),
+        "blob.1.y": Normal(0.4, 0.1),
+        "blob.hue": Normal(hue, 15.0),
+        "blob.sign": Choice((bright, 1 - bright)),
+    }
+    emissions = {"Scene": Emission("light"), "First": Emission("blob", 0), "Second": Emission("blob", 1)}
+    return Grammar(BLOB_SCHEMA, "Scene", (Rule("Scene", ("First", "Second")),), emissions, priors)
+
+
+@dataclass(frozen=True)
+class BlobConfig:
+    """Options of the environment of blobs."""
+
+    size: int = 24
+    unlabelled: bool = False
+
+
+class BlobEnv(Env):
+    """Two blobs to be moved to the right, made brighter, and turned in hue across the seam of the circle."""
+
+    name: ClassVar[str] = "blobs"
+    Config: ClassVar[type] = BlobConfig
+    schema = BLOB_SCHEMA
+    sizes = TargetSizes(validation=12, test=16)
+    train_frames = 24
+    schedule = TrainingSchedule(epochs=4, batch_size=8, learning_rate=5e-3)
+
+    def __init__(self, config: BlobConfig) -> None:
+        self.config = config
+
+    def prior(self) -> Grammar:
+        return blob_grammar(power=4.0, x=-0.4, hue=340.0, bright=0.3)
+
+    def target(self) -> Grammar | None:
+        return None if self.config.unlabelled else blob_grammar(power=8.0, x=0.4, hue=40.0, bright=0.8)
+
+    def target_frames(self) -> Frames | None:
+        if not self.config.unlabelled:
+            return None
+        ramp = np.linspace(0, 255, self.config.size).astype(np.uint8)
+        return Frames(np.broadcast_to(ramp[:, None], (6, self.config.size, self.config.size, 3)).copy())
+
+    def renderer(self) -> Renderer:
+        return BlobRenderer(self.config.size)
+
+    def task(self) -> Task:
+        from autosim.learning.segmentation import Segmentation
+
+        return Segmentation(("background", "first", "second"), width=8)
 
 
 class LinearRenderer(Renderer):

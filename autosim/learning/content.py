@@ -1,28 +1,39 @@
 """Content features: a small network that has learned to say what is in the picture.
 
-It is trained on frames whose scenes are known, so its labels are free: how much of each cell of a coarse grid each class
-covers, how many nodes there are, and the attributes of the nodes that every scene has once, lights and camera say. Meta-Sim2
-(Devaranjan et al., ECCV 2020) trains its features in the same spirit, to predict the presence or the counts of classes.
+It is trained on frames whose scenes are known, so its labels are free: how much of each cell of a coarse grid each
+class covers, how many nodes there are, and the attributes of the nodes that every scene has once, lights and camera
+say. Meta-Sim2 (Devaranjan et al., ECCV 2020) trains its features in the same spirit, to predict the presence or the
+counts of classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from autosim.learning.features import STATISTICS, Features, gaussian_blur, image_statistics
+from autosim.learning.features import (
+    COLOUR_STATISTICS,
+    TEXTURE_STATISTICS,
+    Features,
+    gaussian_blur,
+    image_statistics,
+)
 from autosim.learning.labels import ContentLabels, ContentTargets, content_labels, content_targets
-from autosim.learning.task import to_tensor
+from autosim.learning.task import to_tensor, warm_cosine
 from autosim.rendering.frames import Frames
 from autosim.scenes.graph import SceneGraph, Schema
 
 # One grid cell of the network's input, in pixels: its total stride.
 CELL = 8
+STATISTICS = COLOUR_STATISTICS + TEXTURE_STATISTICS
+# Of the frames, this share is kept from training and tells how well each kind of label is predicted.
+HELD_OUT = 0.1
 
 
 def _block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
@@ -38,15 +49,16 @@ def _block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
 class ContentNetwork(nn.Module):
     """A ResNet of three residual blocks at strides 4, 8 and 8, with a head for each kind of label.
 
-    Normalisation takes an image's overall brightness away, so image statistics join the pooled activations before the heads of
-    the scene-wide labels.
+    Normalisation takes an image's overall brightness away, so image statistics join the pooled activations before the
+    heads of the scene-wide labels.
     """
+
+    statistics_mean: Tensor
+    statistics_std: Tensor
 
     def __init__(self, targets: ContentTargets, width: int = 16) -> None:
         super().__init__()
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, width, 3, 2, 1, bias=False), nn.GroupNorm(width // 4, width), nn.ReLU()
-        )
+        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, 2, 1, bias=False), nn.GroupNorm(width // 4, width), nn.ReLU())
         self.blocks = nn.ModuleList(
             [_block(width, 2 * width, 2), _block(2 * width, 4 * width, 2), _block(4 * width, 4 * width, 1)]
         )
@@ -72,26 +84,36 @@ class ContentNetwork(nn.Module):
 
 @dataclass(frozen=True)
 class ContentSettings:
-    """How the content network is made and trained: longest edge of its input in pixels, filters, passes, Adam's peak rate."""
+    """How the content network is made and trained: longest edge of its input in pixels, filters, passes, Adam's peak
+    rate.
+    """
 
     edge: int = 64
     width: int = 16
     epochs: int = 10
-    batch_size: int = 32
+    batch_size: int = 16
     learning_rate: float = 4e-3
 
 
 class ContentFeatures(Features):
     """Features of a trained :class:`ContentNetwork`; groups, each present where there is something to say:
 
-    ``layout``: the predicted foreground as a soft map, blurred at two scales, and its mass and moments, so that features vary
-    smoothly with the places of objects; ``classes``: the same coarsely for each foreground class; ``attributes``: predicted scene-wide
-    continuous attributes and counts of nodes; ``CLASS.ATTRIBUTE``: log-probabilities or counts of a categorical
-    attribute's choices; ``appearance``: colour, contrast, sharpness and noise.
+    ``layout``: the predicted foreground as a soft map, blurred at two scales, and its mass and moments, so that
+    features vary smoothly with the places of objects; ``classes``: the same coarsely for each foreground class;
+    ``attributes``: predicted scene-wide continuous attributes and counts of nodes; ``CLASS.ATTRIBUTE``:
+    log-probabilities or counts of a categorical attribute's choices; ``colour`` and ``texture``:
+    :func:`image_statistics`.
+
+    The ``weights`` of groups that hold predictions are the share of the label's variance (of its entropy, if
+    categorical) that the network explains on held-out frames: what pictures do not show would only add noise.
     """
 
     def __init__(
-        self, targets: ContentTargets, input_size: tuple[int, int], settings: ContentSettings, state: dict[str, Tensor]
+        self,
+        targets: ContentTargets,
+        input_size: tuple[int, int],
+        settings: ContentSettings,
+        state: dict[str, Tensor],
     ) -> None:
         super().__init__()
         self.targets = targets
@@ -108,6 +130,7 @@ class ContentFeatures(Features):
         for part in parts.values():
             self.groups.append(slice(start, start + part.shape[1]))
             start += part.shape[1]
+        self.weights = [1.0] * len(self.groups)
         self.freeze()
 
     def forward(self, images: Tensor) -> Tensor:
@@ -138,7 +161,8 @@ class ContentFeatures(Features):
         for choice, logits in zip(self.targets.categorical, choices, strict=True):
             named.setdefault(choice.key, []).append(logits.log_softmax(dim=1))
         parts |= {name: torch.cat(columns, dim=1) for name, columns in named.items() if columns[0].shape[1]}
-        parts["appearance"] = statistics
+        parts["colour"] = statistics[:, :COLOUR_STATISTICS]
+        parts["texture"] = statistics[:, COLOUR_STATISTICS:]
         return parts
 
     def to_state(self) -> dict[str, Any]:
@@ -147,6 +171,7 @@ class ContentFeatures(Features):
             "targets": self.targets.to_json(),
             "input_size": list(self.input_size),
             "settings": asdict(self.settings),
+            "weights": list(self.weights),
             "state": {name: value.clone() for name, value in self.network.state_dict().items()},
         }
 
@@ -155,7 +180,9 @@ class ContentFeatures(Features):
         """Read what :meth:`to_state` wrote."""
         height, width = data["input_size"]
         targets, settings = ContentTargets.from_json(data["targets"]), ContentSettings(**data["settings"])
-        return ContentFeatures(targets, (height, width), settings, data["state"])
+        features = ContentFeatures(targets, (height, width), settings, data["state"])
+        features.weights = list(data["weights"])
+        return features
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
@@ -194,13 +221,15 @@ def train_content_features(
     scenes: Sequence[SceneGraph],
     frames: Frames,
     seed: int,
-    settings: ContentSettings = ContentSettings(),  # noqa: B008 - frozen
+    settings: ContentSettings | None = None,
     device: torch.device | str = "cpu",
 ) -> ContentFeatures:
-    """Train on ``frames`` of ``scenes``, which should cover the attributes' full ranges. Equal arguments give equal weights.
+    """Train on ``frames`` of ``scenes``, which should cover the attributes' full ranges. Equal arguments give equal
+    weights.
 
     Raises ``ValueError`` where scenes and frames differ in number or nothing can be predicted.
     """
+    settings = ContentSettings() if settings is None else settings
     targets = content_targets(schema, scenes, frames)
     height, width = frames.images.shape[1:3]
     factor = min(1.0, settings.edge / max(height, width))
@@ -208,28 +237,58 @@ def train_content_features(
     labels = content_labels(schema, scenes, frames, targets, (size[0] // CELL, size[1] // CELL)).to(device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = ContentNetwork(targets, settings.width).to(device, memory_format=torch.channels_last)
+        network = ContentNetwork(targets, settings.width).to(memory_format=torch.channels_last).to(device)
     images = to_tensor(frames.images, device)
     statistics = torch.cat([image_statistics(part) for part in images.split(256)])
-    images = torch.cat([resize(part, size) for part in images.split(256)])
-    images = images.contiguous(memory_format=torch.channels_last)
+    small = torch.cat([resize(part, size) for part in images.split(256)]).contiguous(memory_format=torch.channels_last)
     network.statistics_mean.copy_(statistics.mean(dim=0))
     network.statistics_std.copy_(statistics.std(dim=0, unbiased=False) + 1e-3)
-    loss = ContentLoss(targets, labels)
-    optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
-    steps = settings.epochs * -(-len(frames) // settings.batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, settings.learning_rate, total_steps=steps + 1, pct_start=0.2, cycle_momentum=False
-    )
+
     order = torch.Generator().manual_seed(seed)
+    shuffled = torch.randperm(len(frames), generator=order)
+    held_out = shuffled[: int(HELD_OUT * len(frames))]
+    training = shuffled[len(held_out) :]
+    loss = ContentLoss(targets, labels.select(training.to(device)))
+    optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
+    steps = settings.epochs * -(-len(training) // settings.batch_size)
+    decay = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(warm_cosine, steps=steps))
     for _ in range(settings.epochs):
-        for batch in torch.randperm(len(frames), generator=order).split(settings.batch_size):
-            batch = batch.to(device)
+        for part in torch.randperm(len(training), generator=order).split(settings.batch_size):
+            batch = training[part].to(device)
             optimiser.zero_grad(set_to_none=True)
-            loss(network(images[batch], statistics[batch]), labels.select(batch)).backward()
+            loss(network(small[batch], statistics[batch]), labels.select(batch)).backward()
             optimiser.step()
-            schedule.step()
-    return ContentFeatures(targets, size, settings, network.cpu().state_dict()).to(device)
+            decay.step()
+
+    features = ContentFeatures(targets, size, settings, network.cpu().state_dict()).to(device)
+    if len(held_out) >= 2:
+        explained = _explained(features, images[held_out.to(device)], labels.select(held_out.to(device)))
+        features.weights = [explained.get(name, 1.0) for name in features.group_names]
+    return features
+
+
+@torch.no_grad()
+def _explained(features: ContentFeatures, images: Tensor, labels: ContentLabels) -> dict[str, float]:
+    """Share in [0, 1] of its labels that the predictions explain, for each group that holds predictions of labels."""
+    targets = features.targets
+    _, continuous, counts, choices = features.predictions(images)
+    shares: dict[str, list[float]] = {}
+
+    def add(group: str, error: Tensor, without: Tensor) -> None:
+        share = 1.0 - float(error) / float(without) if float(without) > 0 else 0.0
+        shares.setdefault(group, []).append(min(max(share, 0.0), 1.0))
+
+    for i in range(len(targets.continuous)):
+        truth = labels.continuous[:, i]
+        add("attributes", ((continuous[:, i] - truth) ** 2).mean(), truth.var(unbiased=False))
+    for i, count in enumerate(targets.counts):
+        truth = labels.counts[:, i]
+        add(count.group, ((counts[:, i] - truth) ** 2).mean(), truth.var(unbiased=False))
+    for i, (choice, logits) in enumerate(zip(targets.categorical, choices, strict=True)):
+        truth = labels.categorical[:, i]
+        frequency = torch.bincount(truth, minlength=choice.choices) / len(truth)
+        add(choice.key, functional.cross_entropy(logits, truth), torch.special.entr(frequency).sum())
+    return {group: max(values) for group, values in shares.items()}
 
 
 class ContentLoss:

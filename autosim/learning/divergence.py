@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-DEFAULT_SCALES = (0.25, 0.5, 1.0, 2.0)
+# The widest still pull on features that start far from the target, the narrowest tell the last bit apart.
+DEFAULT_SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:
@@ -34,8 +35,8 @@ def gaussian_kernel(x: Tensor, y: Tensor, bandwidths: Tensor | Sequence[float]) 
 def mmd2(x: Tensor, y: Tensor, bandwidths: Tensor | Sequence[float], biased: bool = False) -> Tensor:
     """Squared maximum mean discrepancy between ``x`` (n, d) and ``y`` (m, d); a scalar, differentiable in both.
 
-    ``1/n² ΣΣ k(x_i, x_i') + 1/m² ΣΣ k(y_j, y_j') − 2/(nm) ΣΣ k(x_i, y_j)`` where ``biased``: never negative, and above 0
-    by O(1/n) for two samples of one distribution. Otherwise the first two sums leave out the diagonal and are divided
+    ``1/n² ΣΣ k(x_i, x_i') + 1/m² ΣΣ k(y_j, y_j') − 2/(nm) ΣΣ k(x_i, y_j)`` where ``biased``: never negative, and above
+    0 by O(1/n) for two samples of one distribution. Otherwise the first two sums leave out the diagonal and are divided
     by n(n−1) and m(m−1): the mean over samples is the squared MMD of the distributions, and the value may be negative.
     Raises ``ValueError`` where shapes do not fit or a set is too small (1 vector if biased, 2 otherwise).
     """
@@ -99,11 +100,12 @@ def median_bandwidths(features: Tensor, scales: Sequence[float] = DEFAULT_SCALES
 class DistributionMatcher:
     """MMD² between generated features and a fixed target set, group by group, as a loss and as a cost of each sample.
 
-    Features are standardised over ``reference`` (r, d), a *broad* set of what can occur, frames over the attributes' full
-    ranges say; by default the target itself. A broad reference matters: in units of a narrow target's spread, generated
-    features would lie so far out that every kernel value is 0 and no gradient is left. Bandwidths follow from the median
-    heuristic on the standardised reference. Each of ``groups`` (slices of the features; by default one) has bandwidths of
-    its own, and the groups' MMD² values, times ``weights`` (1 by default), add up: a small group is not drowned by a large one.
+    Features are standardised over ``reference`` (r, d), a *broad* set of what can occur, frames over the attributes'
+    full ranges say; by default the target itself. A broad reference matters: in units of a narrow target's spread,
+    generated features would lie so far out that every kernel value is 0 and no gradient is left. Bandwidths follow from
+    the median heuristic on the standardised reference. Each of ``groups`` (slices of the features; by default one) has
+    bandwidths of its own, and the groups' MMD² values, times ``weights`` (1 by default), add up: a small group is not
+    drowned by a large one.
     """
 
     def __init__(
@@ -129,6 +131,10 @@ class DistributionMatcher:
         spread = self.standardiser(reference.detach())
         self.bandwidths = [median_bandwidths(spread[:, group], scales) for group in self.groups]
 
+    def __call__(self, features: Tensor) -> Tensor:
+        """Weighted sum of :meth:`group_losses`, a scalar: the loss."""
+        return (self.weights * self.group_losses(features)).sum()
+
     def group_losses(self, features: Tensor) -> Tensor:
         """(groups,) MMD² of each group, unweighted, for raw generated features (n, d); differentiable."""
         features = self.standardiser(features)
@@ -138,30 +144,31 @@ class DistributionMatcher:
         ]
         return torch.stack(values)
 
-    def loss(self, features: Tensor) -> Tensor:
-        """Weighted sum of :meth:`group_losses`, a scalar."""
-        return (self.weights * self.group_losses(features)).sum()
+    def witness(self, features: Tensor, baseline: bool = False) -> Tensor:
+        """(n,) weighted sum over groups of :meth:`group_witness`."""
+        return self.weights @ self.group_witness(features, baseline)
 
     @torch.no_grad()
-    def witness(self, features: Tensor, baseline: bool = False) -> Tensor:
-        """(n,) cost of each generated sample whose score-function estimate is the gradient of the MMD².
+    def group_witness(self, features: Tensor, baseline: bool = False) -> Tensor:
+        """(groups, n) cost of each generated sample whose score-function estimate is the gradient of the group's MMD².
 
-        The MMD² of the generating distribution q and the target p is ``E_q E_q k(s, s') − 2 E_q E_p k(s, y) + const``, so
-        ``∇ MMD² = E_q[∇ log q(s) · 2 (E_q k(s, s') − E_p k(s, y))]`` (both places of the first term give the same, hence the
-        2). Sample i gets ``2 (1/(n−1) Σ_{i'≠i} k(x_i, x_i') − 1/m Σ_j k(x_i, y_j))``. Its own kernel is left out: k(s, s) = 1
-        would be a constant 1/n here, but x_i' has to be independent of x_i for the mean over samples to be unbiased.
+        The MMD² of the generating distribution q and the target p is ``E_q E_q k(s, s') − 2 E_q E_p k(s, y) + const``,
+        so ``∇ MMD² = E_q[∇ log q(s) · 2 (E_q k(s, s') − E_p k(s, y))]`` (both places of the first term give the same,
+        hence the 2). Sample i gets ``2 (1/(n−1) Σ_{i'≠i} k(x_i, x_i') − 1/m Σ_j k(x_i, y_j))``. Its own kernel is left
+        out: k(s, s) = 1 would be a constant 1/n here, but x_i' has to be independent of x_i for the mean over samples
+        to be unbiased.
 
-        ``baseline`` subtracts from each sample's cost the mean cost of the *other* samples, among themselves: the estimate
-        stays unbiased, which it would not with the plain mean of the others' costs, for those contain k(x_i', x_i).
-        Needs n >= 2, or 3 with ``baseline``; ``ValueError`` otherwise.
+        ``baseline`` subtracts from each sample's cost the mean cost of the *other* samples, among themselves: the
+        estimate stays unbiased, which it would not with the plain mean of the others' costs, for those contain k(x_i',
+        x_i). Needs n >= 2, or 3 with ``baseline``; ``ValueError`` otherwise.
         """
         n = len(features)
         least = 3 if baseline else 2
         if n < least:
             raise ValueError(f"witness: {n} samples, but at least {least} are needed")
         features = self.standardiser(features)
-        cost = features.new_zeros(n)
-        for group, bandwidths, weight in zip(self.groups, self.bandwidths, self.weights, strict=True):
+        costs = []
+        for group, bandwidths in zip(self.groups, self.bandwidths, strict=True):
             x, y = features[:, group], self.target[:, group]
             kernel = gaussian_kernel(x, x, bandwidths)
             within = kernel.sum(dim=1) - kernel.diagonal()
@@ -171,5 +178,5 @@ class DistributionMatcher:
                 others_within = (within.sum() - 2.0 * within) / ((n - 1) * (n - 2))
                 others_across = (across.sum() - across) / (n - 1)
                 own = own - (others_within - others_across)
-            cost += 2.0 * weight * own
-        return cost
+            costs.append(2.0 * own)
+        return torch.stack(costs)

@@ -13,11 +13,13 @@ class Features(nn.Module, ABC):
     """Maps each image to a vector. Parameters are frozen and the module stays in evaluation mode.
 
     ``groups`` are slices that cover 0 … ``dimension`` in order, with a name each: kinds of features that a divergence
-    should treat apart, so that many of one kind do not drown the few of another.
+    should treat apart, so that many of one kind do not drown the few of another. ``weights`` say how much each should
+    count, in [0, 1]: little where a group tells little.
     """
 
     groups: list[slice]
     group_names: list[str]
+    weights: list[float]
 
     @property
     def dimension(self) -> int:
@@ -43,15 +45,17 @@ class Features(nn.Module, ABC):
         return self
 
 
-STATISTICS = 12
+# Numbers of image statistics: colour and contrast first, then sharpness and noise.
+COLOUR_STATISTICS = 6
+TEXTURE_STATISTICS = 6
 
 
 def image_statistics(images: Tensor) -> Tensor:
-    """(n, 12) smooth statistics of images (n, 3, H, W): colour and contrast (6), sharpness and noise (6).
+    """(n, 12) smooth statistics of images (n, 3, H, W), at least 12 pixels high and wide.
 
-    Mean and standard deviation of each channel; then, for the grey image at full, half and quarter resolution, the
-    logarithms of the mean absolute gradient and of the mean absolute response to a mask that is blind to straight edges
-    (Immerkær, "Fast Noise Variance Estimation", 1996).
+    Colour and contrast: mean and standard deviation of each channel. Sharpness and noise: for the grey image at full,
+    half and quarter resolution, the logarithms of the mean absolute gradient and of the mean absolute response to a
+    mask that is blind to straight edges (Immerkær, "Fast Noise Variance Estimation", 1996).
     """
     parts = [images.mean(dim=(2, 3)), (images.var(dim=(2, 3)) + 1e-6).sqrt()]
     grey = images.mean(dim=1, keepdim=True)

@@ -88,8 +88,8 @@ class ContentTargets:
 
 @dataclass(frozen=True)
 class ContentLabels:
-    """Labels of n frames: ``grid`` (n, classes, h, w) shares of each cell or None, ``continuous`` (n, K), ``counts`` (n, M),
-    ``categorical`` int64 (n, D).
+    """Labels of n frames: ``grid`` (n, classes, h, w) shares of each cell or None, ``continuous`` (n, K), ``counts``
+    (n, M), ``categorical`` int64 (n, D).
     """
 
     grid: Tensor | None
@@ -105,9 +105,7 @@ class ContentLabels:
     def to(self, device: torch.device | str) -> ContentLabels:
         """The same on a device."""
         grid = None if self.grid is None else self.grid.to(device)
-        return ContentLabels(
-            grid, self.continuous.to(device), self.counts.to(device), self.categorical.to(device)
-        )
+        return ContentLabels(grid, self.continuous.to(device), self.counts.to(device), self.categorical.to(device))
 
 
 def content_targets(schema: Schema, scenes: Sequence[SceneGraph], frames: Frames) -> ContentTargets:
@@ -143,7 +141,9 @@ def content_targets(schema: Schema, scenes: Sequence[SceneGraph], frames: Frames
                     for choice in range(len(attribute.choices))
                 ]
     mask_classes = int(frames.annotations["mask"].max()) + 1 if "mask" in frames.annotations else 0
-    targets = ContentTargets(mask_classes if mask_classes > 1 else 0, tuple(continuous), tuple(categorical), tuple(counts))
+    targets = ContentTargets(
+        mask_classes if mask_classes > 1 else 0, tuple(continuous), tuple(categorical), tuple(counts)
+    )
     if not (targets.mask_classes or continuous or categorical or counts):
         raise ValueError("content labels: no mask, no scene-wide attribute and no count that could be predicted")
     return targets
@@ -169,11 +169,14 @@ def content_labels(
             (node,) = scene.find(target.node_class)
             categorical[row, i] = _choice(schema, target.node_class, target.attribute, node[target.attribute])
         for i, count in enumerate(targets.counts):
-            counts[row, i] = sum(
-                count.attribute is None
-                or _choice(schema, count.node_class, count.attribute, node[count.attribute]) == count.choice
-                for node in scene.find(count.node_class)
-            ) / count.most
+            counts[row, i] = (
+                sum(
+                    count.attribute is None
+                    or _choice(schema, count.node_class, count.attribute, node[count.attribute]) == count.choice
+                    for node in scene.find(count.node_class)
+                )
+                / count.most
+            )
     shares = None
     if targets.mask_classes:
         masks = torch.from_numpy(np.array(frames.annotations["mask"]))
@@ -184,9 +187,7 @@ def content_labels(
                 for part in masks.split(256)
             ]
         )
-    return ContentLabels(
-        shares, torch.from_numpy(continuous), torch.from_numpy(counts), torch.from_numpy(categorical)
-    )
+    return ContentLabels(shares, torch.from_numpy(continuous), torch.from_numpy(counts), torch.from_numpy(categorical))
 
 
 def _choice(schema: Schema, node_class: str, attribute: str, value: object) -> int:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TrainingSchedule:
-    """Adam over ``epochs`` passes in batches of ``batch_size`` (at least 1 each), learning rate > 0."""
+    """Adam over ``epochs`` passes in batches of ``batch_size`` (at least 1 each); peak ``learning_rate`` > 0."""
 
     epochs: int = 20
-    batch_size: int = 16
-    learning_rate: float = 2e-3
+    batch_size: int = 8
+    learning_rate: float = 5e-3
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "learning_rate"):

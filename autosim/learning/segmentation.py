@@ -18,9 +18,9 @@ Normalisation = Literal["group", "none"]
 class UNet(nn.Module):
     """A U-Net of eight 3×3 convolutions with ``width`` to ``4 * width`` filters, for images (n, 3, H, W) of any size.
 
-    The first three convolutions have stride 2, so that nothing but the image itself is held at full resolution, and the last
-    predicts the four pixels of each 2×2 block at once (pixel shuffle): on a CPU three times as fast as a U-Net that begins
-    and ends at full resolution. No layer mixes samples.
+    The first three convolutions have stride 2, so that nothing but the image itself is held at full resolution, and the
+    last predicts the four pixels of each 2×2 block at once (pixel shuffle): on a CPU three times as fast as a U-Net
+    that begins and ends at full resolution. No layer mixes samples.
     """
 
     def __init__(self, classes: int, width: int = 16, normalisation: Normalisation = "group") -> None:
@@ -97,7 +97,7 @@ class Segmentation(Task):
         return network.to(memory_format=torch.channels_last)
 
     def prepare(self, frames: Frames, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-        """(images float (n, 3, H, W), targets int64 (n, H, W)); ``ValueError`` where masks are missing or do not fit."""
+        """(images (n, 3, H, W), targets int64 (n, H, W)); ``ValueError`` where masks are missing or do not fit."""
         if "mask" not in frames.annotations:
             raise ValueError(f"segmentation: frames have no annotation 'mask', only {sorted(frames.annotations)}")
         mask = frames.annotations["mask"]

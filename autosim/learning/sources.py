@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from autosim import seeding
+from autosim.cache import cached_tensors
+from autosim.scenes.grammar import child_seed
+from autosim.scenes.graph import Continuous, SceneGraph
+from autosim.scenes.priors import Normal, Prior
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
     from autosim.env import Env
     from autosim.learning.features import Features
     from autosim.rendering.pool import RenderPool
+
+# Features belong to an environment, not to a run: all seeds share them.
+SEED = 0
+# Frames over the full ranges whose features set the scale of a divergence.
+REFERENCES = 400
+
+
+@dataclass(frozen=True)
+class ReferencedFeatures:
+    """Features with those of a broad set of frames (r, d), which give a divergence its scale."""
+
+    features: Features
+    reference: Tensor
 
 
 @dataclass(frozen=True)
@@ -22,5 +42,57 @@ class FeatureSource:
     weights: str | None = None
     frames: int = 1500
 
-    def load(self, env: Env, pool: RenderPool, device: torch.device) -> Features:
-        raise NotImplementedError
+    def load(self, env: Env, pool: RenderPool, device: torch.device) -> ReferencedFeatures:
+        """Features for an environment; ``UserError`` where the file of weights is missing or does not fit."""
+        return self._content(env, pool, device) if self.kind == "content" else self._pretrained(env, pool, device)
+
+    def _content(self, env: Env, pool: RenderPool, device: torch.device) -> ReferencedFeatures:
+        from autosim.learning.content import ContentFeatures, ContentSettings, train_content_features
+        from autosim.learning.task import to_tensor
+
+        scenes = broad_scenes(env, self.frames)
+        settings = ContentSettings()
+
+        def compute() -> dict[str, Any]:
+            frames = pool.render(scenes, seeding.frame_seeds(SEED, "content frames", 0, len(scenes)))
+            features = train_content_features(env.schema, scenes, frames, SEED, settings, device)
+            images = to_tensor(frames.images[:REFERENCES], device)
+            return {"features": features.to_state(), "reference": features.in_batches(images).cpu()}
+
+        description = {
+            "env": env.describe(),
+            "frames": self.frames,
+            "settings": asdict(settings),
+            "scenes": [scene.to_json() for scene in scenes[:4]],
+        }
+        stored = cached_tensors("content", description, compute)
+        return ReferencedFeatures(
+            ContentFeatures.from_state(stored["features"]).to(device), stored["reference"].to(device)
+        )
+
+    def _pretrained(self, env: Env, pool: RenderPool, device: torch.device) -> ReferencedFeatures:
+        from autosim.learning.pretrained import InceptionFeatures, SqueezeNetFeatures
+        from autosim.learning.task import to_tensor
+
+        kinds = {"squeezenet": SqueezeNetFeatures, "inception": InceptionFeatures}
+        features = kinds[self.kind](Path(self.weights or "")).to(device)
+        scenes = broad_scenes(env, REFERENCES)
+        frames = pool.render(scenes, seeding.frame_seeds(SEED, "content frames", 0, len(scenes)))
+        return ReferencedFeatures(features, features.in_batches(to_tensor(frames.images, device)))
+
+
+def broad_scenes(env: Env, count: int) -> list[SceneGraph]:
+    """Scenes of all that can occur: every other one uniform over the attributes' ranges, the rest around their middles.
+
+    At the ends of the ranges there is often little to see (objects out of the picture, say), so that features trained on uniform
+    draws alone know little of what a plausible picture shows.
+    """
+    uniform = env.prior().widened()
+    middles: dict[str, Prior] = {}
+    for keyed in uniform.attributes(mutable_only=False):
+        attribute = keyed.attribute
+        if isinstance(attribute, Continuous) and not attribute.periodic:
+            middles[keyed.key] = Normal((attribute.low + attribute.high) / 2, (attribute.high - attribute.low) / 6)
+    central = uniform.with_priors(middles)
+    seeds = seeding.seed_sequence(SEED, "content scenes")
+    return [(central if i % 2 else uniform).sample(child_seed(seeds, i)) for i in range(count)]

@@ -20,7 +20,9 @@ def to_tensor(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
 
 
 def warm_cosine(step: int, steps: int) -> float:
-    """Factor in [0, 1] on the learning rate of step ``step`` of ``steps``: a linear rise over a tenth, then half a cosine."""
+    """Factor in [0, 1] on the learning rate of step ``step`` of ``steps``: a linear rise over a tenth, then half a
+    cosine.
+    """
     rise = min(1.0, (step + 1) / max(1.0, 0.1 * steps))
     return rise * 0.5 * (1.0 + math.cos(math.pi * min(step / steps, 1.0)))
 
@@ -47,13 +49,20 @@ class Task(ABC):
         """Score of the network's outputs on a whole set, in [0, 1]."""
 
     def train(
-        self, network: nn.Module, frames: Frames, schedule: TrainingSchedule, seed: int, device: torch.device | str = "cpu"
+        self,
+        network: nn.Module,
+        frames: Frames,
+        schedule: TrainingSchedule,
+        seed: int,
+        device: torch.device | str = "cpu",
     ) -> float:
         """Train in place; returns the last epoch's mean loss. Equal arguments and thread counts give equal weights.
 
-        The learning rate rises over the first tenth of the steps and falls to 0 on half a cosine: a network that ends at
-        rest scores more evenly from seed to seed than one that is stopped at full speed.
+        The learning rate rises over the first tenth of the steps and falls to 0 on half a cosine: a network that ends
+        at rest scores more evenly from seed to seed than one that is stopped at full speed.
         """
+        if not len(frames):
+            raise ValueError("training: no frames to train on")
         inputs, targets = self.prepare(frames, device)
         network.to(device).train()
         optimiser = torch.optim.Adam(network.parameters(), lr=schedule.learning_rate)

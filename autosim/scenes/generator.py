@@ -5,11 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from torch import Tensor, nn
 
 from autosim.scenes.graph import SceneGraph, Schema
+
+Part = Literal["all", "continuous", "categorical"]
+"""Which of a scene's learned choices a log-probability is of; methods may move the two kinds in different ways."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,8 @@ class SceneGenerator(nn.Module, ABC):
         """Draw ``count`` scenes; equal seeds and parameters give equal scenes. Scenes satisfy ``schema.validate``."""
 
     @abstractmethod
-    def log_prob(self, samples: Samples) -> Tensor:
-        """(count,) log-probability of each scene's learned choices, differentiable in the parameters only.
+    def log_prob(self, samples: Samples, part: Part = "all") -> Tensor:
+        """(count,) log-probability of each scene's learned choices (of one kind), differentiable in the parameters only.
 
         Parts that the generator does not learn (structure, immutable attributes) are left out: they are constants.
         """
@@ -52,12 +56,12 @@ class SceneGenerator(nn.Module, ABC):
         """
         return None
 
-    def score_function_loss(self, samples: Samples, signal: Tensor) -> Tensor:
+    def score_function_loss(self, samples: Samples, signal: Tensor, part: Part = "all") -> Tensor:
         """``mean_k signal_k · log q(s_k)``: its gradient is the score-function estimate of ``∇ E_q[signal]``.
 
         ``signal`` (count,) is a cost (to be lowered) with any baseline already subtracted; it is detached here.
         """
-        return (signal.detach() * self.log_prob(samples)).mean()
+        return (signal.detach() * self.log_prob(samples, part)).mean()
 
 
 @dataclass

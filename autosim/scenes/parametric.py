@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from autosim.scenes import distributions
-from autosim.scenes.generator import CategoricalSummary, ContinuousSummary, Samples, SceneGenerator
+from autosim.scenes.generator import Part, CategoricalSummary, ContinuousSummary, Samples, SceneGenerator
 from autosim.scenes.grammar import Choice, Constant, Grammar, KeyedAttribute, Normal, child_seed
 from autosim.scenes.graph import Categorical, Continuous
 from autosim.scenes.keyed import KeyedAttributes, Layout
@@ -76,7 +76,7 @@ class ParametricGenerator(SceneGenerator):
         written = values.detach().double().cpu().numpy()
         return Samples(self.keyed.write(sources, written, indices.cpu().numpy()), values)
 
-    def log_prob(self, samples: Samples) -> Tensor:
+    def log_prob(self, samples: Samples, part: Part = "all") -> Tensor:
         """(count,) float64 log-probability of mutable attributes; ``ValueError`` for nodes the grammar cannot emit."""
         arrays = self.schema.encode(samples.scenes)
         real, choice = self.keyed.locate(arrays)
@@ -84,7 +84,10 @@ class ParametricGenerator(SceneGenerator):
         plain, circle, periodic = self._normals(real.key)
         terms = torch.where(periodic, circle.log_prob(values), plain.log_prob(values))
         total = torch.zeros(len(samples), dtype=torch.float64, device=terms.device)
-        total = total.index_add(0, self._tensor(real.scene), terms)
+        if part != "categorical":
+            total = total.index_add(0, self._tensor(real.scene), terms)
+        if part == "continuous":
+            return total
         indices, scene = self._tensor(arrays.categorical[choice.node, choice.column]), self._tensor(choice.scene)
         for i, rows in self._rows(choice.key):
             total = total.index_add(0, scene[rows], self._choice(i).log_prob(indices[rows]))

@@ -76,7 +76,7 @@ def pretrain(
     mean and spread of every mutable attribute are those of the prior, checked on fresh samples.
 
     The generator's own noise is part of the check: what is compared is the prior with that noise added. A generator
-    that passes at once is left as it is. Runs on one thread: on graphs this small, more of them are several times slower.
+    that passes at once is left as it is. Runs on one thread: on graphs this small, more are several times slower.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

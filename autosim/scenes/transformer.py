@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from autosim.scenes import distributions
-from autosim.scenes.generator import Samples, SceneGenerator
+from autosim.scenes.generator import Part, Samples, SceneGenerator
 from autosim.scenes.grammar import Grammar, child_seed
 from autosim.scenes.graph import Categorical, Continuous, SceneGraph
 from autosim.scenes.keyed import KeyedAttributes
@@ -100,6 +100,9 @@ class DistributionTransformer(SceneGenerator):
     zero at the start, is added to the input's own logits (or sine and cosine). But the copy of the input that remains
     makes the spread slow to narrow, so it is not the default.
 
+    To the network's outputs, shared by all nodes of a class, every ``schema.key`` adds ``offsets`` of its own, zero at
+    the start, so that slots can part without a detour through the shared weights.
+
     Equal seeds give equal initial weights. Raises ``ValueError`` where a setting is out of its range.
     """
 
@@ -132,6 +135,7 @@ class DistributionTransformer(SceneGenerator):
         with torch.random.fork_rng(devices=[]):
             torch.random.default_generator.manual_seed(seed)
             self.network = GraphNetwork(self.schema.feature_count, hidden, layers, outputs)
+        self.offsets = nn.Parameter(torch.zeros(self._lay_out_offsets()))
         if residual:
             nn.init.zeros_(self.network.read_out.weight)
             nn.init.zeros_(self.network.read_out.bias)
@@ -158,13 +162,13 @@ class DistributionTransformer(SceneGenerator):
         written = values.detach().double().cpu().numpy()
         return Samples(self.keyed.write(sources, written, indices.cpu().numpy()), values, tuple(sources))
 
-    def log_prob(self, samples: Samples) -> Tensor:
+    def log_prob(self, samples: Samples, part: Part = "all") -> Tensor:
         """(count,) float64 ``log q(s' | s)`` with ``s`` the source of each scene ``s'`` (Meta-Sim Eq. 3–4).
 
         Scenes are data here: the gradient runs through the network's means, logits and spreads only. Raises
         ``ValueError`` where the samples have no sources, or sources of another structure.
         """
-        if samples.sources is None or [s.parents for s in samples.sources] != [s.parents for s in samples.scenes]:
+        if samples.sources is None or _structure(samples.sources) != _structure(samples.scenes):
             raise ValueError("samples: each scene needs the source that it was transformed from, of the same structure")
         batch, drawn = self.batch(samples.sources), self.batch(samples.scenes)
         predicted = self.predict(batch)
@@ -172,7 +176,10 @@ class DistributionTransformer(SceneGenerator):
         circle = distributions.WrappedNormal(predicted.means, predicted.stds).log_prob(drawn.values)
         terms = torch.where(predicted.periodic, circle, plain)
         total = torch.zeros(len(samples), dtype=torch.float64, device=terms.device)
-        total = total.index_add(0, batch.real_scene, terms)
+        if part != "categorical":
+            total = total.index_add(0, batch.real_scene, terms)
+        if part == "continuous":
+            return total
         for rows, choice in predicted.choices:
             total = total.index_add(0, batch.choice_scene[rows], choice.log_prob(drawn.indices[rows]))
         return total
@@ -218,7 +225,9 @@ class DistributionTransformer(SceneGenerator):
         """Distributions of the mutable attributes of a batch."""
         output = self.network(batch.features, batch.edges, batch.relations)
         start, periodic = self._real_start[batch.real_column], self._real_periodic[batch.real_column]
-        first, second = output[batch.real_node, start], output[batch.real_node, start + periodic.long()]
+        own = self._real_offset[batch.real_key]
+        first = output[batch.real_node, start] + self.offsets[own]
+        second = output[batch.real_node, start + periodic.long()] + self.offsets[own + periodic.long()]
         values = batch.values.to(output.dtype)
         if self.residual:
             angle = 2 * math.pi * values
@@ -230,7 +239,8 @@ class DistributionTransformer(SceneGenerator):
         choices = []
         for column, rows in self._choice_rows(batch.choice_column):
             begin, count = self._choice_start[column], self._choice_count[column]
-            raw = output[batch.choice_node[rows], begin : begin + count]
+            own = self._choice_offset[batch.choice_key[rows]][:, None] + torch.arange(count, device=rows.device)
+            raw = output[batch.choice_node[rows], begin : begin + count] + self.offsets[own]
             if self.residual:
                 raw = raw + self._one_hot_logits(batch.indices[rows], count)
             choices.append((rows, distributions.Categorical(_cap(raw, self.floor))))
@@ -272,6 +282,30 @@ class DistributionTransformer(SceneGenerator):
             width += len(column.attribute.choices) if column.key in used else 0
         return width
 
+    def _lay_out_offsets(self) -> int:
+        """Give the offsets of every ``schema.key`` their place; returns their number."""
+        width = 0
+        places: dict[str, list[int]] = {"real": [], "choice": []}
+        for keyed in self.keyed.continuous:
+            assert isinstance(keyed.attribute, Continuous)
+            places["real"].append(width)
+            width += 1 + keyed.attribute.periodic
+        for keyed in self.keyed.categorical:
+            assert isinstance(keyed.attribute, Categorical)
+            places["choice"].append(width)
+            width += len(keyed.attribute.choices)
+        for name, starts in places.items():
+            self.register_buffer(f"_{name}_offsets", torch.tensor(starts, dtype=torch.int64), persistent=False)
+        return width
+
+    @property
+    def _real_offset(self) -> Tensor:
+        return self.get_buffer("_real_offsets")
+
+    @property
+    def _choice_offset(self) -> Tensor:
+        return self.get_buffer("_choice_offsets")
+
     @property
     def _real_start(self) -> Tensor:
         return self.get_buffer("_starts")
@@ -295,6 +329,10 @@ def sample_values(predicted: Prediction, noise: Tensor) -> Tensor:
     plain = distributions.CensoredNormal(predicted.means, predicted.stds).rsample(noise)
     circle = distributions.WrappedNormal(predicted.means, predicted.stds).rsample(noise)
     return torch.where(predicted.periodic, circle, plain)
+
+
+def _structure(scenes: Sequence[SceneGraph]) -> list[tuple[tuple[int, ...], list[tuple[str, int]]]]:
+    return [(scene.parents, [(node.node_class, node.slot) for node in scene.nodes]) for scene in scenes]
 
 
 def _limit(count: int, floor: float) -> float:

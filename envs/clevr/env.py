@@ -61,7 +61,7 @@ class Clevr(Env):
         self.schema = clevr_schema(self.profile)
         self.sizes = TargetSizes(validation=30, test=200)
         self.train_frames = config.train_frames
-        self.schedule = TrainingSchedule(epochs=20, batch_size=16, learning_rate=2e-3)
+        self.schedule = TrainingSchedule(epochs=20, batch_size=8, learning_rate=5e-3)
 
     def prior(self) -> Grammar:
         """Dark, coarse, and the objects in a row far behind."""

@@ -74,20 +74,22 @@ class ClevrRenderer(MitsubaRenderer):
             "ambient.radiance.value": mi.ScalarColor3f(AMBIENT_RADIANCE * float(ambient["intensity"]) / 100),
             "back.emitter.radiance.value": mi.ScalarColor3f(BACK_RADIANCE * float(back["intensity"]) / 100),
         }
+        places = {(shape, slot): PARKED for slot in range(self.slots) for shape in self._heights}
         for node in scene.find("object"):
+            shape = str(node["shape"])
+            places[shape, node.slot] = (float(node["x"]), float(node["y"]), self._heights[shape])
             colour = mi.ScalarColor3f(*linear_rgb(COLOURS[str(node["colour"])]))
             material = f"sphere_{node.slot}.bsdf"
             values[f"{material}.weight.value"] = float(node["material"] == "metal")
             values[f"{material}.bsdf_0.reflectance.value"] = colour
             values[f"{material}.bsdf_1.specular_reflectance.value"] = colour
-            place = {
-                shape: (float(node["x"]), float(node["y"]), height) if shape == node["shape"] else PARKED
-                for shape, height in self._heights.items()
-            }
-            transform = mi.ScalarTransform4f().translate(list(place["sphere"])).scale(RADIUS)
-            values[f"sphere_{node.slot}.to_world"] = transform
-            for name, mesh in self._meshes.items():
-                values[f"{name}_{node.slot}.vertex_positions"] = (mesh.vertices + np.float32(place[name])).ravel()
+        for (shape, slot), place in places.items():
+            if shape == "sphere":
+                transform = mi.ScalarTransform4f().translate(list(place)).scale(RADIUS)
+                values[f"sphere_{slot}.to_world"] = transform
+            else:
+                vertices = self._meshes[shape].vertices + np.float32(place)
+                values[f"{shape}_{slot}.vertex_positions"] = vertices.ravel()
         return values
 
     def quality(self, scene: SceneGraph) -> Quality:

@@ -115,7 +115,8 @@ def target_priors(profile: Profile, target_seed: int) -> dict[str, Prior]:
     }
     for slot, place in enumerate(places):
         priors |= _location(slot, place, std=0.4)
-        metal = float(rng.uniform(0.1, 0.9))
+        # Mostly one material or the other: the start has as much of both.
+        metal = float(abs(rng.integers(2) - rng.uniform(0.1, 0.25)))
         priors[f"object.{slot}.material"] = Choice((1 - metal, metal))
     return priors
 

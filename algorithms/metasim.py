@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from autosim.algorithm import Algorithm, Metrics
+from autosim.rendering.frames import Frames
 
 if TYPE_CHECKING:
-    from autosim.rendering.frames import Frames
     from autosim.scenes.generator import SceneGenerator
     from autosim.session import Session
 
@@ -28,32 +28,39 @@ class MetaSimConfig:
         learning_rate: of Adam on the transformer's network.
         offset_rate: of Adam on the transformer's offsets, one for each slot's attribute.
         std: preset standard deviation around each predicted attribute, as a fraction of its range.
-        learn_spread: learn the standard deviations too.
+        exploration: added to ``std`` at first and let down to 0: an object that strays from the picture leaves no gradient,
+            but while it is spread out some of its samples stay in.
+        learn_spread: learn the standard deviations too, from ``std`` on; there is no exploration then.
         residual: transform the attributes by a correction that starts at zero, instead of predicting them.
         categorical: move categorical attributes as well, by the score function of the MMD (the paper keeps them).
         task_loss: add the task's validation score (the paper's second loss).
         task_weight: weight of the task loss.
-        task_epochs: passes of the task network over the frames of a step.
+        task_steps: steps of the generator whose frames the task network is trained on after each.
+        task_rate: learning rate of that training.
         baseline_decay: of the moving average of past scores.
     """
 
     iterations: int = 60
     batch_size: int = 24
     learning_rate: float = 1e-3
-    offset_rate: float = 0.08
+    offset_rate: float = 0.05
     std: float = 0.01
+    exploration: float = 0.06
     learn_spread: bool = False
     residual: bool = False
     categorical: bool = True
     task_loss: bool = True
     task_weight: float = 1e-3
-    task_epochs: int = 2
+    task_steps: int = 4
+    task_rate: float = 2e-3
     baseline_decay: float = 0.9
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "learning_rate", "std", "task_epochs"):
+        for name in ("iterations", "learning_rate", "offset_rate", "task_steps", "task_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: {getattr(self, name)} is not above 0")
+        if not 0.005 <= self.std <= 0.5:
+            raise ValueError(f"std: {self.std} is not in [0.005, 0.5]")
         if self.batch_size < 4:
             raise ValueError(f"batch_size: {self.batch_size} is below 4")
         if self.task_weight < 0:
@@ -83,23 +90,21 @@ class MetaSim(Algorithm):
             learn_spread=config.learn_spread,
             residual=config.residual,
             seed=session.integer_seed("transformer"),
-        )
+        ).to(session.device)
         self.pretraining = self.transformer.pretrain(session.seed_sequence("pretraining"))
         self.features = session.features.features
         target = self.features.in_batches(to_tensor(session.target.validation.images, session.device))
         self.matcher = DistributionMatcher(
             target, session.features.reference, self.features.groups, self.features.weights
         )
-        self.optimiser = torch.optim.Adam(
-            [
-                {"params": list(self.transformer.network.parameters())},
-                {"params": [self.transformer.offsets, self.transformer.log_spreads], "lr": config.offset_rate},
-            ],
-            lr=config.learning_rate,
-            betas=(0.9, 0.99),
-        )
+        groups: list[dict[str, Any]] = [
+            {"params": list(self.transformer.network.parameters())},
+            {"params": [self.transformer.offsets, self.transformer.log_spreads], "lr": config.offset_rate},
+        ]
+        self.optimiser = torch.optim.Adam(groups, lr=config.learning_rate, betas=(0.9, 0.99))
         self.rates = [group["lr"] for group in self.optimiser.param_groups]
         self.task_network = session.network()
+        self.recent: list[Frames] = []
         self.baseline = MovingAverage(config.baseline_decay)
         self.history: dict[str, list[float]] = {"mmd2": [], "task_loss": []}
 
@@ -111,7 +116,10 @@ class MetaSim(Algorithm):
     def step(self, iteration: int) -> Metrics:
         """Algorithm 1, one epoch of one batch."""
         session, config = self.session, self.config
-        decay = 0.5 * (1 + math.cos(math.pi * min(iteration / config.iterations, 1.0)))
+        # The rates fall to a fiftieth by the last iteration, so that the noise of the steps averages out.
+        decay = 0.02 + 0.49 * (1 + math.cos(math.pi * min(iteration / config.iterations, 1.0)))
+        if not config.learn_spread:
+            self.transformer.set_spread(config.std + config.exploration * max(decay - 0.02, 0.0))
         for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
             group["lr"] = rate * decay
         samples = self.transformer.sample(config.batch_size, session.seed_sequence("scenes", iteration))
@@ -142,13 +150,14 @@ class MetaSim(Algorithm):
         return metrics
 
     def _task_step(self, frames: Frames, iteration: int) -> float | None:
-        """Fine-tune the task network on the frames of a step; its validation score."""
-        session = self.session
+        """Train the task network on the frames of the last steps, the paper's epoch; its validation score."""
+        session, config = self.session, self.config
         if not session.target.labelled:
             return None
-        schedule = replace(session.env.schedule, epochs=self.config.task_epochs)
+        self.recent = [*self.recent, frames][-config.task_steps :]
+        schedule = replace(session.env.schedule, epochs=1, learning_rate=config.task_rate)
         seed = session.integer_seed("task order", iteration)
-        session.task.train(self.task_network, frames, schedule, seed, session.device)
+        session.task.train(self.task_network, Frames.concatenate(self.recent), schedule, seed, session.device)
         return session.task.evaluate(self.task_network, session.target.validation, session.device)
 
     def state_dict(self) -> dict[str, Any]:
@@ -157,6 +166,7 @@ class MetaSim(Algorithm):
             "transformer": self.transformer.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "task_network": self.task_network.state_dict(),
+            "recent": [frames.to_state() for frames in self.recent],
             "baseline": self.baseline.value,
             "history": {name: list(values) for name, values in self.history.items()},
         }
@@ -166,6 +176,7 @@ class MetaSim(Algorithm):
         self.transformer.load_state_dict(state["transformer"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.task_network.load_state_dict(state["task_network"])
+        self.recent = [Frames.from_state(frames) for frames in state["recent"]]
         self.baseline.value = state["baseline"]
         self.history = {name: list(values) for name, values in state["history"].items()}
 

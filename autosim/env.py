@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from autosim.learning.schedule import TrainingSchedule
 from autosim.rendering.frames import Frames
+from autosim.rendering.gradient import GradientSettings
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.grammar import Grammar
 from autosim.scenes.graph import Schema
@@ -27,11 +28,14 @@ class TargetSizes:
 class Env(ABC):
     """One problem: move the scenes of ``prior`` until a network trained on them does best on the target.
 
-    ``Config`` is a dataclass whose fields the command line offers as ``--env.FIELD``.
+    ``Config`` is a dataclass whose fields the command line offers as ``--env.FIELD``; ``gradient`` are the settings that suit
+    its renderer, the defaults of ``--render.FIELD``.
     """
 
     name: ClassVar[str]
     Config: ClassVar[type]
+
+    gradient: ClassVar[GradientSettings] = GradientSettings()
 
     config: Any
     schema: Schema

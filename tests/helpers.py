@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from autosim.learning.task import Task
+    from autosim.rendering.pool import RenderPool
+    from autosim.session import Session
 
 BLOB = NodeClass(
     "blob",
@@ -185,6 +187,17 @@ class BlobEnv(Env):
         from autosim.learning.segmentation import Segmentation
 
         return Segmentation(("background", "first", "second"), width=8)
+
+
+def blob_session(seed: int = 0, unlabelled: bool = False, pool: RenderPool | None = None, workers: int = 0) -> Session:
+    """A session on blobs whose features learn from few frames; in this process unless told otherwise."""
+    from autosim.learning.sources import FeatureSource
+    from autosim.rendering.pool import LocalPool
+    from autosim.session import Session
+
+    env = BlobEnv(BlobConfig(unlabelled=unlabelled))
+    pool = pool or LocalPool(env.renderer())
+    return Session(env, pool, seed=seed, workers=workers, feature_source=FeatureSource(frames=64))
 
 
 class LinearRenderer(Renderer):

@@ -71,7 +71,25 @@ def report(arguments: Sequence[str]) -> int:
     return 0
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"run": run, "report": report}
+def evidence(arguments: Sequence[str]) -> int:
+    """Gather finished runs into one file of figures; write the README's tables anew."""
+    from autosim.experiments import evidence as gathering
+    from autosim.experiments import tables
+
+    if any(argument in ("-h", "--help") for argument in arguments):
+        print(gathering.request_help(), end="")
+        return 0
+    request = gathering.parse_request(arguments)
+    if request.runs and request.name:
+        for path in tables.write_results(gathering.gather(request.runs, request.name), request.out):
+            print(path)
+    if request.readme:
+        tables.update_document(gathering.README, request.out)
+        print(gathering.README)
+    return 0
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"run": run, "report": report, "evidence": evidence}
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +69,8 @@ def execute(config: RunConfig, out: Path | None, console: Console, command: str)
     try:
         console.print(f"{config.algo} on {config.env}, in {path}: setting up", highlight=False)
         with open_session(config, env, device) as session:
-            algorithm = registry.find_algorithm(config.algo)(session, config.algo_config)
+            planned = replace(config.algo_config, iterations=config.iterations)
+            algorithm = registry.find_algorithm(config.algo)(session, planned)
             gallery.add_target(session)
             gallery.show(session, algorithm.generator, "start")
             gallery.sample(session, algorithm.generator, "start")
@@ -180,11 +181,16 @@ def choose_device(name: str) -> torch.device:
 @contextmanager
 def open_session(config: RunConfig, env: Env, device: torch.device) -> Iterator[Session]:
     """The services of a run; its render workers end with it."""
+    import torch
+
     from autosim.learning.sources import FeatureSource
     from autosim.rendering.pool import make_pool
     from autosim.session import Session
 
     settings = config.settings
+    # On few cores a second thread of this process and the render workers slow each other down tenfold; and sums in another
+    # order differ in their last digits, so that results would depend on the machine.
+    torch.set_num_threads(1)
     with make_pool(env.renderer(), settings.workers) as pool:
         yield Session(
             env,

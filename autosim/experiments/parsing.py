@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser
 
@@ -19,6 +19,10 @@ from autosim import registry
 from autosim.errors import UserError
 from autosim.experiments.config import RunConfig, RunSettings
 from autosim.experiments.options import Option, add_options, build, options_of, parse, unknown_option
+
+if TYPE_CHECKING:
+    from autosim.algorithm import Algorithm
+    from autosim.env import Env
 
 DESCRIPTION = (
     "Run one algorithm on one environment: learn the distribution of scenes, then score it on the target. "
@@ -47,7 +51,7 @@ def parse_run(arguments: Sequence[str]) -> RunRequest:
     values, source = read_config(Path(chosen["config"])) if "config" in chosen else ({}, "")
     algo, env = (_required_name(chosen, values, kind) for kind in ("algo", "env"))
     algorithm, environment = registry.find_algorithm(algo), registry.find_environment(env)
-    options = run_options(algorithm.Config, environment.Config)
+    options = run_options(algorithm, environment)
     parser = run_parser(options)
     from_file = list(as_arguments(values, [option.key for option in options], source))
     if from_file:
@@ -69,8 +73,7 @@ def run_help(arguments: Sequence[str]) -> str:
     values, _ = read_config(Path(chosen["config"])) if "config" in chosen else ({}, "")
     algo, env = (_name(chosen, values, kind) for kind in ("algo", "env"))
     options = run_options(
-        registry.find_algorithm(algo).Config if algo else None,
-        registry.find_environment(env).Config if env else None,
+        registry.find_algorithm(algo) if algo else None, registry.find_environment(env) if env else None
     )
     parser = run_parser(options, with_selection=True)
     text: str = parser.format_help()
@@ -79,13 +82,19 @@ def run_help(arguments: Sequence[str]) -> str:
     return text
 
 
-def run_options(algorithm_config: type | None, environment_config: type | None) -> list[Option]:
-    """Settings of every run, then the options of an algorithm and of an environment."""
+def run_options(algorithm: type[Algorithm] | None, environment: type[Env] | None) -> list[Option]:
+    """Settings of every run, then the options of an algorithm and of an environment.
+
+    The environment says which gradient settings suit its renderer: they are the defaults.
+    """
     options = list(options_of(RunSettings, title="every run"))
-    if algorithm_config:
-        options += options_of(algorithm_config, "algo.", title="algorithm")
-    if environment_config:
-        options += options_of(environment_config, "env.", title="environment")
+    if environment:
+        own = {f"render.{name}": value for name, value in vars(environment.gradient).items()}
+        options = [replace(option, default=own.get(option.key, option.default)) for option in options]
+    if algorithm:
+        options += options_of(algorithm.Config, "algo.", title="algorithm")
+    if environment:
+        options += options_of(environment.Config, "env.", title="environment")
     return options
 
 

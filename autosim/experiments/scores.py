@@ -14,7 +14,7 @@ from torch import Tensor
 
 from autosim.cache import cached_json
 from autosim.experiments.config import plain
-from autosim.scenes.generator import Samples, SceneGenerator
+from autosim.scenes.generator import Part, Samples, SceneGenerator
 from autosim.scenes.grammar import Grammar
 from autosim.seeding import seed_sequence
 from autosim.session import TARGET_SEED, Session, final_scores
@@ -56,7 +56,7 @@ class GrammarSource(SceneGenerator):
         """``count`` scenes of the grammar; ``values`` stays empty."""
         return Samples(tuple(self.grammar.sample_many(count, seed)), torch.empty(0))
 
-    def log_prob(self, samples: Samples) -> Tensor:
+    def log_prob(self, samples: Samples, part: Part = "all") -> Tensor:
         """Zeros: there are no learned choices."""
         return torch.zeros(len(samples))
 

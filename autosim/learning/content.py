@@ -31,6 +31,8 @@ from autosim.scenes.graph import SceneGraph, Schema
 
 # One grid cell of the network's input, in pixels: its total stride.
 CELL = 8
+# Standard deviation in pixels of the blur of the network's input.
+INPUT_BLUR = 0.7
 STATISTICS = COLOUR_STATISTICS + TEXTURE_STATISTICS
 # Of the frames, this share is kept from training and tells how well each kind of label is predicted.
 HELD_OUT = 0.1
@@ -139,12 +141,12 @@ class ContentFeatures(Features):
 
     def predictions(self, images: Tensor) -> tuple[Tensor | None, Tensor, Tensor, list[Tensor]]:
         """(grid logits, continuous (n, K), counts (n, M), logits of each categorical attribute) for images."""
-        grid, scene = self.network(resize(images, self.input_size), image_statistics(images))
+        grid, scene = self.network(network_input(images, self.input_size), image_statistics(images))
         return (grid, *split_outputs(self.targets, scene))
 
     def _parts(self, images: Tensor) -> dict[str, Tensor]:
         statistics = image_statistics(images)
-        grid, scene = self.network(resize(images, self.input_size), statistics)
+        grid, scene = self.network(network_input(images, self.input_size), statistics)
         continuous, counts, choices = split_outputs(self.targets, scene)
         parts: dict[str, Tensor] = {}
         if grid is not None:
@@ -185,10 +187,17 @@ class ContentFeatures(Features):
         return features
 
 
-def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Images at (height, width), each new pixel the mean of what it covers."""
+def network_input(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Images at (height, width), each new pixel the mean of what it covers, lightly blurred.
+
+    Unblurred, the network's derivative with respect to an image is mostly of pixel-to-pixel frequency, and gradients through a
+    renderer drown in its sampling noise.
+    """
     if images.shape[-2:] != torch.Size(size):
         images = functional.interpolate(images, size=size, mode="area")
+    margin = max(1, round(3 * INPUT_BLUR))
+    images = functional.pad(images, (margin, margin, margin, margin), mode="replicate")
+    images = gaussian_blur(images, INPUT_BLUR)[..., margin:-margin, margin:-margin]
     return images.contiguous(memory_format=torch.channels_last)
 
 
@@ -240,7 +249,9 @@ def train_content_features(
         network = ContentNetwork(targets, settings.width).to(memory_format=torch.channels_last).to(device)
     images = to_tensor(frames.images, device)
     statistics = torch.cat([image_statistics(part) for part in images.split(256)])
-    small = torch.cat([resize(part, size) for part in images.split(256)]).contiguous(memory_format=torch.channels_last)
+    small = torch.cat([network_input(part, size) for part in images.split(256)]).contiguous(
+        memory_format=torch.channels_last
+    )
     network.statistics_mean.copy_(statistics.mean(dim=0))
     network.statistics_std.copy_(statistics.std(dim=0, unbiased=False) + 1e-3)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from autosim import seeding
 from autosim.cache import cached_tensors
+from autosim.errors import UserError
 from autosim.scenes.grammar import child_seed
 from autosim.scenes.graph import Continuous, SceneGraph
 from autosim.scenes.priors import Normal, Prior
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 SEED = 0
 # Frames over the full ranges whose features set the scale of a divergence.
 REFERENCES = 400
+PROBES = 4
 
 
 @dataclass(frozen=True)
@@ -59,11 +62,14 @@ class FeatureSource:
             images = to_tensor(frames.images[:REFERENCES], device)
             return {"features": features.to_state(), "reference": features.in_batches(images).cpu()}
 
+        # Known by what they are trained on, so that neither another target nor another renderer finds the wrong ones.
+        probe = pool.render(scenes[:PROBES], seeding.frame_seeds(SEED, "content frames", 0, PROBES))
         description = {
-            "env": env.describe(),
+            "env": env.name,
             "frames": self.frames,
             "settings": asdict(settings),
-            "scenes": [scene.to_json() for scene in scenes[:4]],
+            "scenes": [scene.to_json() for scene in scenes[:PROBES]],
+            "pixels": hashlib.sha256(probe.images.tobytes()).hexdigest(),
         }
         stored = cached_tensors("content", description, compute)
         return ReferencedFeatures(
@@ -74,8 +80,10 @@ class FeatureSource:
         from autosim.learning.pretrained import InceptionFeatures, SqueezeNetFeatures
         from autosim.learning.task import to_tensor
 
+        if not self.weights:
+            raise UserError(f"features {self.kind!r} need a file of weights, and none is named")
         kinds = {"squeezenet": SqueezeNetFeatures, "inception": InceptionFeatures}
-        features = kinds[self.kind](Path(self.weights or "")).to(device)
+        features = kinds[self.kind](Path(self.weights)).to(device)
         scenes = broad_scenes(env, REFERENCES)
         frames = pool.render(scenes, seeding.frame_seeds(SEED, "content frames", 0, len(scenes)))
         return ReferencedFeatures(features, features.in_batches(to_tensor(frames.images, device)))

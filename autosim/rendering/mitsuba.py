@@ -37,7 +37,9 @@ class Mesh:
     @staticmethod
     def cube(half_side: float) -> Mesh:
         """An axis-aligned cube; vertices are split between its sides, so that edges are sharp."""
-        vertices, normals, faces = [], [], []
+        vertices: list[NDArray[np.float64]] = []
+        normals: list[NDArray[np.float64]] = []
+        faces: list[list[int]] = []
         for axis in range(3):
             for sign in (-1.0, 1.0):
                 normal = np.zeros(3)
@@ -95,10 +97,10 @@ class Mesh:
 class MitsubaRenderer(Renderer):
     """Base of renderers on Mitsuba 3.
 
-    A subclass describes the scene once (:meth:`scene_dict`), writes a scene graph's values into it (:meth:`pose`), tells
-    the :class:`Quality` that a scene asks for, and which class id each shape has in the mask (:meth:`mask_classes`).
-    Images smaller than (height, width) are enlarged bilinearly; masks are always cast through the centres of the final
-    pixels, so they are exact at any quality.
+    A subclass describes the scene once (:meth:`scene_dict`), writes a scene graph's values into it (:meth:`pose`),
+    tells the :class:`Quality` that a scene asks for, and which class id each shape has in the mask
+    (:meth:`mask_classes`). Images smaller than (height, width) are enlarged bilinearly; masks are always cast through
+    the centres of the final pixels, so they are exact at any quality.
     """
 
     field_of_view: float
@@ -147,7 +149,7 @@ class MitsubaRenderer(Renderer):
         dr.set_thread_count(1)
         mi.set_variant(self.variant)
         mi.set_log_level(mi.LogLevel.Error)
-        self._mi = mi
+        self._mi: Any = mi
         # Merging equal materials or meshes would make parameters vanish, and would order shapes by address.
         self._scene = mi.load_dict({"type": "scene", **self.scene_dict(mi)}, optimize=False)
         self._parameters = mi.traverse(self._scene)
@@ -212,7 +214,7 @@ class MitsubaRenderer(Renderer):
                     "pixel_format": "rgb",
                     "component_format": "float32",
                 },
-                "sampler": {"type": "independent"},
+                "sampler": {"type": "multijitter"},
             }
         )
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from autosim.scenes import distributions
-from autosim.scenes.generator import Part, CategoricalSummary, ContinuousSummary, Samples, SceneGenerator
+from autosim.scenes.generator import CategoricalSummary, ContinuousSummary, Part, Samples, SceneGenerator
 from autosim.scenes.grammar import Choice, Constant, Grammar, KeyedAttribute, Normal, child_seed
 from autosim.scenes.graph import Categorical, Continuous
 from autosim.scenes.keyed import KeyedAttributes, Layout

@@ -191,6 +191,11 @@ class DistributionTransformer(SceneGenerator):
         return pretrain(self, seed, settings)
 
     @torch.no_grad()
+    def set_spread(self, std: float) -> None:
+        """Set every standard deviation, as a fraction of the range; bounded to ``[min_spread, max_spread]``."""
+        self.log_spreads.fill_(math.log(min(max(std, self.min_spread), self.max_spread)))
+
+    @torch.no_grad()
     def project(self) -> None:
         """Put the standard deviations back into ``[min_spread, max_spread]``; the network's weights are free."""
         self.log_spreads.clamp_(math.log(self.min_spread), math.log(self.max_spread))

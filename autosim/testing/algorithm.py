@@ -39,8 +39,9 @@ class AlgorithmSuite:
     def test_it_is_named_and_configured_by_a_dataclass_with_iterations(self) -> None:
         algorithm = self.algorithm(self.session())
         assert algorithm.name and is_dataclass(algorithm.Config)
-        assert isinstance(algorithm.config, algorithm.Config)
-        assert algorithm.config.iterations >= 1
+        assert type(algorithm.config) is algorithm.Config
+        config: Any = algorithm.config
+        assert config.iterations >= 1
 
     def test_a_step_renders_counts_and_reports_a_validation_score(self) -> None:
         session = self.session()
@@ -87,17 +88,6 @@ class AlgorithmSuite:
             assert undisturbed.step(iteration) == resumed.step(iteration)
         assert _drawn(resumed) == _drawn(undisturbed)
         assert undisturbed.summary() == resumed.summary()
-
-    def test_a_state_stays_as_it_was_saved(self) -> None:
-        algorithm = self.algorithm(self.session())
-        algorithm.step(0)
-        saved = _saved(algorithm.state_dict())
-        first = self.algorithm(self.session())
-        first.load_state_dict(saved)
-        metrics = first.step(1)
-        second = self.algorithm(self.session())
-        second.load_state_dict(saved)
-        assert second.step(1) == metrics
 
     def test_without_labels_it_refuses_or_reports_no_score(self) -> None:
         session = self.session()

@@ -1,4 +1,4 @@
-"""What every renderer has to hold: right shapes, determinism, no memory of earlier scenes, picklable before building."""
+"""What every renderer has to hold: right shapes, determinism, no memory of earlier scenes, picklable when unbuilt."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from autosim.rendering.frames import Frame
 from autosim.rendering.renderer import Renderer
 from autosim.rendering.worker import layout
-from autosim.scenes.graph import Categorical, Continuous, Node, SceneGraph, Schema
+from autosim.scenes.graph import Categorical, Continuous, Node, SceneGraph, Schema, Value
 
 
 class RendererSuite:
@@ -116,10 +116,10 @@ class RendererSuite:
             renderer = self.built()
             expected.append(_copied(renderer.annotate(scene)))
         renderer = self.built()
-        for scene, annotations in zip(scenes, expected, strict=True):
+        for scene, found in zip(scenes, expected, strict=True):
             renderer.draw(scenes[0], 0)
             renderer.draw(scenes[-1], 0)
-            _assert_equal(renderer.annotate(scene), annotations)
+            _assert_equal(renderer.annotate(scene), found)
 
     def test_annotations_have_one_layout_and_match_the_image_where_they_are_masks(self) -> None:
         renderer = self.built()
@@ -173,6 +173,7 @@ def _changes(schema: Schema, scene: SceneGraph) -> Iterator[tuple[str, SceneGrap
             if not attribute.mutable:
                 continue
             value = node[attribute.name]
+            others: list[Value]
             if isinstance(attribute, Categorical):
                 others = [choice for choice in attribute.choices if choice != value]
             else:

@@ -10,6 +10,7 @@ from autosim.env import Env, TargetSizes
 from autosim.learning.schedule import TrainingSchedule
 from autosim.rendering.folder import read_image_folder
 from autosim.rendering.frames import Frames
+from autosim.rendering.gradient import GradientSettings
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.grammar import Grammar
 from envs.clevr.renderer import ClevrRenderer
@@ -42,7 +43,7 @@ class ClevrConfig:
             raise ValueError(f"profile: {self.profile!r} is not one of {list(PROFILES)}")
         if self.target_seed < 0:
             raise ValueError(f"target_seed: {self.target_seed} is below 0")
-        if self.edge != 0 and not 16 <= self.edge <= 1024 or self.edge % 8:
+        if self.edge % 8 or (self.edge and not 16 <= self.edge <= 1024):
             raise ValueError(f"edge: {self.edge} is neither 0 nor a multiple of 8 from 16 to 1024")
         if self.train_frames < 1:
             raise ValueError(f"train_frames: {self.train_frames} is below 1")
@@ -53,6 +54,8 @@ class Clevr(Env):
 
     name: ClassVar[str] = "clevr"
     Config: ClassVar[type] = ClevrConfig
+    # An eighth of the samples: the gradient keeps a cosine of about .93 with an exact one, and a step costs a third.
+    gradient: ClassVar[GradientSettings] = GradientSettings(effort=0.125)
 
     def __init__(self, config: ClevrConfig) -> None:
         self.config = config

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from autosim.rendering.mitsuba import SCALAR_VARIANT, Mesh, MitsubaRenderer, Quality, linear_rgb
-from autosim.scenes.graph import Schema, SceneGraph
+from autosim.scenes.graph import SceneGraph, Schema
 from envs.clevr.scene import COLOURS, SHAPES
 
 CAMERA = (7.4811, -6.5076, 5.3437)
@@ -88,7 +88,7 @@ class ClevrRenderer(MitsubaRenderer):
                 transform = mi.ScalarTransform4f().translate(list(place)).scale(RADIUS)
                 values[f"sphere_{slot}.to_world"] = transform
             else:
-                vertices = self._meshes[shape].vertices + np.float32(place)
+                vertices = self._meshes[shape].vertices + np.array(place, dtype=np.float32)
                 values[f"{shape}_{slot}.vertex_positions"] = vertices.ravel()
         return values
 

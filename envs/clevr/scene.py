@@ -1,4 +1,4 @@
-"""What a CLEVR scene is made of, and the distributions that scenes are drawn from (AutoSimulate supplement, Table 1)."""
+"""What a CLEVR scene is made of, and the distributions it is drawn from (AutoSimulate supplement, Table 1)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Profile:
 
 
 PROFILES = {
-    "default": Profile(samples=(1, 8, 32), bounces=(2, 8), sizes=(16, 32, 64), edge=64),
+    "default": Profile(samples=(1, 4, 16), bounces=(2, 8), sizes=(16, 32, 64), edge=64),
     "paper": Profile(samples=(2, 128, 512), bounces=(8, 128), sizes=(32, 128, 256), edge=256),
 }
 

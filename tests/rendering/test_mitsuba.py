@@ -63,7 +63,7 @@ class SilhouetteRenderer(MitsubaRenderer):
         here, away = [float(node["x"]), float(node["y"]), 0.0], [0.0, 0.0, -500.0]
         places = {name: here if name == node["shape"] else away for name in SOLIDS}
         values = {
-            f"{name}.vertex_positions": (mesh.vertices + np.float32(places[name])).ravel()
+            f"{name}.vertex_positions": (mesh.vertices + np.array(places[name], dtype=np.float32)).ravel()
             for name, mesh in self.meshes.items()
         }
         return values | {"sphere.to_world": mi.ScalarTransform4f().translate(places["sphere"]).scale(SIZE)}
@@ -79,6 +79,14 @@ class SilhouetteRenderer(MitsubaRenderer):
 
 def solid(shape: str, x: float = 0.0, y: float = 0.0, size: int = 32) -> SceneGraph:
     return SceneGraph((Node("solid", {"x": x, "y": y, "shape": shape, "size": size}),), (-1,))
+
+
+def linear(*values: float) -> NDArray[np.float32]:
+    return np.array(values, dtype=np.float32)
+
+
+def mask_of(renderer: Renderer, scene: SceneGraph) -> NDArray[np.uint8]:
+    return np.asarray(renderer.annotate(scene)["mask"], dtype=np.uint8)
 
 
 def built(renderer: Renderer) -> Renderer:
@@ -128,7 +136,7 @@ def sphere_hit(rays: NDArray[np.float64], place: NDArray[np.float64]) -> NDArray
 def test_masks_are_those_of_rays_through_the_pixels_centres(shape: str, hit: Any, place: tuple[float, float]) -> None:
     edge = 48
     renderer = built(SilhouetteRenderer(edge))
-    mask = renderer.annotate(solid(shape, *place))["mask"]
+    mask = mask_of(renderer, solid(shape, *place))
     margin = hit(centre_rays(edge), np.array([*place, 0.0]))
     clear = np.abs(margin) > 1e-4
     assert clear.mean() > 0.99
@@ -140,17 +148,17 @@ def test_masks_are_those_of_rays_through_the_pixels_centres(shape: str, hit: Any
 def test_masks_and_pictures_agree_in_every_pixel(silhouettes: Renderer, shape: str) -> None:
     scene = solid(shape, 0.37, -0.21)
     free = silhouettes.draw(scene, 5)[..., 0]
-    inside = silhouettes.annotate(scene)["mask"] > 0
+    inside = mask_of(silhouettes, scene) > 0
     # A line parts a convex solid from any centre outside it, so the solid covers at most half of such a pixel (give or
     # take the noise of 64 samples), and something of every pixel whose centre is inside.
-    assert (free[~inside] > srgb(np.float32([0.5 - 0.3]))[0]).all()
+    assert (free[~inside] > srgb(linear(0.5 - 0.3))[0]).all()
     assert (free[inside] < 0.999).all()
     assert (free[inside] == 0.0).mean() > 0.7 and (free[~inside] > 0.999).mean() > 0.7
 
 
 def test_masks_do_not_depend_on_the_quality_of_the_picture(silhouettes: Renderer) -> None:
-    masks = [silhouettes.annotate(solid("cube", 0.4, 0.2, size))["mask"] for size in (16, 32)]
-    np.testing.assert_array_equal(*masks)
+    small, large = (mask_of(silhouettes, solid("cube", 0.4, 0.2, size)) for size in (16, 32))
+    np.testing.assert_array_equal(small, large)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +193,7 @@ def test_a_cubes_normals_are_those_of_its_sides() -> None:
 
 @given(st.floats(0.0, 1.0, width=32))
 def test_srgb_and_its_inverse(value: float) -> None:
-    encoded = float(srgb(np.float32([value]))[0])
+    encoded = float(srgb(linear(value))[0])
     assert 0 <= encoded <= 1
     back = encoded / 12.92 if encoded <= 0.04045 else ((encoded + 0.055) / 1.055) ** 2.4
     assert back == pytest.approx(value, abs=2e-5)
@@ -193,8 +201,8 @@ def test_srgb_and_its_inverse(value: float) -> None:
 
 def test_srgb_of_known_colours() -> None:
     # IEC 61966-2-1: 0.2140 in linear light is the middle grey of 8 bits, 127.5.
-    assert srgb(np.float32([0.21404]))[0] == pytest.approx(0.5, abs=1e-4)
-    assert srgb(np.float32([-1.0, 0.0, 1.0, 9.0])).tolist() == pytest.approx([0, 0, 1, 1], abs=1e-6)
+    assert srgb(linear(0.21404))[0] == pytest.approx(0.5, abs=1e-4)
+    assert srgb(linear(-1.0, 0.0, 1.0, 9.0)).tolist() == pytest.approx([0, 0, 1, 1], abs=1e-6)
     assert linear_rgb((0, 255, 188)) == pytest.approx((0.0, 1.0, 0.50289), abs=1e-4)
 
 
@@ -204,14 +212,14 @@ def test_small_images_are_enlarged_between_pixel_centres() -> None:
     scene = solid("sphere", 0.2, size=16)
     enlarged, plain = large.draw(scene, 1), small.draw(scene, 1)
 
-    def linear(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    def radiance(image: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.where(image <= 0.04045, image / 12.92, ((image + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
-    pixels = linear(plain)
+    pixels = radiance(plain)
     # Twice as many pixels: new centres lie a quarter of the way between old ones.
-    np.testing.assert_allclose(linear(enlarged)[0, 0], pixels[0, 0], atol=1e-5)
+    np.testing.assert_allclose(radiance(enlarged)[0, 0], pixels[0, 0], atol=1e-5)
     between = 0.5625 * pixels[7, 7] + 0.1875 * pixels[7, 8] + 0.1875 * pixels[8, 7] + 0.0625 * pixels[8, 8]
-    np.testing.assert_allclose(linear(enlarged)[15, 15], between, atol=1e-5)
+    np.testing.assert_allclose(radiance(enlarged)[15, 15], between, atol=1e-5)
 
 
 def test_seeds_of_31_bits_give_different_noise(silhouettes: Renderer) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from autosim.algorithm import Algorithm, Metrics
 from autosim.rendering.frames import Frames
-from autosim.scenes.generator import Samples, SceneGenerator
+from autosim.scenes.generator import Part, Samples, SceneGenerator
 from autosim.scenes.grammar import Grammar
 from autosim.session import Session
 
@@ -53,8 +53,9 @@ class ShiftedGrammar(SceneGenerator):
         scenes = tuple(self.schema.with_values(scene, value) for scene, value in pairs)
         return Samples(scenes, values.flatten(), tuple(sources))
 
-    def log_prob(self, samples: Samples) -> Tensor:
-        raise NotImplementedError
+    def log_prob(self, samples: Samples, part: Part = "all") -> Tensor:
+        """Zeros: nothing is random but what the grammar draws, which is not learned."""
+        return torch.zeros(len(samples), dtype=torch.float64)
 
 
 class Walk(Algorithm):

@@ -1,0 +1,125 @@
+"""Random search: uniform candidates, the best one kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from algorithms.random_search import RandomSearch, RandomSearchConfig
+from autosim.env import Env
+from autosim.errors import UserError
+from autosim.rendering.frames import Frames
+from autosim.rendering.pool import RayPool
+from autosim.scenes.parametric import ParametricGenerator
+from autosim.session import Session
+from autosim.testing import AlgorithmSuite
+from tests.helpers import BlobConfig, BlobEnv, BlobRenderer, blob_session
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+QUICK = RandomSearchConfig(iterations=10, datasets=2, frames=8)
+
+
+class TestRandomSearch(AlgorithmSuite):
+    def env(self) -> Env:
+        return BlobEnv(BlobConfig())
+
+    def algorithm(self, session: Session) -> RandomSearch:
+        return RandomSearch(session, QUICK)
+
+
+class Searched:
+    """A search whose data sets are scored by a list of numbers; ``points`` are the candidates so far."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, scores: Sequence[float], **options: int) -> None:
+        self.session = blob_session()
+        self.points: list[NDArray[np.float64]] = []
+        left = list(scores)
+        original = ParametricGenerator.from_unit
+
+        def from_unit(generator: ParametricGenerator, point: NDArray[np.float64]) -> ParametricGenerator:
+            self.points.append(np.array(point))
+            return original(generator, point)
+
+        def score_datasets(datasets: Sequence[Frames], *_: Any, **__: Any) -> list[float]:
+            return [left.pop(0) for _ in datasets]
+
+        monkeypatch.setattr(ParametricGenerator, "from_unit", from_unit)
+        self.session.score_datasets = score_datasets  # type: ignore[method-assign]
+        self.algorithm = RandomSearch(self.session, RandomSearchConfig(**{"frames": 1, **options}))
+
+
+def test_candidates_are_uniform_and_independent(monkeypatch: pytest.MonkeyPatch) -> None:
+    from scipy.stats import kstest
+
+    searched = Searched(monkeypatch, [0.0] * 400, datasets=100)
+    for iteration in range(4):
+        searched.algorithm.step(iteration)
+    points = np.array(searched.points)
+    dimensions = searched.algorithm.start.unit_dimensions()
+    assert points.shape == (400, len(dimensions)) and len(dimensions) == 9
+    assert points.min() >= 0 and points.max() <= 1
+    for column in points.T:
+        assert kstest(column, "uniform").pvalue > 1e-4
+    correlation = np.corrcoef(points.T)[np.triu_indices(9, 1)]
+    assert np.abs(correlation).max() < 5 / np.sqrt(400)
+    assert len({tuple(p) for p in points}) == 400
+
+
+def test_the_best_candidate_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched = Searched(monkeypatch, [0.2, 0.1, 0.5, 0.5, 0.4, 0.3], datasets=2)
+    assert searched.algorithm.generator is searched.algorithm.start
+    reported = [searched.algorithm.step(i) for i in range(3)]
+    assert [m["val_score"] for m in reported] == [0.2, 0.5, 0.5]
+    assert [m["round_best"] for m in reported] == [0.2, 0.5, 0.4]
+    assert [m["round_mean"] for m in reported] == pytest.approx([0.15, 0.5, 0.35])
+    best = searched.algorithm.generator
+    assert isinstance(best, ParametricGenerator)
+    means = searched.algorithm.start.from_unit(searched.points[2]).means
+    assert best.means.tolist() == means.tolist()
+
+
+def test_a_resumed_search_knows_its_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Searched(monkeypatch, [0.2, 0.6], datasets=2)
+    first.algorithm.step(0)
+    second = Searched(monkeypatch, [0.5, 0.1], datasets=2)
+    second.algorithm.load_state_dict(first.algorithm.state_dict())
+    assert second.algorithm.step(1)["val_score"] == 0.6
+    assert second.algorithm.best_point.tolist() == first.algorithm.best_point.tolist()
+    fresh = Searched(monkeypatch, [], datasets=2)
+    fresh.algorithm.load_state_dict(Searched(monkeypatch, [], datasets=2).algorithm.state_dict())
+    assert fresh.algorithm.generator is fresh.algorithm.start
+
+
+def test_images_are_those_of_the_data_sets() -> None:
+    session = blob_session()
+    algorithm = RandomSearch(session, RandomSearchConfig(datasets=3, frames=5))
+    assert session.images == 0
+    algorithm.step(0)
+    assert session.images == 15
+
+
+def test_a_target_without_labels_is_refused_in_one_line() -> None:
+    with pytest.raises(UserError, match="needs a labelled target") as caught:
+        RandomSearch(blob_session(unlabelled=True), QUICK)
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_do_not_depend_on_the_number_of_workers(ray_session: None) -> None:
+    here = RandomSearch(blob_session(), QUICK)
+    expected = here.step(0)
+    assert 0 < float(expected["round_mean"] or 0) < 1
+    for workers in (1, 2):
+        with RayPool(BlobRenderer(BlobConfig().size), workers) as pool:
+            there = RandomSearch(blob_session(pool=pool, workers=workers), QUICK)
+            assert there.step(0) == expected
+        assert there.best_point.tolist() == here.best_point.tolist()
+
+
+@pytest.mark.parametrize("field", ["iterations", "datasets", "frames"])
+def test_options_out_of_range_are_named(field: str) -> None:
+    with pytest.raises(ValueError, match=f"^{field}: 0 is below 1"):
+        RandomSearchConfig(**{field: 0})

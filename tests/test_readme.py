@@ -1,0 +1,135 @@
+"""What the README shows is true: its code runs, its options exist, its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autosim.experiments.cli import main
+from autosim.experiments.parsing import SELECTION_NAMES, parse_run, run_options
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+OF_OTHER_COMMANDS = {"help", "name", "readme", "editable", "logdir"}
+OF_THE_EXAMPLE = {"env.x", "algo.shift"}
+
+
+def blocks(language: str) -> list[str]:
+    """The code blocks of a language."""
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
+
+
+def files() -> dict[str, str]:
+    """The code blocks that begin with the name of a file, by that name."""
+    named = [(re.match(r"# (\S+\.py)\n", block), block) for block in blocks("python")]
+    return {match.group(1): block for match, block in named if match}
+
+
+def snippets() -> list[str]:
+    """The other Python blocks."""
+    return [block for block in blocks("python") if block not in files().values()]
+
+
+def test_scenes_are_rendered_as_shown(ray_session: None, capsys: pytest.CaptureFixture[str]) -> None:
+    code = next(block for block in snippets() if "make_pool" in block)
+    exec(compile(code, "README.md", "exec"), {})
+    printed = capsys.readouterr().out.splitlines()
+    promised = re.findall(r"print\(.*?\)  # (.*)", code)
+    assert printed[0] == promised[0]
+    assert set(re.findall(r"\d", printed[1])) <= set(re.findall(r"\d", promised[1]))
+
+
+def test_a_run_is_configured_as_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[Any, ...]] = []
+
+    def execute(*arguments: Any, command: str) -> dict[str, Any]:
+        calls.append(arguments)
+        return {"gap_closed": 0.5, "attributes": {"ambient.intensity": {}}}
+
+    monkeypatch.setattr("autosim.experiments.loop.execute", execute)
+    code = next(block for block in snippets() if "RunConfig(" in block)
+    exec(compile(code, "README.md", "exec"), {})
+    ((config, out, _),) = calls
+    assert config.iterations == 60 and out == Path("runs/mine")
+    request = parse_run(
+        ["--algo=metasim", "--env=clevr", "--env.target_seed=1", "--workers=2", "--budget.iterations=60"]
+    )
+    assert config == request.config
+
+
+@pytest.fixture
+def mysim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The example package, installed; the folder that holds it is the working directory."""
+    for name, code in {**files(), "mysim/__init__.py": ""}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(code)
+    subprocess.run([sys.executable, "setup.py", "--quiet", "egg_info"], cwd=tmp_path, check=True)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    for name in [name for name in sys.modules if name.split(".")[0] == "mysim"]:
+        del sys.modules[name]
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_example_package_keeps_its_contracts(mysim: Path) -> None:
+    tests = runpy.run_path(str(mysim / "tests" / "test_mysim.py"))
+    suites = [value for name, value in tests.items() if name.startswith("Test")]
+    assert len(suites) == 3
+    for suite in suites:
+        for name in dir(suite):
+            if name.startswith("test_"):
+                getattr(suite(), name)()
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_example_package_runs(mysim: Path) -> None:
+    options = ["--workers=0", "--budget.iterations=2", "--out=out", "--env.x=20", "--algo.shift=0.2"]
+    assert main(["run", "--algo=climb", "--env=disc", *options]) == 0
+    assert (mysim / "out" / "report.html").exists()
+
+
+def test_options_exist() -> None:
+    from algorithms.metasim import MetaSim
+    from envs.clevr.env import Clevr
+
+    known = {option.key for option in run_options(MetaSim, Clevr)}
+    known |= {*SELECTION_NAMES, *OF_OTHER_COMMANDS, *OF_THE_EXAMPLE}
+    shown = re.findall(r"(?<![\w-])--([a-z][\w.-]*\w)", re.sub(r"<!--.*?-->", "", TEXT))
+    assert len(shown) > 20
+    assert [option for option in shown if option not in known] == []
+
+
+def test_options_take_the_values_shown() -> None:
+    rows = re.findall(r"^\| (`--.*?`) \|", TEXT, re.MULTILINE)
+    tried = 0
+    for words in (shlex.split(cell) for row in rows for cell in re.findall(r"`(.*?)`", row)):
+        if not any(word.isupper() for word in words):
+            assert parse_run(["--algo=metasim", "--env=clevr", *words])
+            tried += 1
+    assert tried >= 5
+
+
+def test_commands_shown_are_understood() -> None:
+    commands = [line.split("#")[0] for block in blocks("sh") for line in block.splitlines()]
+    runs = [re.split(r"benchmarks/run\.py|autosim run", command)[-1] for command in commands if " --algo " in command]
+    assert len(runs) >= 3
+    for command in runs:
+        if "climb" not in command and "disc" not in command:
+            assert parse_run(shlex.split(command))
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)", path.read_text(encoding="utf-8"))
+    local = [link for link in links if not link.startswith(("http://", "https://"))]
+    assert [link for link in local if not (path.parent / link).exists()] == []

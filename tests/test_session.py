@@ -1,0 +1,179 @@
+"""Sessions: what is counted, whose frames are whose, scores that compare like with like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+
+from autosim.errors import UserError
+from autosim.learning.sources import ReferencedFeatures
+from autosim.learning.task import TrainingSchedule
+from autosim.rendering.frames import Frames
+from autosim.rendering.gradient import GradientSettings
+from autosim.scenes.graph import SceneGraph
+from autosim.scenes.parametric import ParametricGenerator
+from autosim.session import Session, final_scores
+from tests.helpers import BlobConfig, BlobEnv, blob_session
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class Counted:
+    """Frames that were asked of a pool, by reference."""
+
+    def __init__(self, session: Session) -> None:
+        self.frames: list[Frames] = []
+        original = session.pool.render
+
+        def render(scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> Frames:
+            self.frames.append(original(scenes, seeds))
+            return self.frames[-1]
+
+        session.pool.render = render  # type: ignore[method-assign]
+
+
+def prior_of(session: Session) -> ParametricGenerator:
+    return ParametricGenerator(session.env.prior())
+
+
+def target_of(session: Session) -> ParametricGenerator:
+    grammar = session.env.target()
+    assert grammar is not None
+    return ParametricGenerator(grammar)
+
+
+def test_images_are_the_method_s_own_with_those_of_gradients() -> None:
+    session = blob_session()
+    assert session.images == 0
+    assert session.target.labelled and session.images == 0
+    assert isinstance(session.features, ReferencedFeatures) and session.images == 0
+    assert session.pool.images >= 12 + 16
+    samples = prior_of(session).sample(3, session.seed_sequence("scenes"))
+    session.render(samples.scenes, "frames")
+    assert session.images == 3
+    images, frames = session.differentiable_render(samples, "frames")
+    assert session.images == 6 and len(frames) == 3
+    images.sum().backward()
+    assert session.images == 6 + 3 * 2 * 7
+    final_scores(session, [prior_of(session)])
+    assert session.images == 6 + 3 * 2 * 7
+    session.resumed_images = 100
+    assert session.images == 106 + 3 * 2 * 7
+
+
+def test_what_fails_uncounted_stays_uncounted() -> None:
+    session = blob_session()
+    samples = prior_of(session).sample(2, session.seed_sequence("scenes"))
+    with pytest.raises(RuntimeError, match="no more"), session.uncounted():
+        session.render(samples.scenes, "frames")
+        raise RuntimeError("no more")
+    assert session.images == 0 and session.uncounted_images == 2
+
+
+def test_gradients_are_estimated_as_the_settings_say() -> None:
+    session = blob_session()
+    session.gradient = GradientSettings("forward")
+    samples = prior_of(session).sample(2, session.seed_sequence("scenes"))
+    session.differentiable_render(samples, "frames")[0].sum().backward()
+    assert session.images == 2 + 2 * (1 + 7)
+
+
+def test_all_runs_on_a_target_see_the_same_frames() -> None:
+    first, second = blob_session(seed=0).target, blob_session(seed=7).target
+    assert first.test is not None and second.test is not None
+    for a, b in ((first.validation, second.validation), (first.test, second.test)):
+        np.testing.assert_array_equal(a.images, b.images)
+        np.testing.assert_array_equal(a.annotations["mask"], b.annotations["mask"])
+    assert (len(first.validation), len(first.test)) == (12, 16)
+
+
+def test_no_frame_is_both_for_validation_and_for_the_test() -> None:
+    target = blob_session().target
+    assert target.test is not None
+    images = np.concatenate([target.validation.images, target.test.images])
+    assert len({image.tobytes() for image in images}) == len(images)
+
+
+def test_frames_of_a_method_are_not_those_of_the_target() -> None:
+    session = blob_session(seed=0)
+    validation = session.target.validation.images
+    grammar = session.env.target()
+    assert grammar is not None
+    scenes = grammar.sample_many(12, session.seed_sequence("scenes"))
+    drawn = session.render(scenes, "frames").images
+    assert not {image.tobytes() for image in drawn} & {image.tobytes() for image in validation}
+
+
+def test_draws_differ_by_seed_purpose_and_iteration() -> None:
+    scenes = blob_session().env.prior().sample_many(2, np.random.SeedSequence(0))
+    drawn = [
+        blob_session(seed=seed).render(scenes, purpose, iteration).images.tobytes()
+        for seed, purpose, iteration in [(0, "a", 0), (1, "a", 0), (0, "b", 0), (0, "a", 1)]
+    ]
+    assert len(set(drawn)) == 4
+    assert blob_session().render(scenes, "a", 0).images.tobytes() == drawn[0]
+    session = blob_session()
+    states = [
+        int(session.seed_sequence(*key).generate_state(1)[0])
+        for key in [("a", 0, 0), ("a", 0, 1), ("a", 1, 0), ("b", 0, 0)]
+    ]
+    assert len(set(states)) == 4 and 0 <= session.integer_seed("a") < 2**31
+
+
+def test_a_target_of_the_user_s_own_images_has_no_test_and_no_scores() -> None:
+    session = blob_session(unlabelled=True)
+    assert not session.target.labelled and session.target.test is None
+    assert session.target.validation.images.shape == (6, 24, 24, 3)
+    with pytest.raises(UserError, match="unlabelled"):
+        final_scores(session, [prior_of(session)])
+
+
+def test_an_environment_without_any_target_is_refused() -> None:
+    class Aimless(BlobEnv):
+        def target(self) -> None:
+            return None
+
+    session = blob_session()
+    session.env = Aimless(BlobConfig())
+    with pytest.raises(UserError, match="'blobs' gives neither"):
+        _ = session.target
+
+
+def test_networks_start_equal_within_a_run_and_differ_between_seeds() -> None:
+    first, again, other = (blob_session(seed=seed).network().state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(a, b) for a, b in zip(first.values(), again.values(), strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(first.values(), other.values(), strict=True))
+
+
+def test_data_sets_are_scored_in_order_and_each_by_itself() -> None:
+    session = blob_session()
+    sets = [
+        session.render(generator.sample(16, session.seed_sequence("scenes", 0, i)).scenes, "frames", i)
+        for i, generator in enumerate((prior_of(session), target_of(session)))
+    ]
+    schedule = TrainingSchedule(epochs=8, batch_size=8, learning_rate=1e-2)
+    scores = session.score_datasets(sets, session.target.validation, schedule)
+    assert scores[1] > scores[0]
+    assert session.score_datasets(sets[::-1], session.target.validation, schedule) == scores[::-1]
+    assert session.score_datasets(sets[1:], session.target.validation, schedule) == scores[1:]
+    assert session.score_datasets(sets[1:], session.target.validation) != scores[1:]
+
+
+def test_final_scores_give_equal_generators_equal_frames_and_equal_scores_whatever_the_run_s_seed() -> None:
+    collected, scores = [], []
+    for seed in (0, 3):
+        session = blob_session(seed=seed)
+        _ = session.target
+        counted = Counted(session)
+        scores.append(final_scores(session, [prior_of(session), prior_of(session), target_of(session)]))
+        collected.append(counted.frames)
+        assert [len(frames) for frames in counted.frames] == [session.env.train_frames] * 3
+    for frames in collected:
+        np.testing.assert_array_equal(frames[0].images, frames[1].images)
+        assert not np.array_equal(frames[0].images, frames[2].images)
+    np.testing.assert_array_equal(collected[0][0].images, collected[1][0].images)
+    assert scores[0] == scores[1]
+    assert scores[0][0] == scores[0][1] and all(0 <= score <= 1 for score in scores[0])

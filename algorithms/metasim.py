@@ -1,7 +1,7 @@
 """Meta-Sim (Kar et al., ICCV 2019): match the target's image features, and learn from the task's score.
 
-Algorithm 1: transform grammar samples, render, lower the MMD² to the target (Eq. 1) through the renderer, train the task
-network on the frames and push its validation score up by REINFORCE (Eq. 3-4).
+Algorithm 1: transform grammar samples, render, lower the MMD² to the target (Eq. 1) through the renderer, train the
+task network on the frames and push its validation score up by REINFORCE (Eq. 3-4).
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ class MetaSimConfig:
         iterations: steps of the generator.
         batch_size: scenes rendered in a step (at least 4).
         learning_rate: of Adam on the transformer's network.
-        offset_rate: of Adam on the transformer's offsets, one for each slot's attribute.
+        offset_rate: of Adam on the transformer's offsets, one for each slot's continuous attribute.
+        choice_rate: of Adam on the offsets of categorical attributes.
         std: preset standard deviation around each predicted attribute, as a fraction of its range.
-        exploration: added to ``std`` at first and let down to 0: an object that strays from the picture leaves no gradient,
-            but while it is spread out some of its samples stay in.
-        learn_spread: learn the standard deviations too, from ``std`` on; there is no exploration then.
+        exploration: added to std at first, then let down to 0. An object that has left the picture gives no
+            gradient; while its place is spread out, some of its samples stay in.
+        learn_spread: learn the standard deviations too, starting from std; there is no exploration then.
         residual: transform the attributes by a correction that starts at zero, instead of predicting them.
         categorical: move categorical attributes as well, by the score function of the MMD (the paper keeps them).
         task_loss: add the task's validation score (the paper's second loss).
@@ -40,10 +41,11 @@ class MetaSimConfig:
         baseline_decay: of the moving average of past scores.
     """
 
-    iterations: int = 60
+    iterations: int = 75
     batch_size: int = 24
     learning_rate: float = 1e-3
-    offset_rate: float = 0.05
+    offset_rate: float = 0.06
+    choice_rate: float = 0.15
     std: float = 0.01
     exploration: float = 0.06
     learn_spread: bool = False
@@ -56,7 +58,7 @@ class MetaSimConfig:
     baseline_decay: float = 0.9
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "learning_rate", "offset_rate", "task_steps", "task_rate"):
+        for name in ("iterations", "learning_rate", "offset_rate", "choice_rate", "task_steps", "task_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: {getattr(self, name)} is not above 0")
         if not 0.005 <= self.std <= 0.5:
@@ -100,6 +102,7 @@ class MetaSim(Algorithm):
         groups: list[dict[str, Any]] = [
             {"params": list(self.transformer.network.parameters())},
             {"params": [self.transformer.offsets, self.transformer.log_spreads], "lr": config.offset_rate},
+            {"params": [self.transformer.choice_offsets], "lr": config.choice_rate},
         ]
         self.optimiser = torch.optim.Adam(groups, lr=config.learning_rate, betas=(0.9, 0.99))
         self.rates = [group["lr"] for group in self.optimiser.param_groups]

@@ -13,7 +13,7 @@ Metrics = dict[str, float | None]
 
 
 class Algorithm(ABC):
-    """One method. ``Config`` is a dataclass with at least ``iterations``; its fields are the options ``--algo.FIELD``."""
+    """One method. ``Config`` is a dataclass with at least ``iterations``; its fields are options, ``--algo.FIELD``."""
 
     name: ClassVar[str]
     Config: ClassVar[type]
@@ -31,7 +31,7 @@ class Algorithm(ABC):
     def step(self, iteration: int) -> Metrics:
         """One iteration (counted from 0); figures by name, ``val_score`` among them (None where it cannot be known).
 
-        All randomness comes from the session's seeds for ``iteration``, so that a resumed run repeats an undisturbed one.
+        All randomness comes from the session's seeds for ``iteration``, so a resumed run repeats an undisturbed one.
         """
 
     @abstractmethod

@@ -28,8 +28,8 @@ class TargetSizes:
 class Env(ABC):
     """One problem: move the scenes of ``prior`` until a network trained on them does best on the target.
 
-    ``Config`` is a dataclass whose fields the command line offers as ``--env.FIELD``; ``gradient`` are the settings that suit
-    its renderer, the defaults of ``--render.FIELD``.
+    ``Config`` is a dataclass whose fields the command line offers as ``--env.FIELD``; ``gradient`` are the settings
+    that suit its renderer, the defaults of ``--render.FIELD``.
     """
 
     name: ClassVar[str]

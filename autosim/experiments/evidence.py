@@ -207,7 +207,7 @@ def _parser() -> Any:
         exit_on_error=False,
         allow_abbrev=False,
     )
-    parser.add_argument("runs", metavar="RUN_DIR", nargs="*", type=str, help="folders of finished runs")
+    parser.add_argument("runs", metavar="RUN_DIR", nargs="*", type=str, default=[], help="folders of finished runs")
     parser.add_argument("--name", type=str, help="what to call the results: DIR/NAME.json and DIR/NAME.md")
     parser.add_argument("--out", metavar="DIR", type=str, default=str(RESULTS), help="folder of the results")
     parser.add_argument(

@@ -188,8 +188,8 @@ def open_session(config: RunConfig, env: Env, device: torch.device) -> Iterator[
     from autosim.session import Session
 
     settings = config.settings
-    # On few cores a second thread of this process and the render workers slow each other down tenfold; and sums in another
-    # order differ in their last digits, so that results would depend on the machine.
+    # On few cores a second thread of this process and the render workers slow each other down tenfold; and sums in
+    # another order differ in their last digits, so that results would depend on the machine.
     torch.set_num_threads(1)
     with make_pool(env.renderer(), settings.workers) as pool:
         yield Session(

@@ -190,8 +190,8 @@ class ContentFeatures(Features):
 def network_input(images: Tensor, size: tuple[int, int]) -> Tensor:
     """Images at (height, width), each new pixel the mean of what it covers, lightly blurred.
 
-    Unblurred, the network's derivative with respect to an image is mostly of pixel-to-pixel frequency, and gradients through a
-    renderer drown in its sampling noise.
+    Unblurred, the network's derivative with respect to an image is mostly of pixel-to-pixel frequency, and gradients
+    through a renderer drown in its sampling noise.
     """
     if images.shape[-2:] != torch.Size(size):
         images = functional.interpolate(images, size=size, mode="area")

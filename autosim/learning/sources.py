@@ -39,7 +39,7 @@ class ReferencedFeatures:
 
 @dataclass(frozen=True)
 class FeatureSource:
-    """``content`` is trained on ``frames`` frames drawn over the attributes' full ranges; the others need ``weights``."""
+    """``content`` is trained on ``frames`` broad frames (:func:`broad_scenes`); the others need ``weights``."""
 
     kind: Literal["content", "squeezenet", "inception"] = "content"
     weights: str | None = None
@@ -92,8 +92,8 @@ class FeatureSource:
 def broad_scenes(env: Env, count: int) -> list[SceneGraph]:
     """Scenes of all that can occur: every other one uniform over the attributes' ranges, the rest around their middles.
 
-    At the ends of the ranges there is often little to see (objects out of the picture, say), so that features trained on uniform
-    draws alone know little of what a plausible picture shows.
+    At the ends of the ranges there is often little to see (objects out of the picture, say), so that features trained
+    on uniform draws alone know little of what a plausible picture shows.
     """
     uniform = env.prior().widened()
     middles: dict[str, Prior] = {}

@@ -44,7 +44,7 @@ class SceneGenerator(nn.Module, ABC):
 
     @abstractmethod
     def log_prob(self, samples: Samples, part: Part = "all") -> Tensor:
-        """(count,) log-probability of each scene's learned choices (of one kind), differentiable in the parameters only.
+        """(count,) log-probability of each scene's learned choices (of one kind), differentiable in the parameters.
 
         Parts that the generator does not learn (structure, immutable attributes) are left out: they are constants.
         """

@@ -100,7 +100,7 @@ class DistributionTransformer(SceneGenerator):
     zero at the start, is added to the input's own logits (or sine and cosine). But the copy of the input that remains
     makes the spread slow to narrow, so it is not the default.
 
-    To the network's outputs, shared by all nodes of a class, every ``schema.key`` adds ``offsets`` of its own, zero at
+    To the network's outputs, shared by all nodes of a class, every ``schema.key`` adds offsets of its own, zero at
     the start, so that slots can part without a detour through the shared weights.
 
     Equal seeds give equal initial weights. Raises ``ValueError`` where a setting is out of its range.
@@ -135,7 +135,9 @@ class DistributionTransformer(SceneGenerator):
         with torch.random.fork_rng(devices=[]):
             torch.random.default_generator.manual_seed(seed)
             self.network = GraphNetwork(self.schema.feature_count, hidden, layers, outputs)
-        self.offsets = nn.Parameter(torch.zeros(self._lay_out_offsets()))
+        real, choice = self._lay_out_offsets()
+        self.offsets = nn.Parameter(torch.zeros(real))
+        self.choice_offsets = nn.Parameter(torch.zeros(choice))
         if residual:
             nn.init.zeros_(self.network.read_out.weight)
             nn.init.zeros_(self.network.read_out.bias)
@@ -245,7 +247,7 @@ class DistributionTransformer(SceneGenerator):
         for column, rows in self._choice_rows(batch.choice_column):
             begin, count = self._choice_start[column], self._choice_count[column]
             own = self._choice_offset[batch.choice_key[rows]][:, None] + torch.arange(count, device=rows.device)
-            raw = output[batch.choice_node[rows], begin : begin + count] + self.offsets[own]
+            raw = output[batch.choice_node[rows], begin : begin + count] + self.choice_offsets[own]
             if self.residual:
                 raw = raw + self._one_hot_logits(batch.indices[rows], count)
             choices.append((rows, distributions.Categorical(_cap(raw, self.floor))))
@@ -287,21 +289,18 @@ class DistributionTransformer(SceneGenerator):
             width += len(column.attribute.choices) if column.key in used else 0
         return width
 
-    def _lay_out_offsets(self) -> int:
-        """Give the offsets of every ``schema.key`` their place; returns their number."""
-        width = 0
-        places: dict[str, list[int]] = {"real": [], "choice": []}
+    def _lay_out_offsets(self) -> tuple[int, int]:
+        """Give the offsets of every ``schema.key`` their place; returns how many are continuous and categorical."""
+        real, choice = [0], [0]
         for keyed in self.keyed.continuous:
             assert isinstance(keyed.attribute, Continuous)
-            places["real"].append(width)
-            width += 1 + keyed.attribute.periodic
+            real.append(real[-1] + 1 + keyed.attribute.periodic)
         for keyed in self.keyed.categorical:
             assert isinstance(keyed.attribute, Categorical)
-            places["choice"].append(width)
-            width += len(keyed.attribute.choices)
-        for name, starts in places.items():
-            self.register_buffer(f"_{name}_offsets", torch.tensor(starts, dtype=torch.int64), persistent=False)
-        return width
+            choice.append(choice[-1] + len(keyed.attribute.choices))
+        self.register_buffer("_real_offsets", torch.tensor(real[:-1], dtype=torch.int64), persistent=False)
+        self.register_buffer("_choice_offsets", torch.tensor(choice[:-1], dtype=torch.int64), persistent=False)
+        return real[-1], choice[-1]
 
     @property
     def _real_offset(self) -> Tensor:

@@ -185,7 +185,10 @@ class MetaSim(Algorithm):
 
     def summary(self) -> dict[str, float]:
         """Both losses apart: first and last fifth of the steps, averaged."""
-        figures: dict[str, float] = {}
+        figures: dict[str, float] = {
+            "pretraining_steps": self.pretraining.steps,
+            "pretraining_converged": self.pretraining.converged,
+        }
         for name, values in self.history.items():
             if values:
                 part = max(1, len(values) // 5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from autosim.algorithm import Algorithm, Metrics
@@ -26,14 +26,16 @@ class RandomSearchConfig:
         iterations: rounds; a budget of images or seconds may end the search earlier.
         datasets: data sets drawn, trained on and scored in a round, in parallel.
         frames: frames in each data set.
+        epochs: passes of a network over its data set.
     """
 
     iterations: int = 25
     datasets: int = 4
-    frames: int = 60
+    frames: int = 100
+    epochs: int = 6
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "datasets", "frames"):
+        for name in ("iterations", "datasets", "frames", "epochs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)} is below 1")
 
@@ -75,7 +77,8 @@ class RandomSearch(Algorithm):
         )
         points = [np.array([draw[name] for name in dimensions]) for draw in draws]
         generators = [self.start.from_unit(point) for point in points]
-        scores = session.score_datasets(self._render(generators, iteration), session.target.validation)
+        schedule = replace(session.env.schedule, epochs=config.epochs)
+        scores = session.score_datasets(self._render(generators, iteration), session.target.validation, schedule)
         for point, generator, score in zip(points, generators, scores, strict=True):
             if score > self.best_score:
                 self.best_score, self.best_point, self.best = score, point, generator

@@ -27,7 +27,8 @@ class PretrainSettings:
     steps the prior is compared on ``check_scenes`` fresh ones.
 
     An attribute passes where its mean is within ``mean_tolerance`` of the range, the ratio of standard deviations
-    within ``1 ± spread_tolerance``, and every choice's probability within ``choice_tolerance``. Raises ``ValueError``
+    within ``1 ± spread_tolerance``, and every choice's probability within ``choice_tolerance`` and the sample's own
+    error. Raises ``ValueError``
     where one is not above 0.
     """
 
@@ -157,7 +158,9 @@ def check_prior(
             probabilities = choice.probabilities[own].mean(dim=0)
             frequencies = nn.functional.one_hot(batch.indices[positions][own], len(probabilities)).double().mean(dim=0)
             error = float((probabilities - frequencies).abs().max())
-            checks[generator.keyed.categorical[i].key] = AttributeCheck(error, 1.0, error / settings.choice_tolerance)
+            # Two standard errors of a frequency at most: the fresh sample's own chance is no fault of the generator's.
+            allowed = settings.choice_tolerance + 1.0 / math.sqrt(int(own.sum()))
+            checks[generator.keyed.categorical[i].key] = AttributeCheck(error, 1.0, error / allowed)
     return {k.key: checks[k.key] for k in generator.grammar.attributes() if k.key in checks}
 
 

@@ -96,6 +96,10 @@ class DistributionTransformer(SceneGenerator):
     ``learn_spread``, and kept within ``[min_spread, max_spread]`` by :meth:`project`. Logits are squashed so that the
     likeliest choice has at most probability ``1 - floor``: some samples of every choice always remain.
 
+    Without ``residual`` the network does not see the source's mutable categories. It learns their frequencies instead
+    of copying them, so that they are drawn by this distribution itself and its score function tells one from another:
+    a copied category is nearly certain given its source, and leaves next to no signal.
+
     The network must learn to reproduce the prior first: :meth:`pretrain`. With ``residual`` it need not: its output,
     zero at the start, is added to the input's own logits (or sine and cosine). But the copy of the input that remains
     makes the spread slow to narrow, so it is not the default.
@@ -138,6 +142,10 @@ class DistributionTransformer(SceneGenerator):
         real, choice = self._lay_out_offsets()
         self.offsets = nn.Parameter(torch.zeros(real))
         self.choice_offsets = nn.Parameter(torch.zeros(choice))
+        seen = torch.ones(self.schema.feature_count)
+        if not residual:
+            seen[self.schema.mutable_choice_features] = 0.0
+        self.register_buffer("_seen_features", seen, persistent=False)
         if residual:
             nn.init.zeros_(self.network.read_out.weight)
             nn.init.zeros_(self.network.read_out.bias)
@@ -213,7 +221,7 @@ class DistributionTransformer(SceneGenerator):
         down = np.stack([arrays.parent[child], child])
         relations = np.repeat(np.arange(2, dtype=np.int64), len(child))
         return Batch(
-            features=self._tensor(self.schema.network_features(arrays)).to(self.log_spreads.dtype),
+            features=self._tensor(self.schema.network_features(arrays)).to(self.log_spreads.dtype) * self._seen,
             edges=self._tensor(np.concatenate([down, down[::-1]], axis=1)),
             relations=self._tensor(relations),
             real_scene=self._tensor(real.scene),
@@ -301,6 +309,10 @@ class DistributionTransformer(SceneGenerator):
         self.register_buffer("_real_offsets", torch.tensor(real[:-1], dtype=torch.int64), persistent=False)
         self.register_buffer("_choice_offsets", torch.tensor(choice[:-1], dtype=torch.int64), persistent=False)
         return real[-1], choice[-1]
+
+    @property
+    def _seen(self) -> Tensor:
+        return self.get_buffer("_seen_features")
 
     @property
     def _real_offset(self) -> Tensor:

@@ -54,7 +54,7 @@ class Clevr(Env):
 
     name: ClassVar[str] = "clevr"
     Config: ClassVar[type] = ClevrConfig
-    # An eighth of the samples makes a step several times cheaper; benchmarks/checks.py measures what it costs in accuracy.
+    # An eighth of the samples makes a step far cheaper; benchmarks/checks.py measures what it costs in accuracy.
     gradient: ClassVar[GradientSettings] = GradientSettings(effort=0.125)
 
     def __init__(self, config: ClevrConfig) -> None:

@@ -45,7 +45,7 @@ class MetaSimConfig:
     batch_size: int = 24
     learning_rate: float = 1e-3
     offset_rate: float = 0.06
-    choice_rate: float = 0.15
+    choice_rate: float = 0.05
     std: float = 0.01
     exploration: float = 0.06
     learn_spread: bool = False
@@ -83,6 +83,7 @@ class MetaSim(Algorithm):
         from autosim.learning.divergence import DistributionMatcher
         from autosim.learning.task import to_tensor
         from autosim.scenes.generator import MovingAverage
+        from autosim.scenes.pretraining import pretrain
         from autosim.scenes.transformer import DistributionTransformer
 
         super().__init__(session, config)
@@ -93,7 +94,7 @@ class MetaSim(Algorithm):
             residual=config.residual,
             seed=session.integer_seed("transformer"),
         ).to(session.device)
-        self.pretraining = self.transformer.pretrain(session.seed_sequence("pretraining"))
+        self.pretraining = pretrain(self.transformer, session.seed_sequence("pretraining"))
         self.features = session.features.features
         target = self.features.in_batches(to_tensor(session.target.validation.images, session.device))
         self.matcher = DistributionMatcher(

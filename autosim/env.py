@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from autosim.learning.schedule import TrainingSchedule
+from autosim.rendering.differences import GradientSettings
 from autosim.rendering.frames import Frames
-from autosim.rendering.gradient import GradientSettings
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.grammar import Grammar
 from autosim.scenes.graph import Schema

@@ -17,8 +17,9 @@ from autosim.errors import UserError
 from autosim.learning.sources import FeatureSource, ReferencedFeatures
 from autosim.learning.task import Task, TrainingSchedule
 from autosim.parallel import parallel_map
+from autosim.rendering.differences import GradientSettings
 from autosim.rendering.frames import Frames
-from autosim.rendering.gradient import GradientSettings, differentiable_render
+from autosim.rendering.gradient import differentiable_render
 from autosim.rendering.pool import RenderPool
 from autosim.scenes.generator import Samples, SceneGenerator
 from autosim.scenes.graph import SceneGraph

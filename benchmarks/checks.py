@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autosim.rendering.gradient import GradientSettings
+from autosim.rendering.differences import GradientSettings
 from autosim.rendering.mitsuba import Quality
 from autosim.scenes.graph import SceneGraph
 from autosim.scenes.priors import Choice, Normal

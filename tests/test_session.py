@@ -11,8 +11,8 @@ import torch
 from autosim.errors import UserError
 from autosim.learning.sources import ReferencedFeatures
 from autosim.learning.task import TrainingSchedule
+from autosim.rendering.differences import GradientSettings
 from autosim.rendering.frames import Frames
-from autosim.rendering.gradient import GradientSettings
 from autosim.scenes.graph import SceneGraph
 from autosim.scenes.parametric import ParametricGenerator
 from autosim.session import Session, final_scores

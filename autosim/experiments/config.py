@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
 
-from autosim.rendering.gradient import GradientSettings
+from autosim.rendering.differences import GradientSettings
 
 
 def available_cpus() -> int:

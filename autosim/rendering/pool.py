@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from autosim.errors import RendererError
 from autosim.parallel import original_error, start_ray
+from autosim.rendering.differences import GradientSettings, Stencil, renders_per_scene
 from autosim.rendering.frames import Frames
-from autosim.rendering.gradient import GradientSettings, Stencil, renders_per_scene
 from autosim.rendering.renderer import Renderer
 from autosim.rendering.worker import Piece, Worker, layout
 from autosim.scenes.graph import SceneGraph, Schema

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosim.errors import RendererError
+from autosim.rendering.differences import GradientSettings, Stencil, dot
 from autosim.rendering.frames import Frame, Frames
-from autosim.rendering.gradient import GradientSettings, Stencil, dot
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.graph import SceneGraph
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,9 +17,6 @@ from autosim.scenes.generator import Part, Samples, SceneGenerator
 from autosim.scenes.grammar import Grammar, child_seed
 from autosim.scenes.graph import Categorical, Continuous, SceneGraph
 from autosim.scenes.keyed import KeyedAttributes
-
-if TYPE_CHECKING:
-    from autosim.scenes.pretraining import PretrainReport, PretrainSettings
 
 EDGE = 0.005
 """Inputs closer than this to 0 or 1 are moved to it before the residual's logit, which is infinite there."""
@@ -100,9 +96,9 @@ class DistributionTransformer(SceneGenerator):
     of copying them, so that they are drawn by this distribution itself and its score function tells one from another:
     a copied category is nearly certain given its source, and leaves next to no signal.
 
-    The network must learn to reproduce the prior first: :meth:`pretrain`. With ``residual`` it need not: its output,
-    zero at the start, is added to the input's own logits (or sine and cosine). But the copy of the input that remains
-    makes the spread slow to narrow, so it is not the default.
+    The network must learn to reproduce the prior first, see :mod:`autosim.scenes.pretraining`. With ``residual`` it
+    need not: its output, zero at the start, is added to the input's own logits (or sine and cosine). But the copy of
+    the input that remains makes the spread slow to narrow, so it is not the default.
 
     To the network's outputs, shared by all nodes of a class, every ``schema.key`` adds offsets of its own, zero at
     the start, so that slots can part without a detour through the shared weights.
@@ -193,12 +189,6 @@ class DistributionTransformer(SceneGenerator):
         for rows, choice in predicted.choices:
             total = total.index_add(0, batch.choice_scene[rows], choice.log_prob(drawn.indices[rows]))
         return total
-
-    def pretrain(self, seed: np.random.SeedSequence, settings: PretrainSettings | None = None) -> PretrainReport:
-        """Autoencode grammar samples until the prior is reproduced; see :func:`autosim.scenes.pretraining.pretrain`."""
-        from autosim.scenes.pretraining import pretrain
-
-        return pretrain(self, seed, settings)
 
     @torch.no_grad()
     def set_spread(self, std: float) -> None:

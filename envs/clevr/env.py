@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from autosim.env import Env, TargetSizes
 from autosim.learning.schedule import TrainingSchedule
+from autosim.rendering.differences import GradientSettings
 from autosim.rendering.folder import read_image_folder
 from autosim.rendering.frames import Frames
-from autosim.rendering.gradient import GradientSettings
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.grammar import Grammar
 from envs.clevr.renderer import ClevrRenderer

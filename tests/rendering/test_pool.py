@@ -14,8 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 from autosim.errors import RendererError
+from autosim.rendering.differences import GradientSettings, Method, scene_vjp
 from autosim.rendering.frames import Frame, Frames
-from autosim.rendering.gradient import GradientSettings, Method, scene_vjp
 from autosim.rendering.pool import LocalPool, RayPool, RenderPool, make_pool
 from tests.helpers import (
     BLOB_SCHEMA,

@@ -1,0 +1,153 @@
+"""Finite differences through a renderer: which perturbed scenes make a gradient, and how.
+
+The gradient of a loss ``L`` with respect to an attribute ``a`` is estimated from images at shifted attributes, each
+dotted with the cotangent ``dL/dR``: ``(<dL/dR, R(a+)> - <dL/dR, R(a-)>) / (a+ - a-)`` for central differences (Kar et
+al., "Meta-Sim", ICCV 2019, section 3.3). Only these scalars leave the process that renders, never the images. Both
+sides share the scene's seed (common random numbers).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autosim.rendering.renderer import Renderer
+from autosim.scenes.graph import Continuous, Node, SceneGraph, Schema
+from autosim.seeding import seed_sequence
+
+Method = Literal["central", "forward", "spsa"]
+
+# A quarter turn each way is where the two sides of a difference on a circle are farthest apart.
+_LARGEST_PERIODIC_STEP = 0.25
+
+
+@dataclass(frozen=True)
+class GradientSettings:
+    """How gradients through a renderer are estimated.
+
+    ``central``: two renders an attribute, error of second order in the step. ``forward``: one an attribute and one
+    shared, error of first order. ``spsa``: simultaneous perturbation (Spall, IEEE TAC 1992), two renders for each of
+    ``spsa_samples`` (at least 1) random sign vectors whatever the number of attributes; unbiased to second order but
+    noisy. ``step`` (above 0) multiplies every attribute's own step, ``Continuous.normalised_step``; steps of periodic
+    attributes end at a quarter of the circle. ``effort`` in (0, 1] is that of the renders for gradients.
+    """
+
+    method: Method = "central"
+    """central, forward or spsa differences."""
+    step: float = 1.0
+    """Multiplies every attribute's own step (above 0)."""
+    effort: float = 1.0
+    """Share of the renderer's quality, samples a pixel say, in renders for gradients (above 0, at most 1)."""
+    spsa_samples: int = 4
+    """Random directions for each scene with spsa (at least 1)."""
+
+    def __post_init__(self) -> None:
+        if self.method not in get_args(Method):
+            raise ValueError(f"method: {self.method!r} is not one of {list(get_args(Method))}")
+        if not (np.isfinite(self.step) and self.step > 0):
+            raise ValueError(f"step: {self.step} is not above 0")
+        if not 0 < self.effort <= 1:
+            raise ValueError(f"effort: {self.effort} is not in (0, 1]")
+        if self.spsa_samples < 1:
+            raise ValueError(f"spsa_samples: {self.spsa_samples} is not at least 1")
+
+
+def renders_per_scene(settings: GradientSettings, attributes: int) -> int:
+    """Images rendered for the gradient of one scene with so many mutable continuous attributes."""
+    if attributes == 0:
+        return 0
+    return {"central": 2 * attributes, "forward": 1 + attributes, "spsa": 2 * settings.spsa_samples}[settings.method]
+
+
+class Stencil:
+    """The perturbed scenes that one scene's gradient is made of, by number, and how their losses make the gradient.
+
+    A function of its arguments alone, so that any process can draw any of the scenes. Attributes are shifted by their
+    step and then kept in range: clipped, so that a difference is one-sided at a bound, or wrapped on the circle.
+    """
+
+    def __init__(self, schema: Schema, scene: SceneGraph, seed: int, settings: GradientSettings) -> None:
+        self._scene = scene
+        self._places = schema.mutable_continuous(scene)
+        self._settings = settings
+        self._units = np.array([_unit(scene.nodes[node], attribute) for node, attribute in self._places])
+        steps = np.array([_step(attribute, settings) for _, attribute in self._places])
+        count = len(self._places)
+        if settings.method == "central":
+            signs = np.repeat(np.eye(count), 2, axis=0)
+            signs[1::2] *= -1
+        elif settings.method == "forward":
+            # Towards the side with room for the whole step; above the middle that is downwards if not upwards.
+            periodic = np.array([attribute.periodic for _, attribute in self._places], dtype=bool)
+            upwards = periodic | (self._units + steps <= 1) | (self._units <= 0.5)
+            signs = np.concatenate([np.zeros((1, count)), np.diag(np.where(upwards, 1.0, -1.0))])
+        else:
+            draws = np.random.default_rng(seed_sequence(seed, "spsa")).integers(0, 2, (settings.spsa_samples, count))
+            signs = np.repeat(2.0 * draws - 1.0, 2, axis=0)
+            signs[1::2] *= -1
+        self._offsets = self._reached(signs * steps)
+
+    def __len__(self) -> int:
+        """Number of scenes to render."""
+        return renders_per_scene(self._settings, len(self._places))
+
+    def scene(self, number: int) -> SceneGraph:
+        """The perturbed scene of this number; attributes that do not move keep their exact values."""
+        changed: dict[int, dict[str, Any]] = {}
+        for (node, attribute), unit, offset in zip(self._places, self._units, self._offsets[number], strict=True):
+            if offset != 0:
+                values = changed.setdefault(node, dict(self._scene.nodes[node].attributes))
+                values[attribute.name] = attribute.denormalise(unit + offset)
+        nodes = tuple(
+            Node(node.node_class, changed[i], node.slot) if i in changed else node
+            for i, node in enumerate(self._scene.nodes)
+        )
+        return SceneGraph(nodes, self._scene.parents, self._scene.derivation)
+
+    def gradient(self, losses: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Gradient (attributes,) with respect to normalised values, from the loss of each scene, (len(self),)."""
+        if not self._places:
+            return np.zeros(0)
+        if self._settings.method == "forward":
+            return (losses[1:] - losses[0]) / np.diagonal(self._offsets[1:])
+        if self._settings.method == "central":
+            return (losses[0::2] - losses[1::2]) / np.diagonal(self._offsets[0::2] - self._offsets[1::2])
+        differences = self._offsets[0::2] - self._offsets[1::2]
+        return ((losses[0::2] - losses[1::2])[:, None] / differences).mean(axis=0)
+
+    def _reached(self, offsets: NDArray[np.float64]) -> NDArray[np.float64]:
+        periodic = np.array([attribute.periodic for _, attribute in self._places], dtype=bool)
+        return np.where(periodic, offsets, np.clip(self._units + offsets, 0.0, 1.0) - self._units)
+
+
+def dot(cotangent: NDArray[np.floating[Any]], image: NDArray[np.float32]) -> float:
+    """Sum over pixels of cotangent times image, both (H, W, 3), in double precision.
+
+    A plain sum, as the order of a BLAS product may depend on the machine's threads.
+    """
+    return float(np.multiply(cotangent, image, dtype=np.float64).sum())
+
+
+def scene_vjp(
+    renderer: Renderer, scene: SceneGraph, seed: int, cotangent: NDArray[np.float32], settings: GradientSettings
+) -> NDArray[np.float64]:
+    """``dL/d(normalised value)`` of each mutable continuous attribute of a scene, in the order of ``Schema.values``.
+
+    ``cotangent`` (H, W, 3) is ``dL/dR`` for an image ``R`` in [0, 1]. The renderer must be built.
+    """
+    stencil = Stencil(renderer.schema, scene, seed, settings)
+    images = (renderer.checked_draw(stencil.scene(i), seed, settings.effort) for i in range(len(stencil)))
+    return stencil.gradient(np.array([dot(cotangent, image) for image in images]))
+
+
+def _unit(node: Node, attribute: Continuous) -> float:
+    unit = attribute.normalise(float(node[attribute.name]))
+    return unit if attribute.periodic else min(max(unit, 0.0), 1.0)
+
+
+def _step(attribute: Continuous, settings: GradientSettings) -> float:
+    step = attribute.normalised_step * settings.step
+    return min(step, _LARGEST_PERIODIC_STEP) if attribute.periodic else step

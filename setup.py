@@ -9,6 +9,7 @@ REQUIRES = [
     "matplotlib>=3.8",
     "mitsuba>=3.9,<3.10",
     "numpy>=1.26",
+    "pillow>=10.0",
     "PyYAML>=6.0",
     "ray[tune]>=2.40",
     "rich>=13.0",

@@ -41,11 +41,11 @@ class MetaSimConfig:
         baseline_decay: of the moving average of past scores.
     """
 
-    iterations: int = 75
+    iterations: int = 80
     batch_size: int = 24
     learning_rate: float = 1e-3
     offset_rate: float = 0.06
-    choice_rate: float = 0.05
+    choice_rate: float = 0.15
     std: float = 0.01
     exploration: float = 0.06
     learn_spread: bool = False

@@ -302,21 +302,6 @@ class Schema:
         return np.concatenate(parts, axis=1).astype(np.float32)
 
     @property
-    def mutable_choice_features(self) -> NDArray[np.int64]:
-        """Positions in :meth:`network_features` of the mutable categorical attributes; categories come at its end."""
-        positions: list[int] = []
-        start = self.feature_count - sum(len(c.choices) for c in self._choices)
-        for choice in self._choices:
-            if choice.mutable:
-                positions.extend(range(start, start + len(choice.choices)))
-            start += len(choice.choices)
-        return np.array(positions, dtype=np.int64)
-
-    @property
-    def _choices(self) -> list[Categorical]:
-        return [c.attribute for c in self.categorical_columns if isinstance(c.attribute, Categorical)]
-
-    @property
     def feature_count(self) -> int:
         """Width F of :meth:`network_features`."""
         return int(self.network_features(self.encode([])).shape[1])

@@ -27,8 +27,7 @@ class PretrainSettings:
     steps the prior is compared on ``check_scenes`` fresh ones.
 
     An attribute passes where its mean is within ``mean_tolerance`` of the range, the ratio of standard deviations
-    within ``1 ± spread_tolerance``, and every choice's probability within ``choice_tolerance`` and the sample's own
-    error. Raises ``ValueError``
+    within ``1 ± spread_tolerance``, and every choice's probability within ``choice_tolerance``. Raises ``ValueError``
     where one is not above 0.
     """
 
@@ -158,9 +157,7 @@ def check_prior(
             probabilities = choice.probabilities[own].mean(dim=0)
             frequencies = nn.functional.one_hot(batch.indices[positions][own], len(probabilities)).double().mean(dim=0)
             error = float((probabilities - frequencies).abs().max())
-            # Two standard errors of a frequency at most: the fresh sample's own chance is no fault of the generator's.
-            allowed = settings.choice_tolerance + 1.0 / math.sqrt(int(own.sum()))
-            checks[generator.keyed.categorical[i].key] = AttributeCheck(error, 1.0, error / allowed)
+            checks[generator.keyed.categorical[i].key] = AttributeCheck(error, 1.0, error / settings.choice_tolerance)
     return {k.key: checks[k.key] for k in generator.grammar.attributes() if k.key in checks}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -65,7 +66,10 @@ class GraphNetwork(nn.Module):
     """
 
     def __init__(self, features: int, hidden: int, layers: int, outputs: int) -> None:
-        from torch_geometric.nn import RGCNConv
+        with warnings.catch_warnings():
+            # What the library says of its own use of PyTorch is nothing to a user of ours.
+            warnings.simplefilter("ignore", FutureWarning)
+            from torch_geometric.nn import RGCNConv
 
         super().__init__()
         widths = [features] + [hidden] * layers
@@ -91,10 +95,6 @@ class DistributionTransformer(SceneGenerator):
     normal whose standard deviation belongs to the ``schema.key``: ``std`` of the range at the start, learnable with
     ``learn_spread``, and kept within ``[min_spread, max_spread]`` by :meth:`project`. Logits are squashed so that the
     likeliest choice has at most probability ``1 - floor``: some samples of every choice always remain.
-
-    Without ``residual`` the network does not see the source's mutable categories. It learns their frequencies instead
-    of copying them, so that they are drawn by this distribution itself and its score function tells one from another:
-    a copied category is nearly certain given its source, and leaves next to no signal.
 
     The network must learn to reproduce the prior first, see :mod:`autosim.scenes.pretraining`. With ``residual`` it
     need not: its output, zero at the start, is added to the input's own logits (or sine and cosine). But the copy of
@@ -138,10 +138,6 @@ class DistributionTransformer(SceneGenerator):
         real, choice = self._lay_out_offsets()
         self.offsets = nn.Parameter(torch.zeros(real))
         self.choice_offsets = nn.Parameter(torch.zeros(choice))
-        seen = torch.ones(self.schema.feature_count)
-        if not residual:
-            seen[self.schema.mutable_choice_features] = 0.0
-        self.register_buffer("_seen_features", seen, persistent=False)
         if residual:
             nn.init.zeros_(self.network.read_out.weight)
             nn.init.zeros_(self.network.read_out.bias)
@@ -211,7 +207,7 @@ class DistributionTransformer(SceneGenerator):
         down = np.stack([arrays.parent[child], child])
         relations = np.repeat(np.arange(2, dtype=np.int64), len(child))
         return Batch(
-            features=self._tensor(self.schema.network_features(arrays)).to(self.log_spreads.dtype) * self._seen,
+            features=self._tensor(self.schema.network_features(arrays)).to(self.log_spreads.dtype),
             edges=self._tensor(np.concatenate([down, down[::-1]], axis=1)),
             relations=self._tensor(relations),
             real_scene=self._tensor(real.scene),
@@ -299,10 +295,6 @@ class DistributionTransformer(SceneGenerator):
         self.register_buffer("_real_offsets", torch.tensor(real[:-1], dtype=torch.int64), persistent=False)
         self.register_buffer("_choice_offsets", torch.tensor(choice[:-1], dtype=torch.int64), persistent=False)
         return real[-1], choice[-1]
-
-    @property
-    def _seen(self) -> Tensor:
-        return self.get_buffer("_seen_features")
 
     @property
     def _real_offset(self) -> Tensor:

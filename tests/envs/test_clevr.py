@@ -152,9 +152,10 @@ def test_more_samples_have_less_noise(small: ClevrRenderer) -> None:
         return float(np.sqrt(np.var(images, axis=0, ddof=1).mean()))
 
     levels = [noise(1), noise(4), noise(16)]
-    # A standard deviation falls with the root of the number of samples; clipped highlights bend that a little.
+    # Between the root of the number of samples, for independent ones, and the number, for perfectly spread ones;
+    # clipped highlights bend that a little.
     for more, less in pairwise(levels):
-        assert 1.5 < more / less < 2.6
+        assert 1.6 < more / less < 4.2
     assert noise(16, effort=0.25) == pytest.approx(levels[1], rel=0.1)
 
 

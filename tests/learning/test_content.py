@@ -131,9 +131,9 @@ def test_features_vary_smoothly_as_an_object_moves(features: ContentFeatures) ->
         steps.append(features(to_tensor(draw_shapes([scene], seed=0).images))[0, layout])
     path = torch.stack(steps)
     small = (path[1:] - path[:-1]).norm(dim=1)
-    # Twenty small steps lead far, and none of them is a jump.
+    # Twenty small steps lead far, and none of them is a jump: a feature that switched would go its whole way in one.
     assert float((path[-1] - path[0]).norm()) > 3 * float(small.mean())
-    assert float(small.max()) < 4 * float(small.mean())
+    assert float(small.max()) < 0.3 * float(small.sum())
 
 
 def test_equal_seeds_give_equal_features() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from autosim.errors import UserError
-from autosim.learning.sources import FeatureSource, ReferencedFeatures
+from autosim.learning.sources import PROBES, FeatureSource, ReferencedFeatures
 from autosim.learning.task import to_tensor
 from autosim.rendering.pool import LocalPool
 from tests.helpers import BlobConfig, BlobEnv
@@ -38,9 +38,9 @@ def files(folder: Path) -> list[Path]:
 
 def test_features_are_learned_once_and_come_back_bit_for_bit(folder: Path) -> None:
     first, rendered = load()
-    assert rendered == 48 and len(files(folder)) == 1
+    assert rendered == PROBES + 48 and len(files(folder)) == 1
     second, again = load()
-    assert again == 0 and len(files(folder)) == 1
+    assert again == PROBES and len(files(folder)) == 1
     images = torch.rand(3, 3, 24, 24, generator=torch.Generator().manual_seed(0))
     assert torch.equal(first.features(images), second.features(images))
     assert torch.equal(first.reference, second.reference)
@@ -50,8 +50,8 @@ def test_features_are_learned_once_and_come_back_bit_for_bit(folder: Path) -> No
 
 def test_features_of_other_settings_or_environments_are_others(folder: Path) -> None:
     load()
-    assert load(frames=40)[1] == 40
-    assert load(size=16)[1] == 48
+    assert load(frames=40)[1] == PROBES + 40
+    assert load(size=16)[1] == PROBES + 48
     assert len(files(folder)) == 3
 
 
@@ -60,7 +60,7 @@ def test_a_damaged_file_is_learned_again(folder: Path) -> None:
     (path,) = files(folder)
     path.write_bytes(path.read_bytes()[:100])
     second, rendered = load()
-    assert rendered == 48 and torch.equal(first.reference, second.reference)
+    assert rendered == PROBES + 48 and torch.equal(first.reference, second.reference)
 
 
 def test_the_reference_is_broader_than_the_prior(folder: Path) -> None:

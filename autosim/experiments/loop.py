@@ -16,7 +16,7 @@ from autosim.errors import UserError
 from autosim.experiments.config import RunConfig
 from autosim.experiments.gallery import Gallery
 from autosim.experiments.interrupt import StopRequest
-from autosim.experiments.progress import ProgressDisplay, summary_table
+from autosim.experiments.progress import ProgressDisplay, figures_text, summary_table
 from autosim.experiments.runfolder import RunFolder, check_free, default_folder
 from autosim.experiments.scores import INTERRUPTED, Scores, closing_scores
 from autosim.experiments.summary import attribute_moves, summarise_run
@@ -96,6 +96,8 @@ def execute(config: RunConfig, out: Path | None, console: Console, command: str)
     folder.write_summary(summary)
     write_evidence(folder, env, gallery, moves)
     console.print(summary_table(summary))
+    if tally.figures:
+        console.print(figures_text(tally.figures), highlight=False)
     console.print(f"report: {path / 'report.html'}", highlight=False, soft_wrap=True)
     return summary
 

@@ -72,6 +72,20 @@ class ProgressDisplay:
         self._console.print(text, highlight=False)
 
 
+def figures_text(figures: Mapping[str, float]) -> str:
+    """A method's own closing figures in one line; ``X_start`` and ``X_end`` as one entry ``X start → end``."""
+    parts = []
+    for name, value in figures.items():
+        stem = name.removesuffix("_start")
+        if name.endswith("_end") and f"{name.removesuffix('_end')}_start" in figures:
+            continue
+        if stem != name and f"{stem}_end" in figures:
+            parts.append(f"{stem.replace('_', ' ')} {value:.4g} → {figures[f'{stem}_end']:.4g}")
+        else:
+            parts.append(f"{name.replace('_', ' ')} {value:.4g}")
+    return " · ".join(parts)
+
+
 def summary_table(summary: Mapping[str, Any]) -> Table:
     """The closing table: prior, learned, oracle, gap closed, images, seconds."""
     table = Table(title=f"{summary['algo']} on {summary['env']}, seed {summary['seed']}", title_justify="left")

@@ -31,6 +31,8 @@ from autosim.scenes.graph import SceneGraph, Schema
 
 # One grid cell of the network's input, in pixels: its total stride.
 CELL = 8
+# To be raised where features of equal settings and frames come to be others: stored ones are known by it.
+VERSION = 2
 # Standard deviation in pixels of the blur of the network's input.
 INPUT_BLUR = 0.7
 STATISTICS = COLOUR_STATISTICS + TEXTURE_STATISTICS
@@ -100,8 +102,9 @@ class ContentSettings:
 class ContentFeatures(Features):
     """Features of a trained :class:`ContentNetwork`; groups, each present where there is something to say:
 
-    ``layout``: the predicted foreground as a soft map, blurred at two scales, and its mass and moments, so that
-    features vary smoothly with the places of objects; ``classes``: the same coarsely for each foreground class;
+    ``layout``: the predicted foreground as a soft map, blurred at two scales, so that features vary smoothly with the
+    places of objects; ``moments``: its mass and moments, which pull from any distance: in the map alone, an object
+    that covers for another's absence sees no way over; ``classes``: both coarsely for each foreground class;
     ``attributes``: predicted scene-wide continuous attributes and counts of nodes; ``CLASS.ATTRIBUTE``:
     log-probabilities or counts of a categorical attribute's choices; ``colour`` and ``texture``:
     :func:`image_statistics`.
@@ -153,7 +156,8 @@ class ContentFeatures(Features):
             probability = grid.softmax(dim=1)
             foreground = 1.0 - probability[:, :1]
             fine = gaussian_blur(foreground, 0.7).flatten(1)
-            parts["layout"] = torch.cat([fine, coarse_map(foreground), moments(foreground)], dim=1)
+            parts["layout"] = torch.cat([fine, coarse_map(foreground)], dim=1)
+            parts["moments"] = moments(foreground)
             if grid.shape[1] > 2:
                 parts["classes"] = torch.cat([coarse_map(probability[:, 1:]), moments(probability[:, 1:])], dim=1)
         named = {"attributes": [continuous]}

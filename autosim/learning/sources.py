@@ -50,7 +50,7 @@ class FeatureSource:
         return self._content(env, pool, device) if self.kind == "content" else self._pretrained(env, pool, device)
 
     def _content(self, env: Env, pool: RenderPool, device: torch.device) -> ReferencedFeatures:
-        from autosim.learning.content import ContentFeatures, ContentSettings, train_content_features
+        from autosim.learning.content import VERSION, ContentFeatures, ContentSettings, train_content_features
         from autosim.learning.task import to_tensor
 
         scenes = broad_scenes(env, self.frames)
@@ -67,6 +67,7 @@ class FeatureSource:
         description = {
             "env": env.name,
             "frames": self.frames,
+            "version": VERSION,
             "settings": asdict(settings),
             "scenes": [scene.to_json() for scene in scenes[:PROBES]],
             "pixels": hashlib.sha256(probe.images.tobytes()).hexdigest(),

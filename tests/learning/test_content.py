@@ -74,6 +74,7 @@ def test_nothing_to_predict_and_unequal_numbers_are_refused() -> None:
 def test_groups_cover_the_features_and_are_few(features: ContentFeatures) -> None:
     assert features.group_names == [
         "layout",
+        "moments",
         "classes",
         "attributes",
         "shape.kind",

@@ -204,8 +204,8 @@ def test_exploration_widens_the_spread_at_first_and_is_let_down_to_the_preset_on
 def test_without_labels_it_learns_from_the_pictures_alone() -> None:
     session = blob_session()
     session.__dict__["target"] = Target(Frames(session.target.validation.images), None)
-    algorithm = MetaSim(session, quick())
-    metrics = [algorithm.step(i) for i in range(10)]
+    algorithm = MetaSim(session, quick(iterations=25))
+    metrics = [algorithm.step(i) for i in range(25)]
     assert all(m["val_score"] is None and set(m) == {"val_score", "mmd2"} for m in metrics)
     figures = algorithm.summary()
     assert figures["mmd2_end"] < 0.8 * figures["mmd2_start"]

@@ -103,15 +103,16 @@ def check_gradient(command: str) -> list[dict[str, Any]]:
         with make_pool(fixed_renderer(env, REFERENCE_SAMPLES), 2) as exact:
             reference = gradient(exact, GradientSettings(step=0.5))
         rows = []
-        for effort in (1.0, 0.25, env.gradient.effort):
+        for effort, step in ((1.0, 0.5), (1.0, 1.0), (0.25, 1.0), (env.gradient.effort, env.gradient.step)):
             started = time.perf_counter()
-            found = gradient(pool, replace(env.gradient, effort=effort))
+            found = gradient(pool, replace(env.gradient, effort=effort, step=step))
             seconds = time.perf_counter() - started
             figure = cosine(found, reference)
             label = " (the default)" if effort == env.gradient.effort else ""
+            setting = f"effort {effort:g}, step × {step:g}{label}"
             rows.append(
                 {
-                    "name": f"gradient of the whole MMD² on 16 CLEVR scenes, effort {effort:g}{label}",
+                    "name": f"gradient of the whole MMD² on 16 CLEVR scenes, {setting}",
                     "criterion": f"cosine ≥ .95 with {REFERENCE_SAMPLES} samples and half the step",
                     "figure": f"{figure:.3f} in {seconds:.1f} s",
                     "value": figure,

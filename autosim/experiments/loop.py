@@ -97,7 +97,7 @@ def execute(config: RunConfig, out: Path | None, console: Console, command: str)
     write_evidence(folder, env, gallery, moves)
     console.print(summary_table(summary))
     if tally.figures:
-        console.print(figures_text(tally.figures), highlight=False)
+        console.print(figures_text(tally.figures), highlight=False, soft_wrap=True)
     console.print(f"report: {path / 'report.html'}", highlight=False, soft_wrap=True)
     return summary
 

@@ -3,7 +3,7 @@
 from setuptools import find_packages, setup
 
 REQUIRES = [
-    "bayesian-optimization>=3.0",
+    "bayesian-optimization>=3.1",
     "docstring-parser>=0.16",
     "jsonargparse>=4.40",
     "matplotlib>=3.8",
@@ -14,14 +14,16 @@ REQUIRES = [
     "ray[tune]>=2.40",
     "rich>=13.0",
     "scikit-learn>=1.4",
-    "scipy>=1.11",
+    "scipy>=1.12",
     "tensorboard>=2.15",
+    "threadpoolctl>=3.1",
     "torch>=2.4",
     "torch-geometric>=2.5",
     "torchmetrics>=1.3",
     "torchvision>=0.19",
 ]
-TEST_REQUIRES = ["hypothesis>=6.100", "mypy>=1.13", "pytest>=8.0", "ruff>=0.8", "types-PyYAML"]
+OPTUNA_REQUIRES = ["optuna>=4.0"]
+TEST_REQUIRES = ["hypothesis>=6.100", "mypy>=1.13", "pytest>=8.0", "ruff>=0.8", "types-PyYAML", *OPTUNA_REQUIRES]
 
 setup(
     name="autosim",
@@ -33,11 +35,15 @@ setup(
     ),
     package_data={"autosim": ["py.typed"], "algorithms": ["py.typed"], "envs": ["py.typed"]},
     install_requires=REQUIRES,
-    extras_require={"test": TEST_REQUIRES},
+    extras_require={"optuna": OPTUNA_REQUIRES, "test": TEST_REQUIRES},
     entry_points={
         "console_scripts": ["autosim = autosim.experiments.cli:main"],
         "autosim.algorithms": [
+            "autosimulate = algorithms.autosimulate:AutoSimulate",
+            "bo = algorithms.bo:BayesianOptimisation",
+            "lts = algorithms.lts:LearningToSimulate",
             "metasim = algorithms.metasim:MetaSim",
+            "optuna = algorithms.optuna_search:OptunaSearch",
             "random = algorithms.random_search:RandomSearch",
         ],
         "autosim.envs": ["clevr = envs.clevr.env:Clevr"],

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from autosim.algorithm import Algorithm, Metrics
 from autosim.rendering.frames import Frames
+from autosim.search_space import Choice, LogUniform, Uniform, tunable
 
 if TYPE_CHECKING:
     from autosim.scenes.generator import SceneGenerator
@@ -42,17 +43,17 @@ class MetaSimConfig:
     """
 
     iterations: int = 80
-    batch_size: int = 24
-    learning_rate: float = 1e-3
-    offset_rate: float = 0.06
-    choice_rate: float = 0.15
+    batch_size: int = tunable(24, Choice((8, 16, 24, 32)))
+    learning_rate: float = tunable(1e-3, LogUniform(1e-4, 1e-2))
+    offset_rate: float = tunable(0.06, LogUniform(0.01, 0.2))
+    choice_rate: float = tunable(0.15, LogUniform(0.02, 0.6))
     std: float = 0.01
-    exploration: float = 0.06
+    exploration: float = tunable(0.06, Uniform(0.0, 0.15))
     learn_spread: bool = False
     residual: bool = False
     categorical: bool = True
     task_loss: bool = True
-    task_weight: float = 1e-3
+    task_weight: float = tunable(1e-3, LogUniform(1e-4, 1e-2))
     task_steps: int = 4
     task_rate: float = 2e-3
     baseline_decay: float = 0.9
@@ -121,7 +122,7 @@ class MetaSim(Algorithm):
         """Algorithm 1, one epoch of one batch."""
         session, config = self.session, self.config
         # The rates fall to a fiftieth by the last iteration, so that the noise of the steps averages out.
-        decay = 0.02 + 0.49 * (1 + math.cos(math.pi * min(iteration / config.iterations, 1.0)))
+        decay = 0.02 + 0.49 * (1 + math.cos(math.pi * session.progress(iteration, config.iterations)))
         if not config.learn_spread:
             self.transformer.set_spread(config.std + config.exploration * max(decay - 0.02, 0.0))
         for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):

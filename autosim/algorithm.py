@@ -5,8 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from autosim.search_space import declared_space
+
 if TYPE_CHECKING:
     from autosim.scenes.generator import SceneGenerator
+    from autosim.search_space import Dimension
     from autosim.session import Session
 
 Metrics = dict[str, float | None]
@@ -21,6 +24,11 @@ class Algorithm(ABC):
     def __init__(self, session: Session, config: Any) -> None:
         self.session = session
         self.config = config
+
+    @classmethod
+    def search_space(cls) -> dict[str, Dimension]:
+        """What to tune: fields of ``Config`` and the values to try of each; by default those made by ``tunable``."""
+        return declared_space(cls.Config)
 
     @property
     @abstractmethod

@@ -38,7 +38,7 @@ def start_ray(workers: int) -> None:
         ray.init(address=os.environ["RAY_ADDRESS"], **quiet)
         return
     # Workers inherit the environment of the process that starts Ray; a runtime_env costs seconds per actor instead.
-    with _environment(dict.fromkeys(_ONE_THREAD, "1")):
+    with one_thread_each():
         ray.init(address="local", num_cpus=workers, include_dashboard=False, **quiet)
 
 
@@ -119,6 +119,13 @@ def _with_one_thread(function: Callable[[Item], Result], item: Item) -> Result:
         return function(item)
     finally:
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Processes started inside get one thread each for numerical libraries."""
+    with _environment(dict.fromkeys(_ONE_THREAD, "1")):
+        yield
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -52,6 +52,7 @@ class Session:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     gradient: GradientSettings = field(default_factory=GradientSettings)
     feature_source: FeatureSource = field(default_factory=FeatureSource)
+    image_budget: int | None = None
     uncounted_images: int = 0
     resumed_images: int = 0
 
@@ -59,6 +60,15 @@ class Session:
     def images(self) -> int:
         """Images rendered for the method so far."""
         return self.resumed_images + self.pool.images - self.uncounted_images
+
+    def progress(self, iteration: int, iterations: int) -> float:
+        """Share in [0, 1] of a run that is over before ``iteration`` of ``iterations``, or of its budget of images:
+        what decays over a run follows this. Seconds have no say, or equal seeds would not give equal runs.
+        """
+        shares = [iteration / iterations]
+        if self.image_budget is not None:
+            shares.append(self.images / self.image_budget)
+        return min(1.0, max(shares))
 
     @contextmanager
     def uncounted(self) -> Iterator[None]:
@@ -126,11 +136,30 @@ class Session:
         )
         return parallel_map(train, list(datasets), limit=self.workers)
 
+    def score_generators(
+        self, generators: Sequence[SceneGenerator], frames_each: int, epochs: int, iteration: int = 0
+    ) -> list[float]:
+        """Validation score of a network trained from scratch on ``frames_each`` frames of each generator.
+
+        All data sets are rendered in one pass. NaN where a training diverged.
+        """
+        scenes = [
+            scene
+            for i, generator in enumerate(generators)
+            for scene in generator.sample(frames_each, self.seed_sequence("data sets", iteration, i)).scenes
+        ]
+        frames = self.render(scenes, "data sets", iteration)
+        parts = [slice(i * frames_each, (i + 1) * frames_each) for i in range(len(generators))]
+        schedule = replace(self.env.schedule, epochs=epochs)
+        return self.score_datasets([frames.select(part) for part in parts], self.target.validation, schedule)
+
 
 def train_and_score(task: Task, schedule: TrainingSchedule, seed: int, frames: Frames, against: Frames) -> float:
-    """Train a fresh network on ``frames`` and score it on ``against``."""
+    """Train a fresh network on ``frames`` and score it on ``against``; NaN where the training diverged."""
     network = task.network(seed)
     task.train(network, frames, schedule, seed)
+    if not all(bool(weights.isfinite().all()) for weights in network.parameters()):
+        return float("nan")
     return task.evaluate(network, against)
 
 

@@ -2,7 +2,9 @@
 
 ``gradient``: the derivative of the whole MMD² with respect to the attributes of 16 CLEVR scenes against a reference
 with many samples and half the step. ``workers``: the same run with 1, 2 and 4 workers. ``pool``: images a second of a
-pool of two actors against two bare processes. Writes a JSON file of figures, each with its criterion and command.
+pool of two actors against two bare processes. ``curvature``: cost of influences and curvature products, and how well
+the variants of AutoSimulate's v are solved for. ``influence``: predicted against actual change of the validation loss.
+Writes a JSON file of figures, each with its criterion and command.
 """
 
 from __future__ import annotations
@@ -211,10 +213,26 @@ def check_pool(command: str) -> list[dict[str, Any]]:
     ]
 
 
+def check_curvature(command: str) -> list[dict[str, Any]]:
+    """Second-order tools: cost and accuracy."""
+    from benchmarks import learning_checks
+
+    return learning_checks.check_curvature(command)
+
+
+def check_influence(command: str) -> list[dict[str, Any]]:
+    """Influences against training again."""
+    from benchmarks import learning_checks
+
+    return learning_checks.check_influence(command)
+
+
 CHECKS: dict[str, Callable[[str], list[dict[str, Any]]]] = {
     "gradient": check_gradient,
     "workers": check_workers,
     "pool": check_pool,
+    "curvature": check_curvature,
+    "influence": check_influence,
 }
 
 
@@ -224,6 +242,8 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=list(CHECKS), default=list(CHECKS), help="default: all")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "checks.json")
     arguments = parser.parse_args()
+    # A script's own folder is what Python looks in, not the one above it.
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     stored = json.loads(arguments.out.read_text()) if arguments.out.exists() else {"checks": []}
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in CHECKS}
     for row in stored["checks"]:

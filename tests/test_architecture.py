@@ -15,7 +15,15 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 PACKAGES = ("autosim", "algorithms", "envs", "benchmarks")
 LAYERS = (
-    ("autosim", "autosim.errors", "autosim.seeding", "autosim.cache", "autosim.parallel"),
+    (
+        "autosim",
+        "autosim.errors",
+        "autosim.seeding",
+        "autosim.cache",
+        "autosim.parallel",
+        "autosim.search_space",
+        "autosim.stopwatch",
+    ),
     ("autosim.scenes",),
     ("autosim.rendering",),
     ("autosim.learning",),

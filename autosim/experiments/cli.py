@@ -1,6 +1,6 @@
 """The command ``autosim``: its subcommands, and how errors and Ctrl-C end it.
 
-Exit codes: 0 done, 2 a mistake of the user's (one line on stderr), 130 interrupted.
+Exit codes: 0 done, 1 some runs of a comparison failed, 2 a mistake of the user's (one line on stderr), 130 interrupted.
 """
 
 from __future__ import annotations
@@ -57,6 +57,24 @@ def run(arguments: Sequence[str]) -> int:
     return INTERRUPTED if summary["interrupted"] else 0
 
 
+def tune(arguments: Sequence[str]) -> int:
+    """Try one algorithm at other settings, on Ray Tune."""
+    from autosim.experiments import tune_request
+
+    if any(argument in ("-h", "--help") for argument in arguments):
+        print(tune_request.tune_help([item for item in arguments if item not in ("-h", "--help")]), end="")
+        return 0
+    request = tune_request.parse_tune(arguments)
+    from rich.console import Console
+
+    from autosim.experiments.tune import tune as search
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = 140  # what a file is assumed to be, 80, is too narrow for a table with a column an option
+    return 0 if search(request, console, shlex.join(["autosim", "tune", *arguments])) else INTERRUPTED
+
+
 def report(arguments: Sequence[str]) -> int:
     """Write report.html anew from what a run folder holds: autosim report FOLDER."""
     from autosim.experiments.report import write_report
@@ -89,7 +107,34 @@ def evidence(arguments: Sequence[str]) -> int:
     return 0
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"run": run, "report": report, "evidence": evidence}
+def compare(arguments: Sequence[str]) -> int:
+    """Compare algorithms, or values of one option, on one environment under one budget."""
+    from autosim.experiments import comparison_parsing
+
+    if any(argument in ("-h", "--help") for argument in arguments):
+        wanted = [argument for argument in arguments if argument not in ("-h", "--help")]
+        print(comparison_parsing.comparison_help(wanted), end="")
+        return 0
+    comparison = comparison_parsing.parse_comparison(arguments)
+    from rich.console import Console
+
+    from autosim.experiments.compare import compare as run_comparison
+    from autosim.experiments.comparison_progress import results_table
+
+    console = Console()
+    results = run_comparison(comparison, console, shlex.join(["autosim", "compare", *arguments]))
+    console.print(results_table(results))
+    console.print(f"report: {comparison.out / 'report.html'}", highlight=False, soft_wrap=True)
+    return 1 if results["failures"] else 0
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "run": run,
+    "report": report,
+    "evidence": evidence,
+    "compare": compare,
+    "tune": tune,
+}
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 DASH = "–"
 
 
@@ -15,7 +17,23 @@ def percent_text(value: float | None) -> str:
     return DASH if value is None else f"{100 * value:.0f} %"
 
 
+def count_text(value: float | None) -> str:
+    """A whole number, its thousands apart."""
+    return DASH if value is None else f"{value:,.0f}"
+
+
+def seconds_text(value: float | None) -> str:
+    """Whole seconds; a decimal below ten."""
+    return DASH if value is None else f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+
+
 def clock_text(seconds: float) -> str:
     """Minutes and seconds, ``3:07``."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02d}"
+
+
+def markdown_table(heads: Sequence[str], lines: Sequence[Sequence[str]], alignment: str) -> str:
+    """A Markdown table; ``alignment`` has an l or r for each column."""
+    rule = [{"l": "---", "r": "---:"}[letter] for letter in alignment]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (heads, rule, *lines))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -114,13 +114,8 @@ def iterate(
     """Step until the budget is used up or Ctrl-C; metrics each time, checkpoints now and then and at the end."""
     with StopRequest() as stop, ProgressDisplay(console, config.iterations, session.task.score_name) as display:
         while tally.iterations == 0 or (tally.fraction(config) < 1 and not stop.made):
-            before = time.perf_counter()
-            figures = algorithm.step(tally.iterations)
-            tally.seconds += time.perf_counter() - before
-            tally.images, tally.val_score = session.images, figures.get("val_score")
-            counted = {"seconds": round(tally.seconds, 3), "images": tally.images, "val_score": tally.val_score}
-            folder.add_metrics(tally.iterations, counted | figures)
-            tally.iterations += 1
+            figures = advance(session, algorithm, tally)
+            folder.add_metrics(tally.iterations - 1, figures)
             fraction = tally.fraction(config)
             display.advance(tally.iterations, fraction, tally.seconds, tally.images, tally.val_score)
             if 0.5 <= fraction < 1 and "middle" not in gallery.frames:
@@ -131,20 +126,38 @@ def iterate(
         write_checkpoint(config, algorithm, folder, tally)
 
 
+def advance(session: Session, algorithm: Algorithm, tally: Tally) -> dict[str, Any]:
+    """One iteration: its figures, led by what has been used so far."""
+    before = time.perf_counter()
+    figures = algorithm.step(tally.iterations)
+    tally.seconds += time.perf_counter() - before
+    tally.images, tally.val_score = session.images, figures.get("val_score")
+    tally.iterations += 1
+    return {"seconds": round(tally.seconds, 3), "images": tally.images, "val_score": tally.val_score, **figures}
+
+
 def write_checkpoint(config: RunConfig, algorithm: Algorithm, folder: RunFolder, tally: Tally) -> None:
     """Everything that later iterations depend on."""
     counts = {"iteration": tally.iterations, "images": tally.images, "seconds": tally.seconds}
     folder.write_checkpoint({**counts, "config": config.to_dict(), "algorithm": algorithm.state_dict()})
 
 
+def take_up(session: Session, algorithm: Algorithm, tally: Tally, state: Mapping[str, Any]) -> None:
+    """Go on from what :func:`write_checkpoint` wrote."""
+    algorithm.load_state_dict(state["algorithm"])
+    tally.iterations, tally.images, tally.seconds = state["iteration"], state["images"], state["seconds"]
+    session.resumed_images += tally.images - session.images
+
+
 def write_evidence(folder: RunFolder, env: Env, gallery: Gallery, moves: dict[str, Any]) -> None:
     """Pictures and report of a finished run."""
     from autosim.experiments.attributes import attribute_samples
-    from autosim.experiments.pictures import plot_attribute_histograms, plot_curves, plot_scenes
+    from autosim.experiments.pictures import plot_attribute_histograms, plot_curves, plot_scenes, write_strips
     from autosim.experiments.report import write_report
 
     if gallery.frames:
         plot_scenes(folder.pictures / "scenes.png", gallery.frames)
+        write_strips(folder.pictures, gallery.frames)
     if "start" in gallery.scenes and "end" in gallery.scenes:
         target = gallery.scenes.get("target")
         samples = attribute_samples(env.schema, gallery.scenes["start"], gallery.scenes["end"], target, moves)
@@ -201,5 +214,6 @@ def open_session(config: RunConfig, env: Env, device: torch.device) -> Iterator[
             workers=settings.workers,
             device=device,
             gradient=settings.render,
+            image_budget=settings.budget.images,
             feature_source=FeatureSource(settings.features, settings.feature_weights),
         )

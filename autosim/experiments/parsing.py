@@ -113,10 +113,8 @@ def run_parser(options: Sequence[Option], with_selection: bool = False) -> Argum
     return parser
 
 
-def select(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Split off ``--algo``, ``--env``, ``--config`` and ``--out`` (the last of each counts); hyphens in the names of
-    the other options become underscores.
-    """
+def select(arguments: Sequence[str], names: Sequence[str] = SELECTION_NAMES) -> tuple[dict[str, str], list[str]]:
+    """Split off the options ``names`` (the last of each counts); hyphens in the names of all become underscores."""
     chosen: dict[str, str] = {}
     rest: list[str] = []
     queue = list(arguments)
@@ -126,7 +124,7 @@ def select(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
             rest.append(name + given + value)
             continue
         name = name[2:].replace("-", "_")
-        if name not in SELECTION_NAMES:
+        if name not in names:
             rest.append(f"--{name}{given}{value}")
             continue
         if not given:

@@ -52,6 +52,15 @@ def plot_scenes(path: Path, frames: Mapping[str, Frames]) -> None:
     _save(figure, path)
 
 
+def write_strips(folder: Path, frames: Mapping[str, Frames]) -> None:
+    """``start.png``, ``end.png``, …: a stage's images in a row, pixel for pixel, for pages that show several runs."""
+    from PIL import Image
+
+    for stage, shown in frames.items():
+        if len(shown):
+            Image.fromarray(montage([shown.images])).save(folder / f"{stage}.png")
+
+
 def montage(rows: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """Rows of images, each (n, H, W, 3), as one image with white gaps; later rows take the first row's H and W."""
     height, width = rows[0].shape[1:3]

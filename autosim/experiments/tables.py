@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from autosim.errors import UserError
+from autosim.experiments.comparison_tables import comparison_table, is_comparison
 from autosim.experiments.evidence import is_runs, read_results
-from autosim.experiments.formatting import DASH, percent_text, score_text
+from autosim.experiments.formatting import DASH, markdown_table, percent_text, score_text
 from autosim.experiments.runfolder import write_whole
 
 BEGIN = re.compile(r"<!-- evidence: ([\w-]+) -->\n")
@@ -67,10 +68,12 @@ def with_tables(text: str, results: Path, source: str = "document") -> str:
 
 
 def table_of(path: Path) -> str:
-    """The table of a JSON file of runs or of checks."""
+    """The table of a JSON file of runs, of a comparison or of checks."""
     if not path.exists():
         return f"*Not measured yet: there is no `{path.name}` among the results.*"
     found = read_results(path)
+    if is_comparison(found):
+        return comparison_table(found)
     return runs_table(found) if is_runs(found) else checks_table(found, str(path))
 
 
@@ -151,12 +154,6 @@ def runs_document(evidence: Mapping[str, Any]) -> str:
             "",
         ]
     )
-
-
-def markdown_table(heads: Sequence[str], lines: Sequence[Sequence[str]], alignment: str) -> str:
-    """A Markdown table; ``alignment`` has an l or r for each column."""
-    rule = [{"l": "---", "r": "---:"}[letter] for letter in alignment]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (heads, rule, *lines))
 
 
 def _run_cells(row: Mapping[str, Any]) -> list[str]:

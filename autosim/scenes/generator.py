@@ -56,10 +56,22 @@ class SceneGenerator(nn.Module, ABC):
         """
         return None
 
-    def score_function_loss(self, samples: Samples, signal: Tensor, part: Part = "all") -> Tensor:
+    def explore(self, spread: float, share: float) -> None:
+        """Draw from a wider distribution while a method explores, and log its probabilities.
+
+        Standard deviations (normalised) that are not learned become those of the start, but at least ``spread``; no
+        choice is less likely than ``share``. ``explore(0, 0)`` ends it. Generators without either ignore it.
+        """
+        return None
+
+    def score_function_loss(
+        self, samples: Samples, signal: Tensor, part: Part = "all", enumerate_choices: bool = False
+    ) -> Tensor:
         """``mean_k signal_k · log q(s_k)``: its gradient is the score-function estimate of ``∇ E_q[signal]``.
 
         ``signal`` (count,) is a cost (to be lowered) with any baseline already subtracted; it is detached here.
+        ``enumerate_choices`` asks for less variance in categorical parts, where the generator can: for an estimate from
+        the mean signal of each choice. Elsewhere it changes nothing.
         """
         return (signal.detach() * self.log_prob(samples, part)).mean()
 

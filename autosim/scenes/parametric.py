@@ -54,6 +54,8 @@ class ParametricGenerator(SceneGenerator):
         self.means = nn.Parameter(torch.tensor([mean for mean, _ in starts], dtype=torch.float32))
         spreads = torch.tensor([std for _, std in starts], dtype=torch.float32).clamp(min_spread, max_spread)
         self.log_spreads = nn.Parameter(spreads.log(), requires_grad=learn_spread)
+        self.register_buffer("_start_log_spreads", spreads.log(), persistent=False)
+        self._least_floor = floor
         self._ends = np.cumsum([0, *({1: 0, 2: 1}.get(size, size) for size in self._sizes)])
         self.logits = nn.Parameter(torch.zeros(int(self._ends[-1])))
         periodic = [k.attribute.periodic for k in self.keyed.continuous if isinstance(k.attribute, Continuous)]
@@ -93,6 +95,38 @@ class ParametricGenerator(SceneGenerator):
             total = total.index_add(0, scene[rows], self._choice(i).log_prob(indices[rows]))
         return total
 
+    def score_function_loss(
+        self, samples: Samples, signal: Tensor, part: Part = "all", enumerate_choices: bool = False
+    ) -> Tensor:
+        """As the contract says. Enumeration of an attribute's choices i with probabilities p_i is AutoSimulate's
+        estimate (Behl et al., ECCV 2020, supplement §3): ``∂/∂p_i = f(i)``, and ``f(1) − f(0)`` for a Bernoulli.
+
+        In place of f(i) stands the mean signal of the samples with choice i, over the probability that n draws hold i
+        at all. Without the latter the estimate would be biased: samples that lack a choice say nothing about it, and
+        passing to the score function where one is lacking does not make up for that. An attribute that a scene has
+        more than once takes the score function: there the choices of a scene share one signal.
+        """
+        if not enumerate_choices or part == "continuous":
+            return super().score_function_loss(samples, signal, part)
+        signal = signal.detach().double()
+        total = self.logits.new_zeros((), dtype=torch.float64)
+        if part == "all":
+            total = super().score_function_loss(samples, signal, "continuous")
+        arrays = self.schema.encode(samples.scenes)
+        _, entries = self.keyed.locate(arrays)
+        chosen, scene = self._tensor(arrays.categorical[entries.node, entries.column]), self._tensor(entries.scene)
+        for i, rows in self._rows(entries.key):
+            choice, index, cost = self._choice(i), chosen[rows], signal[scene[rows]]
+            if len(scene[rows].unique()) < len(rows):
+                total = total + (cost * choice.log_prob(index)).sum() / len(samples)
+                continue
+            probabilities = choice.probabilities.double()
+            counts = torch.bincount(index, minlength=self._sizes[i])
+            means = torch.zeros_like(probabilities).index_add(0, index, cost) / counts.clamp(min=1)
+            drawn = -torch.expm1(len(rows) * torch.log1p(-probabilities.detach()))
+            total = total + (probabilities * means / drawn.clamp(min=1e-12)).sum() * len(rows) / len(samples)
+        return total
+
     @torch.no_grad()
     def project(self) -> None:
         """Put the parameters back within bounds: means to [0, 1] (wrapped where periodic), standard deviations to
@@ -103,6 +137,19 @@ class ParametricGenerator(SceneGenerator):
         for i, size in enumerate(self._sizes):
             if size > 1:
                 self._set_probabilities(i, self._choice(i).probabilities.double())
+
+    @torch.no_grad()
+    def explore(self, spread: float, share: float) -> None:
+        """As the contract says; ``ValueError`` where ``share`` leaves no room for an attribute's choices."""
+        largest = max([2, *self._sizes])
+        if not 0 <= share < 1 / largest:
+            raise ValueError(f"share {share} is not in [0, {1 / largest:.3g}), below one over the number of choices")
+        if not self.log_spreads.requires_grad:
+            start = self._start_log_spreads
+            assert isinstance(start, Tensor)
+            self.log_spreads.copy_(start.clamp(min=math.log(max(spread, self.min_spread))))
+        self.floor = max(share, self._least_floor)
+        self.project()
 
     @torch.no_grad()
     def parameters_by_key(self) -> dict[str, ContinuousSummary | CategoricalSummary]:
@@ -162,6 +209,29 @@ class ParametricGenerator(SceneGenerator):
             elif count > 2:
                 at[k.key] = (int(self._choice(i).probabilities.argmax()) + 0.5) / count
         return np.clip([at[name] for name in self.unit_dimensions()], 0.0, 1.0)
+
+    def choices(self) -> list[distributions.Bernoulli | distributions.Categorical]:
+        """The distribution of each categorical attribute of more than one choice, differentiable in ``logits``."""
+        return [self._choice(i) for i, size in enumerate(self._sizes) if size > 1]
+
+    @torch.no_grad()
+    def with_parameters(self, means: Tensor, choices: Tensor) -> ParametricGenerator:
+        """A copy with ``means`` (C,), projected, and each of ``choices()`` on one index (but for the floor).
+
+        Raises ``ValueError`` for wrong shapes or an index that is none of the attribute's.
+        """
+        several = [i for i, size in enumerate(self._sizes) if size > 1]
+        if means.shape != self.means.shape or choices.shape != (len(several),):
+            shapes = f"{tuple(self.means.shape)} means and ({len(several)},) choices"
+            raise ValueError(f"expected {shapes}, found {tuple(means.shape)} and {tuple(choices.shape)}")
+        result = copy.deepcopy(self)
+        result.means.copy_(means)
+        for i, chosen in zip(several, choices.tolist(), strict=True):
+            if not 0 <= chosen < self._sizes[i]:
+                raise ValueError(f"{self.keyed.categorical[i].key}: index {chosen} is not below {self._sizes[i]}")
+            result._set_probabilities(i, torch.eye(self._sizes[i], dtype=torch.float64)[chosen])
+        result.project()
+        return result
 
     @property
     def _periodic_mask(self) -> Tensor:

@@ -130,6 +130,7 @@ class DistributionTransformer(SceneGenerator):
         self.residual, self.min_spread, self.max_spread, self.floor = residual, min_spread, max_spread, floor
         self.keyed = KeyedAttributes(grammar)
         spread = torch.full((len(self.keyed.continuous),), math.log(std))
+        self._start_spread = std
         self.log_spreads = nn.Parameter(spread, requires_grad=learn_spread)
         outputs = self._lay_out()
         with torch.random.fork_rng(devices=[]):
@@ -190,6 +191,11 @@ class DistributionTransformer(SceneGenerator):
     def set_spread(self, std: float) -> None:
         """Set every standard deviation, as a fraction of the range; bounded to ``[min_spread, max_spread]``."""
         self.log_spreads.fill_(math.log(min(max(std, self.min_spread), self.max_spread)))
+
+    def explore(self, spread: float, share: float) -> None:
+        """As the contract says, for the standard deviations; choices keep the floor that the transformer has anyway."""
+        if not self.log_spreads.requires_grad:
+            self.set_spread(max(spread, self._start_spread))
 
     @torch.no_grad()
     def project(self) -> None:

@@ -1,0 +1,204 @@
+"""AutoSimulate (Behl et al., ECCV 2020): how much would each scene help on the validation frames?
+
+Algorithm 1: sample K scenes, render, fine-tune the task network, find ``v = (H + λI)^-1 g_val``, weigh each scene by
+its influence ``v·∂l_k/∂θ`` (Eq. 8), and move the distribution by the score function (Eq. 11).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from autosim.algorithm import Algorithm, Metrics
+from autosim.errors import UserError
+from autosim.search_space import Choice, LogUniform, Uniform, tunable
+from autosim.stopwatch import Stopwatch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from autosim.learning.influence import Direction
+    from autosim.scenes.generator import SceneGenerator
+    from autosim.scenes.steps import StepRule
+    from autosim.session import Session
+
+
+@dataclass(frozen=True)
+class AutoSimulateConfig:
+    """Options of AutoSimulate.
+
+    Args:
+        iterations: steps of the generator.
+        frames: scenes rendered in a step, K in the paper.
+        rate: step size α: of the means in units of their spread's variance, or of Adam for the transformer.
+        choice_rate: step size of the logits of categorical attributes.
+        epochs: passes over as many frames as a step renders, ε in the paper; drawn from all frames held.
+        learning_rate: of this fine-tuning.
+        approximation: of the influence direction v. quadratic solves with the Gauss-Newton matrix; exact with the
+            Hessian, by cg or by fmin_ncg; approximate is H g; linear is g; none is constant, blind to the validation.
+        damping: λ, in multiples of the largest eigenvalue of the curvature (the exact ones: absolute, as in the paper).
+        curvature_frames: latest frames that the curvature is of.
+        products: most curvature products to solve with.
+        estimator: replay uses the influences of the scenes held, ranked and freed of what shape and colour explain;
+            paper uses those of the step alone as they are.
+        memory: scenes held for replay.
+        warm_up: images rendered before the generator begins to move: influences on an untrained network say nothing.
+        exploration: least standard deviation of continuous attributes, as a fraction of their range, at first; in the
+            second half it is let down to 0.
+        choice_exploration: least probability of a choice at first, let down likewise.
+        generator: what is learned: independent attributes, or Meta-Sim's distribution transformer.
+    """
+
+    iterations: int = 80
+    frames: int = tunable(25, Choice((20, 50, 70)))
+    rate: float = tunable(2.0, Choice((0.01, 0.1, 1.0, 2.0, 10.0)))
+    choice_rate: float = tunable(0.2, LogUniform(0.02, 1.0))
+    epochs: int = tunable(20, Choice((2, 5, 10, 20)))
+    learning_rate: float = 5e-3
+    approximation: Literal["quadratic", "exact", "exact-ncg", "approximate", "linear", "none"] = "quadratic"
+    damping: float = tunable(1e-2, Choice((1e-3, 1e-2, 0.1, 10.0)))
+    curvature_frames: int = 25
+    products: int = 8
+    estimator: Literal["replay", "paper"] = "replay"
+    memory: int = tunable(400, Choice((100, 200, 400, 800)))
+    warm_up: int = 100
+    exploration: float = tunable(0.2, Uniform(0.05, 0.3))
+    choice_exploration: float = 0.2
+    generator: Literal["parametric", "transformer"] = "parametric"
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "frames", "epochs", "curvature_frames", "products"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} is below 1")
+        for name in ("rate", "choice_rate", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: {getattr(self, name)} is not above 0")
+        for name, high in (("exploration", 0.5), ("choice_exploration", 0.3)):
+            if not 0 <= getattr(self, name) <= high:
+                raise ValueError(f"{name}: {getattr(self, name)} is not in [0, {high}]")
+        for name in ("damping", "memory", "warm_up"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: {getattr(self, name)} is below 0")
+
+
+class AutoSimulate(Algorithm):
+    """Bilevel optimisation: the validation loss after training, differentiated by one Newton step of the training."""
+
+    name: ClassVar[str] = "autosimulate"
+    Config: ClassVar[type] = AutoSimulateConfig
+
+    def __init__(self, session: Session, config: AutoSimulateConfig) -> None:
+        from autosim.learning.replay import Replay
+
+        super().__init__(session, config)
+        if not session.target.labelled:
+            raise UserError("autosimulate needs a labelled target: influences are on the validation loss")
+        self.psi, self.mover = learned_generator(session, config)
+        self.network = session.network().to(session.device)
+        self.replay = Replay(config.memory if config.estimator == "replay" else 0)
+        self.history: list[dict[str, float]] = []
+
+    @property
+    def generator(self) -> SceneGenerator:
+        """``q_psi``."""
+        return self.psi
+
+    def step(self, iteration: int) -> Metrics:
+        """Algorithm 1, one step."""
+        from autosim.learning.influence import influences
+
+        session, config, costs = self.session, self.config, Stopwatch()
+        # Exploration ends with the run: what is learned is as narrow as the start was.
+        left = 0.5 * (1 + math.cos(math.pi * max(0.0, 2 * session.progress(iteration, config.iterations) - 1)))
+        self.psi.explore(config.exploration * left, config.choice_exploration * left)
+        samples = self.psi.sample(config.frames, session.seed_sequence("scenes", iteration))
+        self.replay.add(samples, session.render(samples.scenes, "frames", iteration), self.psi)
+        costs.lap("rendering_seconds")
+        weights = self.replay.weights(self.psi)
+        self.fine_tune(weights, iteration)
+        score = session.task.evaluate(self.network, session.target.validation, session.device)
+        costs.lap("training_seconds")
+        direction = self.direction(iteration)
+        costs.lap("curvature_seconds")
+        signal = influences(session.task, self.network, self.replay.frames(), direction.v, session.device)
+        costs.lap("influence_seconds")
+        if session.images > config.warm_up:
+            self.move(signal, weights)
+        self.history.append(direction.figures() | costs.laps)
+        return {"val_score": score, **self.history[-1]}
+
+    def fine_tune(self, weights: Tensor, iteration: int) -> None:
+        """ε epochs from where the network was; with replay as many steps, on frames like those of today."""
+        session, config = self.session, self.config
+        schedule = replace(session.env.schedule, epochs=config.epochs, learning_rate=config.learning_rate)
+        frames = self.replay.frames()
+        if config.estimator == "replay":
+            schedule = replace(schedule, epochs=1)
+            seeds = session.seed_sequence("fine-tuning", iteration)
+            frames = self.replay.draw(config.epochs * config.frames, weights, seeds)
+        seed = session.integer_seed("fine-tuning", iteration)
+        session.task.train(self.network, frames, schedule, seed, session.device)
+
+    def direction(self, iteration: int) -> Direction:
+        """``v``, from the gradient on the validation frames and the curvature on the latest ones."""
+        from autosim.learning.influence import influence_direction, surface_of
+
+        session, config = self.session, self.config
+        g = surface_of(session.task, self.network, session.target.validation, session.device).gradient()
+        surface = surface_of(session.task, self.network, self.replay.frames(config.curvature_frames), session.device)
+        seed = session.integer_seed("power iteration", iteration)
+        return influence_direction(surface, g, config.approximation, config.damping, config.products, seed)
+
+    def move(self, influences: Tensor, weights: Tensor) -> None:
+        """Eq. 11: scenes whose training lowers the validation loss become likelier."""
+        from autosim.learning.replay import effective_size, ranked, without_immutable_part
+
+        samples = self.replay.samples
+        if self.config.estimator == "paper":
+            self.mover(self.psi.score_function_loss(samples, -influences, enumerate_choices=True))
+            return
+        benefit = without_immutable_part(self.psi.schema, samples.scenes, ranked(influences, weights), weights)
+        benefit = benefit / (weights @ benefit.square()).sqrt().clamp(min=1e-12)
+        loss = self.psi.score_function_loss(samples, -benefit * weights * len(weights))
+        self.mover(loss, effective_size(weights))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Generator, step rule, task network, memory and the figures so far."""
+        return {
+            "generator": self.psi.state_dict(),
+            "mover": self.mover.state_dict(),
+            "network": self.network.state_dict(),
+            "replay": self.replay.state_dict(),
+            "history": [dict(figures) for figures in self.history],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up where :meth:`state_dict` was called."""
+        self.psi.load_state_dict(state["generator"])
+        self.mover.load_state_dict(state["mover"])
+        self.network.load_state_dict(state["network"])
+        self.replay.load_state_dict(state["replay"])
+        self.history = [dict(figures) for figures in state["history"]]
+
+    def summary(self) -> dict[str, float]:
+        """Seconds in all by part; mean of the other figures over the steps."""
+        steps = max(1, len(self.history))
+        totals = {name: sum(step[name] for step in self.history) for name in (self.history or [{}])[0]}
+        return {name: total if name.endswith("seconds") else total / steps for name, total in totals.items()}
+
+
+def learned_generator(session: Session, config: AutoSimulateConfig) -> tuple[SceneGenerator, StepRule]:
+    """``q_psi`` and how it is stepped."""
+    from autosim.scenes.parametric import ParametricGenerator
+    from autosim.scenes.pretraining import pretrain
+    from autosim.scenes.steps import AdamStep, GradientStep
+    from autosim.scenes.transformer import DistributionTransformer
+
+    if config.generator == "parametric":
+        parametric = ParametricGenerator(session.env.prior())
+        natural = config.estimator == "replay"
+        return parametric, GradientStep(parametric, config.rate, config.choice_rate, natural)
+    transformer = DistributionTransformer(session.env.prior(), seed=session.integer_seed("transformer"))
+    pretrain(transformer, session.seed_sequence("pretraining"))
+    return transformer, AdamStep(transformer, config.rate / 100)

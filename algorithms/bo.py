@@ -1,0 +1,114 @@
+"""Bayesian optimisation: a Gaussian process over the unit view of the parameters says which data sets to try next."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from algorithms.search import Search, SearchConfig, penalised
+from autosim.search_space import Choice, IntegerRange, tunable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class BayesianOptimisationConfig(SearchConfig):
+    """Options of Bayesian optimisation.
+
+    Args:
+        repeats: data sets of the starting point, drawn anew each time: their scores tell how noisy a score is.
+        initial: quasi-random points that are tried with them in the first round.
+        acquisition: ei tries where the expected improvement on the best score is largest, ucb where mean and kappa
+            standard deviations together are.
+        kappa: weight of the standard deviation in ucb.
+        length_scales: shared gives all dimensions one length scale of the process, own gives each its own.
+    """
+
+    repeats: int = 3
+    initial: int = tunable(8, IntegerRange(2, 16))
+    acquisition: Literal["ei", "ucb"] = tunable("ei", Choice(("ei", "ucb")))
+    kappa: float = 1.0
+    length_scales: Literal["shared", "own"] = "shared"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.repeats < 2:
+            raise ValueError(f"repeats: {self.repeats} is below 2: one score tells nothing about noise")
+        if self.initial < 1:
+            raise ValueError(f"initial: {self.initial} is below 1")
+        if not self.kappa >= 0:
+            raise ValueError(f"kappa: {self.kappa} is below 0")
+
+
+class BayesianOptimisation(Search):
+    """``bayesian-optimization`` on [0, 1]^d, with batches by the constant liar."""
+
+    name: ClassVar[str] = "bo"
+    Config: ClassVar[type] = BayesianOptimisationConfig
+
+    def propose(self, iteration: int) -> list[NDArray[np.float64]]:
+        """The starting point, repeated, and Sobol points at first; then maxima of the acquisition function."""
+        if not self.points:
+            return self._first()
+        import numpy as np
+        from bayes_opt import TargetSpace, acquisition
+        from sklearn.gaussian_process import GaussianProcessRegressor
+        from sklearn.gaussian_process.kernels import Matern
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+        config = self.config
+        points, scores, noise = self.observations()
+        spread = scores.std() or 1.0
+        space = TargetSpace(None, {str(i): (0.0, 1.0) for i in range(points.shape[1])}, allow_duplicate_points=True)
+        scales = np.full(points.shape[1], 0.5) if config.length_scales == "own" else 0.5
+        process = GaussianProcessRegressor(
+            Matern(scales, (0.05, 20.0), nu=2.5),
+            alpha=max(noise / spread**2, 1e-6),
+            n_restarts_optimizer=1,
+            random_state=self.session.integer_seed("process", iteration),
+        )
+        improvement, bound = acquisition.ExpectedImprovement(xi=0.0), acquisition.UpperConfidenceBound(config.kappa)
+        liar = acquisition.ConstantLiar(improvement if config.acquisition == "ei" else bound, strategy="min")
+        random = np.random.RandomState(self.session.integer_seed("acquisition", iteration))
+        # More threads only slow such small matrices down, and sums would depend on how many there are; and the library
+        # prints a line for every point that it has seen before.
+        with threadpool_limits(1), contextlib.redirect_stdout(io.StringIO()):
+            for point, score in zip(points, (scores - scores.mean()) / spread, strict=True):
+                space.register(point, score)
+            found = [
+                liar.suggest(process, space, n_random=2000, n_smart=2, random_state=random)
+                for _ in range(config.datasets)
+            ]
+        return [np.asarray(point, dtype=np.float64) for point in found]
+
+    def observations(self) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+        """Distinct points (n, d), the mean score (n,) of each, and the variance of a single score.
+
+        The variance is that of the scores of repeated points around their means. A failed score counts as the worst.
+        """
+        import numpy as np
+
+        groups: dict[tuple[float, ...], list[float]] = {}
+        for point, score in zip(self.points, penalised(self.scores), strict=True):
+            groups.setdefault(tuple(point.tolist()), []).append(score)
+        squares = sum(float(np.var(group)) * len(group) for group in groups.values())
+        freedom = sum(len(group) - 1 for group in groups.values())
+        return np.array(list(groups)), np.array([np.mean(group) for group in groups.values()]), squares / freedom
+
+    def summary(self) -> dict[str, float]:
+        """The standard deviation of a score, as measured."""
+        return {"score_noise": self.observations()[2] ** 0.5} if self.points else {}
+
+    def _first(self) -> list[NDArray[np.float64]]:
+        """The starting point as often as it is repeated, and quasi-random points."""
+        from scipy.stats import qmc
+
+        start = self.start.to_unit()
+        sobol = qmc.Sobol(len(start), rng=self.session.integer_seed("initial points"))
+        # Whole powers of two keep the points balanced; the first of them are used.
+        drawn = sobol.random_base2(max(self.config.initial - 1, 1).bit_length())
+        return [start.copy() for _ in range(self.config.repeats)] + list(drawn[: self.config.initial])

@@ -1,0 +1,144 @@
+"""The runs of a comparison: what is finished already, what all of them share, and one run."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from autosim.errors import UserError
+from autosim.experiments.comparison_plan import Comparison, Job
+from autosim.experiments.config import RunConfig
+from autosim.experiments.runfolder import RunFolder
+
+# What takes long to import and is imported where it is used.
+LIBRARIES = (
+    "bayes_opt", "matplotlib.figure", "optuna", "scipy.optimize", "scipy.sparse.linalg", "scipy.stats",
+    "sklearn.gaussian_process", "sklearn.model_selection", "torch._dynamo", "torch.func", "torch.utils.tensorboard",
+    "torch_geometric.nn", "torchmetrics.functional.classification",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Work:
+    """A run to make, in ``folder``."""
+
+    config: RunConfig
+    folder: Path
+    command: str
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What runs on a target share, computed before them; methods of ``also`` are set up once too, for what they
+    cache.
+    """
+
+    config: RunConfig
+    also: tuple[RunConfig, ...] = ()
+
+
+def work_of(job: Job, runs: Path) -> Work:
+    """The run of a job, in its folder under ``runs``."""
+    return Work(job.config, runs / job.name, f"autosim run --config runs/{job.name}/config.yaml")
+
+
+def make_run(work: Work) -> None:
+    """Make a run, silently; ``KeyboardInterrupt`` where it was interrupted."""
+    from rich.console import Console
+
+    from autosim.experiments.loop import execute
+
+    summary = execute(work.config, work.folder, Console(quiet=True), work.command)
+    if summary["interrupted"]:
+        raise KeyboardInterrupt
+
+
+def is_finished(work: Work) -> bool:
+    """Whether the run was made already; ``UserError`` where its folder is of a run with another configuration."""
+    import yaml
+
+    config_file = work.folder / "config.yaml"
+    if not config_file.exists():
+        return False
+    try:
+        found = yaml.safe_load(config_file.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{config_file} cannot be read: {' '.join(str(error).split())}") from error
+    wanted = yaml.safe_load(yaml.safe_dump(work.config.to_dict()))
+    if found != wanted:
+        raise UserError(
+            f"{work.folder} is of a run with another configuration ({difference(found, wanted)}); choose another --out"
+        )
+    if not (work.folder / "summary.json").exists():
+        return False
+    return not RunFolder(work.folder).read_summary().get("interrupted")
+
+
+def difference(found: Any, wanted: Any, key: str = "") -> str:
+    """The first place where two configurations differ, and both values."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for name in dict.fromkeys([*wanted, *found]):
+            if found.get(name) != wanted.get(name):
+                return difference(found.get(name), wanted.get(name), f"{key}.{name}" if key else str(name))
+    return f"{key}: {found} there, {wanted} here"
+
+
+def discard(works: Sequence[Work]) -> None:
+    """Remove what is left of runs that did not finish."""
+    for work in works:
+        if work.folder.exists():
+            shutil.rmtree(work.folder)
+
+
+def import_libraries() -> None:
+    """Import what methods import in their first step, so that the seconds of no run hold it."""
+    for name in LIBRARIES:
+        try:
+            importlib.import_module(name)
+        except ImportError:  # an optional one
+            continue
+
+
+def preparations(comparison: Comparison) -> list[Preparation]:
+    """One for each target; the first sets every method up, for features do not depend on the target."""
+    seed = comparison.seeds[0]
+    result = []
+    for i, target in enumerate(comparison.targets):
+        configs = [comparison.job(method, target, seed).config for method in comparison.methods]
+        result.append(Preparation(configs[0]))
+        if i == 0:
+            result.append(Preparation(configs[0], tuple(first_of_each(configs))))
+    return result
+
+
+def first_of_each(configs: Sequence[RunConfig]) -> list[RunConfig]:
+    """One configuration for each algorithm."""
+    return list({config.algo: config for config in reversed(configs)}.values())[::-1]
+
+
+def prepare(preparation: Preparation) -> None:
+    """Compute prior and oracle scores of a target, or whatever setting up the methods ``also`` caches.
+
+    ``UserError`` where a method cannot work on this target.
+    """
+    from autosim import registry
+    from autosim.experiments.loop import choose_device, open_environment, open_session
+    from autosim.experiments.scores import GrammarSource, closing_scores
+
+    for config in preparation.also or (preparation.config,):
+        env = open_environment(config)
+        with open_session(config, env, choose_device(config.settings.device)) as session:
+            if not preparation.also:
+                closing_scores(session, GrammarSource(env.prior()))
+                continue
+            planned = replace(config.algo_config, iterations=config.iterations)
+            try:
+                registry.find_algorithm(config.algo)(session, planned)
+            except UserError:
+                raise
+            except Exception as error:  # its runs will say so, each for itself
+                print(f"{config.algo} could not be set up: {type(error).__name__}: {error}")

@@ -1,0 +1,120 @@
+"""One trial of a search: the steps of a run under its budget, reported as they pass, and taken up where they stopped.
+
+A trial's folder holds ``config.yaml``, ``metrics.jsonl`` and ``checkpoint.pt`` as that of a run does.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from autosim import registry
+from autosim.errors import UserError
+from autosim.experiments.config import RunConfig
+from autosim.experiments.loop import (
+    Tally,
+    advance,
+    choose_device,
+    open_environment,
+    open_session,
+    take_up,
+    write_checkpoint,
+)
+from autosim.experiments.runfolder import RunFolder, write_whole
+
+Report = Callable[[dict[str, Any]], None]
+
+
+def configured(config: RunConfig, setting: Mapping[str, Any]) -> RunConfig:
+    """The run with a setting in place of the algorithm's own values; ``ValueError`` where they do not go together."""
+    return replace(config, algo_config=replace(config.algo_config, **setting))
+
+
+def run_trial(config: RunConfig, folder: Path, metric: str, mode: str, report: Report) -> None:
+    """Iterate until the budget is used up and ``report`` each time: iterations, images and seconds so far, the share of
+    the budget in percent as ``progress``, and the best figure called ``metric`` so far as ``value``, once there is one.
+
+    A trial whose folder holds a checkpoint goes on from there, and first reports again what it had reported up to it.
+    ``UserError`` where the algorithm gives no such figure.
+    """
+    env, device = open_environment(config), choose_device(config.settings.device)
+    files = _open_folder(folder, config)
+    tally, best = Tally(), Best(mode)
+    try:
+        with open_session(config, env, device) as session:
+            planned = replace(config.algo_config, iterations=config.iterations)
+            algorithm = registry.find_algorithm(config.algo)(session, planned)
+            state = _read_checkpoint(folder)
+            if state is not None:
+                take_up(session, algorithm, tally, state)
+                for figures in _keep_metrics(folder, tally.iterations):
+                    counted = Tally(figures["iteration"] + 1, figures["images"], figures["seconds"])
+                    report(_reported(counted, config, best.after(figures.get(metric))))
+            while tally.iterations == 0 or tally.fraction(config) < 1:
+                figures = advance(session, algorithm, tally)
+                if metric not in figures:
+                    raise UserError(
+                        f"--metric: {metric!r} is no figure of {config.algo}; its own are {_names(figures)}"
+                    )
+                files.add_metrics(tally.iterations - 1, figures)
+                if tally.iterations % config.settings.checkpoint_every == 0 or tally.fraction(config) >= 1:
+                    write_checkpoint(config, algorithm, files, tally)
+                report(_reported(tally, config, best.after(figures.get(metric))))
+    finally:
+        files.close()
+    if best.value is None:
+        raise UserError(f"--metric: {metric!r} was never a finite number")
+
+
+class Best:
+    """The best of some figures; None and what is not finite do not count."""
+
+    def __init__(self, mode: str) -> None:
+        self._choose = max if mode == "max" else min
+        self.value: float | None = None
+
+    def after(self, figure: float | None) -> float | None:
+        """The best so far, this figure included."""
+        if figure is not None and math.isfinite(figure):
+            self.value = float(figure) if self.value is None else self._choose(self.value, float(figure))
+        return self.value
+
+
+def _names(figures: Mapping[str, Any]) -> str:
+    return ", ".join(name for name in figures if name not in ("seconds", "images"))
+
+
+def _reported(tally: Tally, config: RunConfig, value: float | None) -> dict[str, Any]:
+    progress = min(100.0, 100.0 * tally.fraction(config))
+    counts = {"iterations": tally.iterations, "images": tally.images, "seconds": tally.seconds, "progress": progress}
+    return counts if value is None else {**counts, "value": value}
+
+
+def _open_folder(path: Path, config: RunConfig) -> RunFolder:
+    path.mkdir(parents=True, exist_ok=True)
+    folder = RunFolder(path)
+    folder.write_config(config)
+    if not (path / "checkpoint.pt").exists():
+        _keep_metrics(path, 0)
+    return folder
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any] | None:
+    import torch
+
+    if not (path / "checkpoint.pt").exists():
+        return None
+    state: dict[str, Any] = torch.load(path / "checkpoint.pt", weights_only=True)
+    return state
+
+
+def _keep_metrics(path: Path, count: int) -> list[dict[str, Any]]:
+    """The first ``count`` lines of the metrics; those after them, the last perhaps half written, are dropped."""
+    file = path / "metrics.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True)[:count] if file.exists() else []
+    write_whole(file, b"".join(lines))
+    return [json.loads(line) for line in lines]

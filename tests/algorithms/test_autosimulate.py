@@ -1,0 +1,167 @@
+"""AutoSimulate as a whole, on two blobs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, get_args, get_type_hints
+
+import pytest
+import torch
+
+from algorithms.autosimulate import AutoSimulate, AutoSimulateConfig
+from autosim.env import Env
+from autosim.errors import UserError
+from autosim.learning.influence import Approximation, influence_direction, influences, surface_of
+from autosim.scenes.generator import ContinuousSummary, summarise
+from autosim.scenes.parametric import ParametricGenerator
+from autosim.scenes.transformer import DistributionTransformer
+from autosim.seeding import seed_sequence
+from autosim.session import Session
+from autosim.testing import AlgorithmSuite
+from tests.helpers import BlobConfig, BlobEnv, blob_session
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+QUICK = AutoSimulateConfig(
+    iterations=4, frames=8, epochs=1, products=3, memory=24, warm_up=0, curvature_frames=8, exploration=0.1
+)
+
+
+class TestAutoSimulate(AlgorithmSuite):
+    def env(self) -> Env:
+        return BlobEnv(BlobConfig())
+
+    def algorithm(self, session: Session) -> AutoSimulate:
+        return AutoSimulate(session, QUICK)
+
+
+class TestWithTheTransformer(AlgorithmSuite):
+    def env(self) -> Env:
+        return BlobEnv(BlobConfig())
+
+    def algorithm(self, session: Session) -> AutoSimulate:
+        return AutoSimulate(session, replace(QUICK, generator="transformer"))
+
+
+def mean_of(algorithm: AutoSimulate, key: str) -> float:
+    scenes = algorithm.generator.sample(200, seed_sequence(7, "look")).scenes
+    found = summarise(algorithm.session.env.schema, scenes)[key]
+    assert isinstance(found, ContinuousSummary)
+    return found.mean
+
+
+@pytest.mark.parametrize("generator", ["parametric", "transformer"])
+def test_it_moves_the_blobs_towards_the_target(generator: Any) -> None:
+    """Blobs start at x = -0.4 and belong at 0.4; the choice of generator does not matter to the method."""
+    moved = []
+    for seed in range(2):
+        config = AutoSimulateConfig(
+            iterations=16, frames=16, epochs=6, memory=96, warm_up=32, exploration=0.2, generator=generator
+        )
+        algorithm = AutoSimulate(blob_session(seed), config)
+        expected = ParametricGenerator if generator == "parametric" else DistributionTransformer
+        assert isinstance(algorithm.generator, expected)
+        before = mean_of(algorithm, "blob.0.x") if generator == "parametric" else -0.4
+        for iteration in range(config.iterations):
+            algorithm.step(iteration)
+        moved.append((mean_of(algorithm, "blob.0.x") - before) / 0.8)
+    assert sum(moved) / len(moved) > 0.25, moved
+
+
+@pytest.mark.parametrize("approximation", get_args(Approximation))
+def test_every_approximation_runs_and_says_what_it_cost(approximation: Any) -> None:
+    algorithm = AutoSimulate(blob_session(), replace(QUICK, approximation=approximation))
+    figures = algorithm.step(0)
+    for name in ("damping", "products", "cg_residual", "gradient_dot_v", "curvature_seconds", "influence_seconds"):
+        value = figures[name]
+        assert value is not None and value == value
+    products = figures["products"]
+    assert products is not None and products <= QUICK.products
+    assert (products == 0) == (approximation in ("linear", "none"))
+    summary = algorithm.summary()
+    assert summary["products"] == products and summary["rendering_seconds"] > 0
+
+
+def test_the_option_names_all_approximations() -> None:
+    hints = get_type_hints(AutoSimulateConfig)
+    assert get_args(hints["approximation"]) == get_args(Approximation)
+
+
+def test_quadratic_solves_the_damped_gauss_newton_system() -> None:
+    session = blob_session()
+    network, task = session.network(), session.task
+    surface = surface_of(task, network, session.target.validation)
+    g = surface.gradient()
+    found = influence_direction(surface, g, "quadratic", damping=0.1, limit=60)
+    left = surface.gauss_newton()(found.v) + found.damping * found.v - g
+    assert float(left.norm() / g.norm()) == pytest.approx(found.residual, abs=1e-3)
+    assert found.residual < 0.02 and found.alignment > 0
+    assert torch.equal(influence_direction(surface, g, "linear").v, g)
+    approximate = influence_direction(surface, g, "approximate").v
+    assert torch.allclose(approximate, surface.hessian()(g), atol=1e-5)
+    blind = influence_direction(surface, g, "none").v
+    assert float(blind.min()) == float(blind.max())
+    assert float(blind.norm()) == pytest.approx(float(g.norm()), rel=1e-4)
+
+
+def test_influences_are_directional_derivatives_in_any_chunks() -> None:
+    session = blob_session()
+    network, task, frames = session.network(), session.task, session.target.validation
+    v = surface_of(task, network, frames).gradient()
+    found = influences(task, network, frames, v, chunk=5)
+    expected = surface_of(task, network, frames).sample_gradients() @ v
+    assert torch.allclose(found, expected.double(), atol=1e-5)
+    assert float(found.mean()) == pytest.approx(float(v @ v), rel=1e-3)
+
+
+def test_the_paper_s_way_uses_the_scenes_of_the_step_alone() -> None:
+    algorithm = AutoSimulate(blob_session(), replace(QUICK, estimator="paper", rate=1e-3))
+    for iteration in range(2):
+        algorithm.step(iteration)
+    assert len(algorithm.replay.samples) == QUICK.frames
+    with_replay = AutoSimulate(blob_session(), QUICK)
+    for iteration in range(2):
+        with_replay.step(iteration)
+    assert len(with_replay.replay.samples) == 2 * QUICK.frames
+
+
+def test_nothing_moves_before_the_warm_up_ends() -> None:
+    algorithm = AutoSimulate(blob_session(), replace(QUICK, warm_up=16))
+    assert isinstance(algorithm.generator, ParametricGenerator)
+    start = algorithm.generator.means.detach().clone()
+    algorithm.step(0)
+    algorithm.step(1)
+    assert torch.equal(algorithm.generator.means, start)
+    algorithm.step(2)
+    assert not torch.equal(algorithm.generator.means, start)
+
+
+def test_exploration_ends_with_the_run() -> None:
+    session = blob_session()
+    algorithm = AutoSimulate(session, QUICK)
+    assert isinstance(algorithm.generator, ParametricGenerator)
+    prior = ParametricGenerator(session.env.prior()).log_spreads
+    algorithm.step(0)
+    assert bool((algorithm.generator.log_spreads.exp() >= 0.1 - 1e-6).all())
+    algorithm.step(QUICK.iterations)
+    assert torch.allclose(algorithm.generator.log_spreads, prior)
+
+
+def test_an_unlabelled_target_is_refused() -> None:
+    with pytest.raises(UserError, match="labelled"):
+        AutoSimulate(blob_session(unlabelled=True), QUICK)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("frames", 0),
+        ("rate", 0.0),
+        ("exploration", 0.6),
+        ("choice_exploration", 0.5),
+        ("damping", -1.0),
+        ("memory", -1),
+    ],
+)
+def test_options_out_of_range_are_named(option: str, value: float) -> None:
+    with pytest.raises(ValueError, match=option):
+        AutoSimulateConfig(**{option: value})  # type: ignore[arg-type]

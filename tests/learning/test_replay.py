@@ -1,0 +1,122 @@
+"""Replay: importance weights, ranks and the baseline from what is not learned."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from autosim.learning.replay import Replay, effective_size, immutable_features, ranked, without_immutable_part
+from autosim.rendering.frames import Frames
+from autosim.scenes.parametric import ParametricGenerator
+from autosim.seeding import seed_sequence
+from tests.scenes.examples import digits, table
+
+
+def blank(count: int) -> Frames:
+    return Frames(np.zeros((count, 2, 2, 3), dtype=np.uint8))
+
+
+def filled(steps: int, each: int, shift: float, capacity: int = 10_000) -> tuple[Replay, ParametricGenerator]:
+    """Batches of a generator whose means move by ``shift`` from one to the next."""
+    generator, replay = ParametricGenerator(table()), Replay(capacity)
+    generator.explore(0.1, 0.1)
+    for step in range(steps):
+        replay.add(generator.sample(each, seed_sequence(0, "replay", step)), blank(each), generator)
+        with torch.no_grad():
+            generator.means.add_(shift)
+        generator.project()
+    return replay, generator
+
+
+def test_the_oldest_batches_are_dropped_beyond_the_capacity() -> None:
+    replay, _ = filled(steps=5, each=4, shift=0.01, capacity=12)
+    assert len(replay.samples) == len(replay.frames()) == 12
+    last, _ = filled(steps=5, each=4, shift=0.01, capacity=0)
+    assert last.samples.scenes == replay.samples.scenes[-4:]
+    assert len(replay.frames(latest=5)) == 8
+
+
+def test_weights_are_equal_where_the_distribution_stood_still() -> None:
+    replay, generator = filled(steps=3, each=5, shift=0.0)
+    weights = replay.weights(generator)
+    assert torch.allclose(weights, torch.full((15,), 1 / 15, dtype=torch.float64))
+    assert effective_size(weights) == pytest.approx(15)
+
+
+def test_weighted_means_are_those_of_the_present_distribution() -> None:
+    replay, generator = filled(steps=4, each=500, shift=0.03)
+    before = {name: value.clone() for name, value in generator.state_dict().items()}
+    weights = replay.weights(generator)
+    assert float(weights.sum()) == pytest.approx(1)
+    assert all(torch.equal(value, before[name]) for name, value in generator.state_dict().items())
+    present = generator.sample(4000, seed_sequence(1, "present"))
+    columns = len(replay.samples.values) // len(replay.samples)
+    old = replay.samples.values.view(-1, columns).double()
+    new = present.values.detach().view(-1, columns).double()
+    # The plain mean lags behind by the mean shift; the weighted one does not.
+    lag = (old.mean(0) - new.mean(0)).abs().max()
+    error = ((weights[:, None] * old).sum(0) - new.mean(0)).abs().max()
+    assert lag > 0.03 and error < 0.02
+
+
+def test_state_is_taken_up_again() -> None:
+    replay, generator = filled(steps=3, each=4, shift=0.02)
+    other = Replay(replay.capacity)
+    other.load_state_dict(replay.state_dict())
+    assert other.samples.scenes == replay.samples.scenes
+    assert torch.equal(other.weights(generator), replay.weights(generator))
+
+
+@given(st.lists(st.integers(-1000, 1000), min_size=2, max_size=30), st.integers(0, 1000))
+def test_ranks_keep_the_order_and_have_mean_zero(values: list[int], seed: int) -> None:
+    signal = torch.tensor(values, dtype=torch.float64)
+    weights = torch.softmax(torch.randn(len(values), generator=torch.Generator().manual_seed(seed)).double(), dim=0)
+    scores = ranked(signal, weights)
+    assert abs(float(weights @ scores)) < 1e-9
+    order = signal.argsort(stable=True)
+    assert bool((scores[order].diff() >= 0).all())
+    assert torch.equal(scores, ranked(3 * signal + 2, weights))
+
+
+def test_what_the_immutable_part_explains_is_taken_away() -> None:
+    generator = ParametricGenerator(digits())
+    samples = generator.sample(300, seed_sequence(0, "digits"))
+    weights = torch.full((300,), 1 / 300, dtype=torch.float64)
+    parts = immutable_features(generator.schema, samples.scenes)
+    random = np.random.default_rng(0)
+    noise = torch.from_numpy(random.standard_normal(300))
+    signal = torch.from_numpy(parts @ random.standard_normal(parts.shape[1])) * 5 + noise
+    left = without_immutable_part(generator.schema, samples.scenes, signal, weights)
+    assert float(signal.var()) > 10
+    assert float(left.var()) < 1.3
+    assert np.corrcoef(left.numpy(), noise.numpy())[0, 1] > 0.9
+
+
+def test_the_baseline_leaves_the_gradient_and_takes_variance() -> None:
+    """The signal is one mutable value plus a large function of what is immutable."""
+    generator = ParametricGenerator(digits())
+    plain: list[Tensor] = []
+    with_baseline: list[Tensor] = []
+    random = np.random.default_rng(1)
+    weigh = 5 * random.standard_normal(1000)
+    for draw in range(60):
+        samples = generator.sample(150, seed_sequence(draw, "baseline"))
+        parts = immutable_features(generator.schema, samples.scenes)
+        weights = torch.full((150,), 1 / 150, dtype=torch.float64)
+        owner = generator.log_prob(samples, "continuous").detach()
+        signal = torch.from_numpy(parts @ weigh[: parts.shape[1]]) + owner
+        for found, used in (
+            (plain, signal - signal.mean()),
+            (with_baseline, without_immutable_part(generator.schema, samples.scenes, signal, weights)),
+        ):
+            loss = generator.score_function_loss(samples, used, "continuous")
+            (gradient,) = torch.autograd.grad(loss, [generator.means])
+            found.append(gradient)
+    plain_draws, baseline_draws = torch.stack(plain), torch.stack(with_baseline)
+    assert bool((baseline_draws.var(0) < 0.5 * plain_draws.var(0)).all())
+    spread = (plain_draws.var(0) / 60 + baseline_draws.var(0) / 60).sqrt()
+    assert bool(((plain_draws.mean(0) - baseline_draws.mean(0)).abs() < 4.5 * spread).all())

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from autosim.learning.influence import Direction
+    from autosim.rendering.frames import Frames
     from autosim.scenes.generator import SceneGenerator
     from autosim.scenes.steps import StepRule
     from autosim.session import Session
@@ -38,7 +39,6 @@ class AutoSimulateConfig:
         approximation: of the influence direction v. quadratic solves with the Gauss-Newton matrix; exact with the
             Hessian, by cg or by fmin_ncg; approximate is H g; linear is g; none is constant, blind to the validation.
         damping: λ, in multiples of the largest eigenvalue of the curvature (the exact ones: absolute, as in the paper).
-        curvature_frames: latest frames that the curvature is of.
         products: most curvature products to solve with.
         estimator: replay uses the influences of the scenes held, ranked and freed of what shape and colour explain;
             paper uses those of the step alone as they are.
@@ -52,23 +52,22 @@ class AutoSimulateConfig:
 
     iterations: int = 80
     frames: int = tunable(25, Choice((20, 50, 70)))
-    rate: float = tunable(2.0, Choice((0.01, 0.1, 1.0, 2.0, 10.0)))
+    rate: float = tunable(1.0, Choice((0.01, 0.1, 1.0, 10.0)))
     choice_rate: float = tunable(0.2, LogUniform(0.02, 1.0))
-    epochs: int = tunable(20, Choice((2, 5, 10, 20)))
+    epochs: int = tunable(15, Choice((5, 10, 15, 20)))
     learning_rate: float = 5e-3
     approximation: Literal["quadratic", "exact", "exact-ncg", "approximate", "linear", "none"] = "quadratic"
     damping: float = tunable(1e-2, Choice((1e-3, 1e-2, 0.1, 10.0)))
-    curvature_frames: int = 25
     products: int = 8
     estimator: Literal["replay", "paper"] = "replay"
-    memory: int = tunable(400, Choice((100, 200, 400, 800)))
+    memory: int = tunable(1000, Choice((100, 300, 1000)))
     warm_up: int = 100
-    exploration: float = tunable(0.2, Uniform(0.05, 0.3))
+    exploration: float = tunable(0.25, Uniform(0.05, 0.3))
     choice_exploration: float = 0.2
     generator: Literal["parametric", "transformer"] = "parametric"
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "frames", "epochs", "curvature_frames", "products"):
+        for name in ("iterations", "frames", "epochs", "products"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)} is below 1")
         for name in ("rate", "choice_rate", "learning_rate"):
@@ -106,62 +105,66 @@ class AutoSimulate(Algorithm):
 
     def step(self, iteration: int) -> Metrics:
         """Algorithm 1, one step."""
-        from autosim.learning.influence import influences
-
         session, config, costs = self.session, self.config, Stopwatch()
         # Exploration ends with the run: what is learned is as narrow as the start was.
         left = 0.5 * (1 + math.cos(math.pi * max(0.0, 2 * session.progress(iteration, config.iterations) - 1)))
         self.psi.explore(config.exploration * left, config.choice_exploration * left)
         samples = self.psi.sample(config.frames, session.seed_sequence("scenes", iteration))
-        self.replay.add(samples, session.render(samples.scenes, "frames", iteration), self.psi)
+        frames = session.render(samples.scenes, "frames", iteration)
         costs.lap("rendering_seconds")
+        if config.estimator == "paper":
+            self.fine_tune(frames, config.epochs, iteration)
+            costs.lap("training_seconds")
+        direction, signal = self.influences(frames, iteration, costs)
+        self.replay.add(samples, frames, self.psi, signal)
         weights = self.replay.weights(self.psi)
-        self.fine_tune(weights, iteration)
+        if session.images > config.warm_up:
+            self.move(weights)
+        costs.lap("step_seconds")
+        if config.estimator == "replay":
+            # Last, so that every influence is of a scene that the network has not seen: like those yet to come.
+            seeds = session.seed_sequence("replayed frames", iteration)
+            self.fine_tune(self.replay.draw(config.epochs * config.frames, weights, seeds), 1, iteration)
         score = session.task.evaluate(self.network, session.target.validation, session.device)
         costs.lap("training_seconds")
-        direction = self.direction(iteration)
-        costs.lap("curvature_seconds")
-        signal = influences(session.task, self.network, self.replay.frames(), direction.v, session.device)
-        costs.lap("influence_seconds")
-        if session.images > config.warm_up:
-            self.move(signal, weights)
         self.history.append(direction.figures() | costs.laps)
         return {"val_score": score, **self.history[-1]}
 
-    def fine_tune(self, weights: Tensor, iteration: int) -> None:
-        """ε epochs from where the network was; with replay as many steps, on frames like those of today."""
-        session, config = self.session, self.config
-        schedule = replace(session.env.schedule, epochs=config.epochs, learning_rate=config.learning_rate)
-        frames = self.replay.frames()
-        if config.estimator == "replay":
-            schedule = replace(schedule, epochs=1)
-            seeds = session.seed_sequence("fine-tuning", iteration)
-            frames = self.replay.draw(config.epochs * config.frames, weights, seeds)
+    def fine_tune(self, frames: Frames, epochs: int, iteration: int) -> None:
+        """Train the task network from where it was."""
+        session = self.session
+        schedule = replace(session.env.schedule, epochs=epochs, learning_rate=self.config.learning_rate)
         seed = session.integer_seed("fine-tuning", iteration)
         session.task.train(self.network, frames, schedule, seed, session.device)
 
-    def direction(self, iteration: int) -> Direction:
-        """``v``, from the gradient on the validation frames and the curvature on the latest ones."""
-        from autosim.learning.influence import influence_direction, surface_of
+    def influences(self, frames: Frames, iteration: int, costs: Stopwatch) -> tuple[Direction, Tensor]:
+        """``v``, from the gradient on validation frames and the curvature on these; each frame's ``v·∂l_k/∂θ``."""
+        from autosim.learning.influence import influence_direction, influences, surface_of
 
         session, config = self.session, self.config
         g = surface_of(session.task, self.network, session.target.validation, session.device).gradient()
-        surface = surface_of(session.task, self.network, self.replay.frames(config.curvature_frames), session.device)
+        surface = surface_of(session.task, self.network, frames, session.device)
         seed = session.integer_seed("power iteration", iteration)
-        return influence_direction(surface, g, config.approximation, config.damping, config.products, seed)
+        direction = influence_direction(surface, g, config.approximation, config.damping, config.products, seed)
+        costs.lap("curvature_seconds")
+        signal = influences(session.task, self.network, frames, direction.v, session.device)
+        costs.lap("influence_seconds")
+        return direction, signal
 
-    def move(self, influences: Tensor, weights: Tensor) -> None:
+    def move(self, weights: Tensor) -> None:
         """Eq. 11: scenes whose training lowers the validation loss become likelier."""
-        from autosim.learning.replay import effective_size, ranked, without_immutable_part
+        from autosim.learning.replay import ranked, without_immutable_part
 
         samples = self.replay.samples
         if self.config.estimator == "paper":
-            self.mover(self.psi.score_function_loss(samples, -influences, enumerate_choices=True))
+            signal = self.replay.batches[-1].signal
+            self.mover(self.psi.score_function_loss(samples, -signal, enumerate_choices=True))
             return
-        benefit = without_immutable_part(self.psi.schema, samples.scenes, ranked(influences, weights), weights)
+        benefit = ranked(self.replay.signal, weights)
+        benefit = without_immutable_part(self.psi.schema, samples.scenes, benefit, weights)
         benefit = benefit / (weights @ benefit.square()).sqrt().clamp(min=1e-12)
         loss = self.psi.score_function_loss(samples, -benefit * weights * len(weights))
-        self.mover(loss, effective_size(weights))
+        self.mover(loss)
 
     def state_dict(self) -> dict[str, Any]:
         """Generator, step rule, task network, memory and the figures so far."""

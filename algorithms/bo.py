@@ -28,8 +28,8 @@ class BayesianOptimisationConfig(SearchConfig):
         length_scales: shared gives all dimensions one length scale of the process, own gives each its own.
     """
 
-    repeats: int = 3
-    initial: int = tunable(8, IntegerRange(2, 16))
+    repeats: int = 2
+    initial: int = tunable(4, IntegerRange(2, 16))
     acquisition: Literal["ei", "ucb"] = tunable("ei", Choice(("ei", "ucb")))
     kappa: float = 1.0
     length_scales: Literal["shared", "own"] = "shared"

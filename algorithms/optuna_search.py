@@ -26,7 +26,7 @@ class OptunaSearchConfig(SearchConfig):
         initial: points that are tried before the estimators are fitted: the starting one, then random ones.
     """
 
-    initial: int = tunable(8, IntegerRange(2, 16))
+    initial: int = tunable(4, IntegerRange(2, 16))
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -31,9 +31,9 @@ class SearchConfig:
     """
 
     iterations: int = 25
-    datasets: int = tunable(4, Choice((1, 2, 4, 8)))
-    frames: int = tunable(50, Choice((25, 50, 100)))
-    epochs: int = tunable(10, Choice((5, 10, 20)))
+    datasets: int = tunable(2, Choice((1, 2, 4, 8)))
+    frames: int = tunable(100, Choice((25, 50, 100)))
+    epochs: int = tunable(20, Choice((5, 10, 20)))
 
     def __post_init__(self) -> None:
         for name in ("iterations", "datasets", "frames", "epochs"):

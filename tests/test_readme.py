@@ -13,14 +13,17 @@ from typing import Any
 
 import pytest
 
+from autosim.experiments import comparison_parsing, tune_request
 from autosim.experiments.cli import main
 from autosim.experiments.parsing import SELECTION_NAMES, parse_run, run_options
+from autosim.registry import find_algorithm
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 OF_OTHER_COMMANDS = {"help", "name", "readme", "editable", "logdir"}
 OF_THE_EXAMPLE = {"env.x", "algo.shift"}
+ALGORITHMS = ("metasim", "autosimulate", "lts", "bo", "optuna", "random")
 
 
 def blocks(language: str) -> list[str]:
@@ -99,11 +102,13 @@ def test_the_example_package_runs(mysim: Path) -> None:
 
 
 def test_options_exist() -> None:
-    from algorithms.metasim import MetaSim
     from envs.clevr.env import Clevr
 
-    known = {option.key for option in run_options(MetaSim, Clevr)}
-    known |= {*SELECTION_NAMES, *OF_OTHER_COMMANDS, *OF_THE_EXAMPLE}
+    known = {*SELECTION_NAMES, *comparison_parsing.SELECTION_NAMES, *tune_request.OWN}
+    known |= {*OF_OTHER_COMMANDS, *OF_THE_EXAMPLE}
+    for name in ALGORITHMS:
+        found = {option.key for option in run_options(find_algorithm(name), Clevr)}
+        known |= found | {key.replace("algo.", f"{name}.", 1) for key in found}
     shown = re.findall(r"(?<![\w-])--([a-z][\w.-]*\w)", re.sub(r"<!--.*?-->", "", TEXT))
     assert len(shown) > 20
     assert [option for option in shown if option not in known] == []
@@ -116,6 +121,10 @@ def test_options_take_the_values_shown() -> None:
         if not any(word.isupper() for word in words):
             assert parse_run(["--algo=metasim", "--env=clevr", *words])
             tried += 1
+    for name, cell in re.findall(r"^\| `(\w+)` \|[^|]*\|([^|]*--algo[^|]*)\|", TEXT, re.MULTILINE):
+        for words in re.findall(r"`(--algo\.\w+ \w+)`", cell):
+            assert parse_run([f"--algo={name}", "--env=clevr", *words.split()])
+            tried += 1
     assert tried >= 5
 
 
@@ -124,8 +133,18 @@ def test_commands_shown_are_understood() -> None:
     runs = [re.split(r"benchmarks/run\.py|autosim run", command)[-1] for command in commands if " --algo " in command]
     assert len(runs) >= 3
     for command in runs:
-        if "climb" not in command and "disc" not in command:
+        if "benchmarks/tune.py" in command:
+            assert tune_request.parse_tune(shlex.split(command.split("benchmarks/tune.py")[1]))
+        elif "climb" not in command and "disc" not in command:
             assert parse_run(shlex.split(command))
+
+
+def test_the_comparison_shown_is_understood() -> None:
+    commands = [line.split("#")[0] for block in blocks("sh") for line in block.splitlines()]
+    shown = [command.split("benchmarks/compare.py")[1] for command in commands if "benchmarks/compare.py" in command]
+    assert shown
+    for command in shown:
+        assert comparison_parsing.parse_comparison(shlex.split(command))
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

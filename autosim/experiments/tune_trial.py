@@ -5,6 +5,7 @@ A trial's folder holds ``config.yaml``, ``metrics.jsonl`` and ``checkpoint.pt`` 
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -41,6 +42,9 @@ def run_trial(config: RunConfig, folder: Path, metric: str, mode: str, report: R
     A trial whose folder holds a checkpoint goes on from there, and first reports again what it had reported up to it.
     ``UserError`` where the algorithm gives no such figure.
     """
+    if config.settings.budget.seconds is not None:
+        # Loaded by the first optimiser that a process makes, it would cost the trial that comes first seconds.
+        importlib.import_module("torch._dynamo")
     env, device = open_environment(config), choose_device(config.settings.device)
     files = _open_folder(folder, config)
     tally, best = Tally(), Best(mode)

@@ -19,11 +19,12 @@ from autosim.scenes.graph import Continuous, SceneGraph, Schema
 
 @dataclass(frozen=True)
 class Batch:
-    """Scenes of one step, their frames, and the parameters of the generator that drew them."""
+    """Scenes of one step, their frames, the parameters of the generator that drew them, and a signal (n,) for each."""
 
     samples: Samples
     frames: Frames
     parameters: dict[str, Tensor]
+    signal: Tensor
 
 
 @dataclass
@@ -32,13 +33,19 @@ class Replay:
 
     capacity: int
     batches: list[Batch] = field(default_factory=list)
+    # Row i: log-densities of every batch's scenes under the parameters that drew batch i.
+    _densities: list[list[Tensor]] = field(default_factory=list, repr=False)
 
-    def add(self, samples: Samples, frames: Frames, generator: SceneGenerator) -> None:
-        """Take in a batch that ``generator`` drew as it is now; the oldest ones beyond the capacity are dropped."""
+    def add(self, samples: Samples, frames: Frames, generator: SceneGenerator, signal: Tensor) -> None:
+        """Take in a batch that ``generator`` drew as it is now, and the signal (n,) that its scenes got; the oldest
+        batches beyond the capacity are dropped.
+        """
         values = Samples(samples.scenes, samples.values.detach(), samples.sources)
-        self.batches.append(Batch(values, frames, copy.deepcopy(generator.state_dict())))
+        parameters = copy.deepcopy(generator.state_dict())
+        self.batches.append(Batch(values, frames, parameters, signal.detach().double().cpu()))
         while len(self.batches) > 1 and sum(len(batch.samples) for batch in self.batches) > self.capacity:
             self.batches.pop(0)
+            self._densities = [row[1:] for row in self._densities[1:]]
 
     @property
     def samples(self) -> Samples:
@@ -48,14 +55,17 @@ class Replay:
         scenes = tuple(scene for part in parts for scene in part.scenes)
         return Samples(scenes, torch.cat([part.values for part in parts]), sources)
 
-    def frames(self, latest: int | None = None) -> Frames:
-        """Frames of the scenes held, oldest first; of at least the ``latest`` ones where that is given."""
-        parts: list[Frames] = []
-        for batch in reversed(self.batches):
-            parts.insert(0, batch.frames)
-            if latest is not None and sum(len(part) for part in parts) >= latest:
-                break
-        return Frames.concatenate(parts)
+    @property
+    def frames(self) -> Frames:
+        """Frames of the scenes held, oldest first."""
+        return Frames.concatenate([batch.frames for batch in self.batches])
+
+    @property
+    def signal(self) -> Tensor:
+        """(n,) float64 signals of the scenes held, those of each batch divided by their standard deviation: the scale
+        of an influence changes with the network.
+        """
+        return torch.cat([batch.signal / batch.signal.std(correction=0).clamp(min=1e-30) for batch in self.batches])
 
     @torch.no_grad()
     def weights(self, generator: SceneGenerator) -> Tensor:
@@ -64,23 +74,26 @@ class Replay:
         A scene's weight is its density now over its mean density under all parameters that drew the scenes held, the
         balance heuristic (Veach and Guibas, SIGGRAPH 1995): no scene can weigh more than as if all were drawn now.
         """
-        samples, sizes = self.samples, torch.tensor([len(batch.samples) for batch in self.batches])
+        sizes = torch.tensor([len(batch.samples) for batch in self.batches])
         now = copy.deepcopy(generator.state_dict())
-        present = generator.log_prob(samples)
-        densities = []
-        for batch in self.batches:
-            generator.load_state_dict(batch.parameters)
-            densities.append(generator.log_prob(samples))
+        present = torch.cat([generator.log_prob(batch.samples) for batch in self.batches])
+        for i, batch in enumerate(self.batches):
+            if i == len(self._densities):
+                self._densities.append([])
+            row = self._densities[i]
+            if len(row) < len(self.batches):
+                generator.load_state_dict(batch.parameters)
+                row += [generator.log_prob(other.samples) for other in self.batches[len(row) :]]
         generator.load_state_dict(now)
         shares = (sizes.double() / sizes.sum()).log()[:, None].to(present.device)
-        mixture = torch.logsumexp(torch.stack(densities) + shares, dim=0)
+        mixture = torch.logsumexp(torch.stack([torch.cat(row) for row in self._densities]) + shares, dim=0)
         return torch.softmax(present - mixture, dim=0)
 
     def draw(self, count: int, weights: Tensor, seed: np.random.SeedSequence) -> Frames:
         """``count`` frames of the scenes held, with replacement, half of them by ``weights``, half whichever."""
         chances = 0.5 * weights.cpu().numpy() + 0.5 / len(weights)
         chosen = np.random.default_rng(seed).choice(len(weights), size=count, p=chances / chances.sum())
-        return self.frames().select(chosen)
+        return self.frames.select(chosen)
 
     def state_dict(self) -> list[dict[str, Any]]:
         """Everything held, as tensors, numbers, strings and containers of them."""
@@ -91,19 +104,21 @@ class Replay:
                 "values": batch.samples.values,
                 "frames": batch.frames.to_state(),
                 "parameters": batch.parameters,
+                "signal": batch.signal,
             }
             for batch in self.batches
         ]
 
     def load_state_dict(self, state: list[dict[str, Any]]) -> None:
         """Take up where :meth:`state_dict` was called."""
-        self.batches = []
+        self.batches, self._densities = [], []
         for entry in state:
             scenes = tuple(SceneGraph.from_json(scene) for scene in entry["scenes"])
             known = entry["sources"]
             sources = None if known is None else tuple(SceneGraph.from_json(scene) for scene in known)
             frames = Frames.from_state(entry["frames"])
-            self.batches.append(Batch(Samples(scenes, entry["values"], sources), frames, entry["parameters"]))
+            samples = Samples(scenes, entry["values"], sources)
+            self.batches.append(Batch(samples, frames, entry["parameters"], entry["signal"]))
 
 
 def ranked(signal: Tensor, weights: Tensor) -> Tensor:

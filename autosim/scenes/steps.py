@@ -16,8 +16,8 @@ class StepRule(ABC):
     """Moves a generator's parameters against the gradient of a loss, and projects them back into their bounds."""
 
     @abstractmethod
-    def __call__(self, loss: Tensor, samples: float | None = None) -> None:
-        """One step; ``samples`` is the effective number of samples behind the loss, where it is known."""
+    def __call__(self, loss: Tensor) -> None:
+        """One step."""
 
     def state_dict(self) -> dict[str, Any]:
         """What later steps depend on."""
@@ -33,15 +33,13 @@ class GradientStep(StepRule):
 
     With ``natural`` the gradient in a mean is multiplied by its normal's variance, the inverse of the Fisher
     information: for a signal of unit variance the step is then ``rate`` standard deviations times the correlation of
-    signal and attribute. An estimated correlation r of n samples has a standard error of about ``n ** -0.5``; it is
-    shrunk to ``r · max(0, 1 − 1 / (n r²))`` (James and Stein's rule, positive part), so that attributes of which the
-    samples say nothing stay where they are.
+    signal and attribute.
     """
 
     def __init__(self, generator: ParametricGenerator, rate: float, choice_rate: float, natural: bool) -> None:
         self.generator, self.rate, self.choice_rate, self.natural = generator, rate, choice_rate, natural
 
-    def __call__(self, loss: Tensor, samples: float | None = None) -> None:
+    def __call__(self, loss: Tensor) -> None:
         """One step."""
         generator = self.generator
         moved = [(generator.means, self.rate), (generator.logits, self.choice_rate)]
@@ -51,10 +49,7 @@ class GradientStep(StepRule):
                 if gradient is None:
                     continue
                 if self.natural and parameter is generator.means:
-                    spreads = generator.log_spreads.exp()
-                    correlation = gradient * spreads
-                    kept = 1 - 1 / (samples * correlation.square()).clamp(min=1.0) if samples else 1.0
-                    gradient = kept * correlation * spreads
+                    gradient = gradient * generator.log_spreads.exp().square()
                 parameter.sub_(rate * gradient)
         generator.project()
 
@@ -66,7 +61,7 @@ class AdamStep(StepRule):
         self.generator = generator
         self.optimiser = torch.optim.Adam(generator.parameters(), lr=rate, betas=(0.9, 0.99))
 
-    def __call__(self, loss: Tensor, samples: float | None = None) -> None:
+    def __call__(self, loss: Tensor) -> None:
         """One step."""
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()

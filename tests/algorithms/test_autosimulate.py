@@ -21,9 +21,7 @@ from autosim.testing import AlgorithmSuite
 from tests.helpers import BlobConfig, BlobEnv, blob_session
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-QUICK = AutoSimulateConfig(
-    iterations=4, frames=8, epochs=1, products=3, memory=24, warm_up=0, curvature_frames=8, exploration=0.1
-)
+QUICK = AutoSimulateConfig(iterations=4, frames=8, epochs=1, products=3, memory=24, warm_up=0, exploration=0.1)
 
 
 class TestAutoSimulate(AlgorithmSuite):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -20,12 +22,19 @@ def blank(count: int) -> Frames:
     return Frames(np.zeros((count, 2, 2, 3), dtype=np.uint8))
 
 
+def numbers(count: int, first: int) -> Frames:
+    """Frames of one colour each, counted up from ``first``."""
+    values = np.arange(first, first + count, dtype=np.uint8)
+    return Frames(np.broadcast_to(values[:, None, None, None], (count, 2, 2, 3)).copy())
+
+
 def filled(steps: int, each: int, shift: float, capacity: int = 10_000) -> tuple[Replay, ParametricGenerator]:
     """Batches of a generator whose means move by ``shift`` from one to the next."""
     generator, replay = ParametricGenerator(table()), Replay(capacity)
     generator.explore(0.1, 0.1)
     for step in range(steps):
-        replay.add(generator.sample(each, seed_sequence(0, "replay", step)), blank(each), generator)
+        samples = generator.sample(each, seed_sequence(0, "replay", step))
+        replay.add(samples, blank(each), generator, torch.arange(each) * 10.0**step)
         with torch.no_grad():
             generator.means.add_(shift)
         generator.project()
@@ -34,10 +43,9 @@ def filled(steps: int, each: int, shift: float, capacity: int = 10_000) -> tuple
 
 def test_the_oldest_batches_are_dropped_beyond_the_capacity() -> None:
     replay, _ = filled(steps=5, each=4, shift=0.01, capacity=12)
-    assert len(replay.samples) == len(replay.frames()) == 12
+    assert len(replay.samples) == len(replay.frames) == 12
     last, _ = filled(steps=5, each=4, shift=0.01, capacity=0)
     assert last.samples.scenes == replay.samples.scenes[-4:]
-    assert len(replay.frames(latest=5)) == 8
 
 
 def test_weights_are_equal_where_the_distribution_stood_still() -> None:
@@ -63,12 +71,31 @@ def test_weighted_means_are_those_of_the_present_distribution() -> None:
     assert lag > 0.03 and error < 0.02
 
 
+def test_signals_of_all_batches_have_one_scale() -> None:
+    replay, _ = filled(steps=3, each=5, shift=0.0)
+    parts = replay.signal.view(3, 5)
+    assert torch.allclose(parts[0], parts[2]) and torch.allclose(parts.std(1, correction=0), torch.ones(3).double())
+
+
+def test_frames_are_drawn_half_by_weight() -> None:
+    replay, _ = filled(steps=2, each=5, shift=0.0)
+    numbered = [replace(batch, frames=numbers(5, 5 * i)) for i, batch in enumerate(replay.batches)]
+    replay.batches = numbered
+    weights = torch.zeros(10, dtype=torch.float64)
+    weights[3] = 1.0
+    drawn = replay.draw(4000, weights, seed_sequence(0, "draw")).images[:, 0, 0, 0]
+    shares = np.bincount(drawn, minlength=10) / 4000
+    assert shares[3] == pytest.approx(0.55, abs=0.04)
+    assert np.delete(shares, 3) == pytest.approx(np.full(9, 0.05), abs=0.02)
+
+
 def test_state_is_taken_up_again() -> None:
     replay, generator = filled(steps=3, each=4, shift=0.02)
     other = Replay(replay.capacity)
     other.load_state_dict(replay.state_dict())
     assert other.samples.scenes == replay.samples.scenes
     assert torch.equal(other.weights(generator), replay.weights(generator))
+    assert torch.equal(other.signal, replay.signal)
 
 
 @given(st.lists(st.integers(-1000, 1000), min_size=2, max_size=30), st.integers(0, 1000))

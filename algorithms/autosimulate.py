@@ -53,8 +53,8 @@ class AutoSimulateConfig:
     iterations: int = 80
     frames: int = tunable(25, Choice((20, 50, 70)))
     rate: float = tunable(1.0, Choice((0.01, 0.1, 1.0, 10.0)))
-    choice_rate: float = tunable(0.2, LogUniform(0.02, 1.0))
-    epochs: int = tunable(15, Choice((5, 10, 15, 20)))
+    choice_rate: float = tunable(1.0, LogUniform(0.05, 3.0))
+    epochs: int = tunable(20, Choice((5, 10, 20)))
     learning_rate: float = 5e-3
     approximation: Literal["quadratic", "exact", "exact-ncg", "approximate", "linear", "none"] = "quadratic"
     damping: float = tunable(1e-2, Choice((1e-3, 1e-2, 0.1, 10.0)))
@@ -62,7 +62,7 @@ class AutoSimulateConfig:
     estimator: Literal["replay", "paper"] = "replay"
     memory: int = tunable(1000, Choice((100, 300, 1000)))
     warm_up: int = 100
-    exploration: float = tunable(0.25, Uniform(0.05, 0.3))
+    exploration: float = tunable(0.2, Uniform(0.05, 0.3))
     choice_exploration: float = 0.2
     generator: Literal["parametric", "transformer"] = "parametric"
 
@@ -115,7 +115,7 @@ class AutoSimulate(Algorithm):
         if config.estimator == "paper":
             self.fine_tune(frames, config.epochs, iteration)
             costs.lap("training_seconds")
-        direction, signal = self.influences(frames, iteration, costs)
+        direction, signal = self.influences(frames, costs)
         self.replay.add(samples, frames, self.psi, signal)
         weights = self.replay.weights(self.psi)
         if session.images > config.warm_up:
@@ -137,15 +137,14 @@ class AutoSimulate(Algorithm):
         seed = session.integer_seed("fine-tuning", iteration)
         session.task.train(self.network, frames, schedule, seed, session.device)
 
-    def influences(self, frames: Frames, iteration: int, costs: Stopwatch) -> tuple[Direction, Tensor]:
+    def influences(self, frames: Frames, costs: Stopwatch) -> tuple[Direction, Tensor]:
         """``v``, from the gradient on validation frames and the curvature on these; each frame's ``v·∂l_k/∂θ``."""
         from autosim.learning.influence import influence_direction, influences, surface_of
 
         session, config = self.session, self.config
         g = surface_of(session.task, self.network, session.target.validation, session.device).gradient()
         surface = surface_of(session.task, self.network, frames, session.device)
-        seed = session.integer_seed("power iteration", iteration)
-        direction = influence_direction(surface, g, config.approximation, config.damping, config.products, seed)
+        direction = influence_direction(surface, g, config.approximation, config.damping, config.products)
         costs.lap("curvature_seconds")
         signal = influences(session.task, self.network, frames, direction.v, session.device)
         costs.lap("influence_seconds")

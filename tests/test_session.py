@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from autosim.rendering.frames import Frames
 from autosim.scenes.graph import SceneGraph
 from autosim.scenes.parametric import ParametricGenerator
 from autosim.session import Session, final_scores
-from tests.helpers import BlobConfig, BlobEnv, blob_session
+from tests.helpers import BlobConfig, BlobEnv, blob_scenes, blob_session
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -62,6 +63,16 @@ def test_images_are_the_method_s_own_with_those_of_gradients() -> None:
     assert session.images == 6 + 3 * 2 * 7
     session.resumed_images = 100
     assert session.images == 106 + 3 * 2 * 7
+
+
+def test_progress_is_that_of_the_nearest_limit() -> None:
+    session = blob_session()
+    assert session.progress(3, 12) == 0.25 and session.progress(20, 12) == 1.0
+    limited = replace(session, image_budget=10)
+    limited.render(blob_scenes(5), "frames")
+    assert limited.progress(3, 12) == 0.5 and limited.progress(9, 12) == 0.75
+    limited.render(blob_scenes(15), "frames")
+    assert limited.progress(3, 12) == 1.0
 
 
 def test_what_fails_uncounted_stays_uncounted() -> None:

@@ -107,7 +107,7 @@ def conclude(request: TuneRequest, path: Path, records: Records, console: Consol
     best, default = records.best, records.trials[0]
     if best is not None:
         words = f"trial {best.number} of {len(records.trials)}: {metric} {best.value:.4f}"
-        if default.value is not None:
+        if default.value is not None and default.state != "failed":
             words += f", the default setting's {default.value:.4f}"
         write_best(path, configured(config, best.setting).to_dict(), words)
         console.print(f"best {words}; {path / 'best.yaml'}", highlight=False, soft_wrap=True)

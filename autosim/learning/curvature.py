@@ -190,15 +190,17 @@ def _quietly() -> Iterator[None]:
 
 
 @torch.no_grad()
-def largest_eigenvalue(product: Product, size: int, steps: int = 30, seed: int = 0, tolerance: float = 1e-2) -> float:
+def largest_eigenvalue(
+    product: Product, size: int, steps: int = 30, seed: int = 0, tolerance: float = 1e-2, start: Tensor | None = None
+) -> float:
     """Eigenvalue of largest magnitude of a symmetric matrix (``size`` × ``size``), by at most ``steps`` products.
 
-    Power iteration from a random vector, ended where the estimate changes by less than ``tolerance`` of itself. The
-    estimate lies between the smallest and the largest eigenvalue, and its sign is that of the eigenvalue found. 0 for
-    the zero matrix, NaN where a product is not finite.
+    Power iteration from ``start`` (size,), or a random vector, ended where the estimate changes by less than
+    ``tolerance`` of itself. The estimate lies between the smallest and the largest eigenvalue, and its sign is that of
+    the eigenvalue found. 0 for the zero matrix, NaN where a product is not finite.
     """
-    v = torch.randn(size, generator=torch.Generator().manual_seed(seed))
-    v /= v.norm()
+    v = torch.randn(size, generator=torch.Generator().manual_seed(seed)) if start is None else start.detach().cpu()
+    v = v / v.norm().clamp(min=1e-30)
     value = 0.0
     for _ in range(steps):
         image = product(v).to(v.dtype).cpu()

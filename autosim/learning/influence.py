@@ -53,7 +53,6 @@ def influence_direction(
     approximation: Approximation = "quadratic",
     damping: float = 1e-2,
     limit: int = 8,
-    seed: int = 0,
 ) -> Direction:
     """``v`` for the curvature of ``surface`` and ``validation_gradient`` (P,), by at most ``limit`` products.
 
@@ -68,7 +67,8 @@ def influence_direction(
         v = product(g)
         return Direction(v, 0.0, 1, 0.0, float(g @ v))
     if approximation == "quadratic":
-        damping *= largest_eigenvalue(product, len(g), steps=4, seed=seed)
+        # A gradient leans towards the directions of largest curvature: few steps suffice from there.
+        damping *= largest_eigenvalue(product, len(g), steps=2, start=g)
     method: Method = "fmin_ncg" if approximation == "exact-ncg" else "cg"
     found = solve(product, g, damping, method, tolerance=1e-2, limit=limit)
     return Direction(found.v, damping, found.products, found.residual, found.alignment)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -70,7 +71,7 @@ class AdamStep(StepRule):
 
     def state_dict(self) -> dict[str, Any]:
         """The optimiser's state."""
-        return dict(self.optimiser.state_dict())
+        return copy.deepcopy(self.optimiser.state_dict())
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up where :meth:`state_dict` was called."""

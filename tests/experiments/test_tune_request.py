@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from rich.console import Console
 from autosim.errors import UserError
 from autosim.experiments.cli import main
 from autosim.experiments.tune import check, plan
+from autosim.experiments.tune_display import TuneDisplay
 from autosim.experiments.tune_records import Records, TrialRecord, locked, read_trials
 from autosim.experiments.tune_request import TuneRequest, parse_tune, tune_help
 from autosim.search_space import Choice, LogUniform
@@ -178,3 +180,27 @@ def test_help_shows_options_of_tuning_and_of_runs(toy: Path) -> None:
     text = " ".join(tune_help(TOY).split())
     assert "--samples" in text and "--resume DIR" in text and "--budget.images" in text and "--algo.step_size" in text
     assert main(["tune", "--help"]) == 0
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_line_is_shown_for_each_trial_that_ends(toy: Path, terminal: bool) -> None:
+    trials = [TrialRecord(number, {"step_size": 0.123456, "scenes": 4}) for number in range(3)]
+    trials[0].state, trials[0].value = "done", 0.25
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=terminal, width=200)
+    with TuneDisplay(console, Records(Path(), "max", {}, trials), 3, "val_score") as display:
+        trials[1].state = "running"
+        display.told(trials[1])
+        trials[1].take_in({"iterations": 7, "images": 1200, "seconds": 9.4, "progress": 40.0, "value": 0.5})
+        display.told(trials[1])
+        trials[1].state = "stopped"
+        display.told(trials[1])
+        display.told(trials[1])
+    line = (
+        "trial 1 (2/3) · val_score 0.500 · 7 iterations, 1,200 images, 9 s · stopped early, at 40 % · "
+        "step_size=0.1235, scenes=4"
+    )
+    shown = screen.getvalue()
+    assert shown.count(line) == 1
+    if not terminal:
+        assert shown == f"{line}\n"

@@ -75,7 +75,7 @@ def _map_on_ray(
     import ray
 
     start_ray(limit)
-    task: Any = ray.remote(_with_one_thread).options(num_cpus=0, scheduling_strategy="SPREAD")
+    task: Any = ray.remote(_with_one_thread).options(num_cpus=0, **placement())
     sent = ray.put(function)
     results: dict[int, Result] = {}
     failures: dict[int, BaseException] = {}
@@ -102,6 +102,16 @@ def _map_on_ray(
     if failures:
         raise failures[min(failures)]
     return [results[index] for index in range(len(items))]
+
+
+def placement() -> dict[str, str]:
+    """Options of actors and tasks that spread them over all nodes; in a placement group none, so that they stay in it.
+
+    Ray takes them along into a group only where they state no strategy of their own.
+    """
+    from ray.util import get_current_placement_group
+
+    return {} if get_current_placement_group() else {"scheduling_strategy": "SPREAD"}
 
 
 def original_error(error: Exception) -> BaseException:

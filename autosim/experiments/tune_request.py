@@ -132,7 +132,7 @@ def tune_help(arguments: Sequence[str]) -> str:
         add_help=False,
     )
     add_options(parser, OPTIONS)
-    parser.add_argument_group("tuning").add_argument("--resume", metavar="DIR", help="go on with a search cut short")
+    parser.add_argument_group("resuming").add_argument("--resume", metavar="DIR", help="go on with a search cut short")
     run_text = run_help(select(arguments, OWN)[1])
     text: str = parser.format_help()
     return f"{text}\noptions of the runs, as of autosim run:\n\n{run_text.partition(chr(10) * 2)[2]}"

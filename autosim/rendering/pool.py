@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosim.errors import RendererError
-from autosim.parallel import original_error, start_ray
+from autosim.parallel import original_error, placement, start_ray
 from autosim.rendering.differences import GradientSettings, Stencil, renders_per_scene
 from autosim.rendering.frames import Frames
 from autosim.rendering.renderer import Renderer
@@ -232,7 +232,7 @@ class RayPool(RenderPool):
         self._frame_pace, self._loss_pace = _Pace(), _Pace()
         self._sent = [ray.put(renderer)]
         actor: Any = ray.remote(_Actor).options(
-            num_cpus=0, max_restarts=-1, max_task_retries=self.retries, scheduling_strategy="SPREAD"
+            num_cpus=0, max_restarts=-1, max_task_retries=self.retries, **placement()
         )
         self._actors: list[Any] = [actor.remote() for _ in range(workers)]
         self._builds = [worker.build.remote(self._sent) for worker in self._actors]

@@ -79,7 +79,9 @@ def test_the_noise_reaches_the_process_in_the_units_of_its_scores(monkeypatch: p
         fitted.append((process.alpha, scores))
         return original(process, points, scores)
 
-    search = BayesianOptimisation(scored_session(noise=0.05), BayesianOptimisationConfig(datasets=1))
+    search = BayesianOptimisation(
+        scored_session(noise=0.05), BayesianOptimisationConfig(datasets=1, repeats=3, initial=8)
+    )
     search.step(0)
     monkeypatch.setattr(GaussianProcessRegressor, "fit", fit)
     search.step(1)
@@ -127,7 +129,9 @@ def test_a_point_that_comes_again_is_no_error_and_prints_nothing(
     from bayes_opt.acquisition import ExpectedImprovement
 
     monkeypatch.setattr(ExpectedImprovement, "suggest", lambda *_, **__: np.ones(9))
-    search = BayesianOptimisation(scored_session(noise=0.01), BayesianOptimisationConfig(datasets=3))
+    search = BayesianOptimisation(
+        scored_session(noise=0.01), BayesianOptimisationConfig(datasets=3, repeats=3, initial=8)
+    )
     for iteration in range(3):
         search.step(iteration)
     assert (np.array(search.points[-6:]) == 1).all()

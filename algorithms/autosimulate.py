@@ -6,12 +6,12 @@ its influence ``v·∂l_k/∂θ`` (Eq. 8), and move the distribution by the scor
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from autosim.algorithm import Algorithm, Metrics
 from autosim.errors import UserError
+from autosim.learning.schedule import half_cosine
 from autosim.search_space import Choice, LogUniform, Uniform, tunable
 from autosim.stopwatch import Stopwatch
 
@@ -44,9 +44,9 @@ class AutoSimulateConfig:
             paper uses those of the step alone as they are.
         memory: scenes held for replay.
         warm_up: images rendered before the generator begins to move: influences on an untrained network say nothing.
-        exploration: least standard deviation of continuous attributes, as a fraction of their range, at first; in the
-            second half it is let down to 0.
-        choice_exploration: least probability of a choice at first, let down likewise.
+        exploration: least standard deviation of attributes, as a fraction of their range (replay only).
+        exploration_left: share of it that is left at the end of the run; it is let down in the second half.
+        choice_exploration: least probability of a choice (replay only).
         generator: what is learned: independent attributes, or Meta-Sim's distribution transformer.
     """
 
@@ -63,22 +63,18 @@ class AutoSimulateConfig:
     memory: int = tunable(1000, Choice((100, 300, 1000)))
     warm_up: int = 100
     exploration: float = tunable(0.2, Uniform(0.05, 0.3))
-    choice_exploration: float = 0.2
+    exploration_left: float = 0.3
+    choice_exploration: float = 0.15
     generator: Literal["parametric", "transformer"] = "parametric"
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "frames", "epochs", "products"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)} is below 1")
-        for name in ("rate", "choice_rate", "learning_rate"):
+        for name in ("iterations", "frames", "epochs", "products", "rate", "choice_rate", "learning_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: {getattr(self, name)} is not above 0")
-        for name, high in (("exploration", 0.5), ("choice_exploration", 0.3)):
-            if not 0 <= getattr(self, name) <= high:
-                raise ValueError(f"{name}: {getattr(self, name)} is not in [0, {high}]")
-        for name in ("damping", "memory", "warm_up"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}: {getattr(self, name)} is below 0")
+        limits = {"exploration": 0.5, "exploration_left": 1.0, "choice_exploration": 0.3}
+        for name in (*limits, "damping", "memory", "warm_up"):
+            if not 0 <= getattr(self, name) <= limits.get(name, float("inf")):
+                raise ValueError(f"{name}: {getattr(self, name)} is not in [0, {limits.get(name, 'infinity')}]")
 
 
 class AutoSimulate(Algorithm):
@@ -106,9 +102,9 @@ class AutoSimulate(Algorithm):
     def step(self, iteration: int) -> Metrics:
         """Algorithm 1, one step."""
         session, config, costs = self.session, self.config, Stopwatch()
-        # Exploration ends with the run: what is learned is as narrow as the start was.
-        left = 0.5 * (1 + math.cos(math.pi * max(0.0, 2 * session.progress(iteration, config.iterations) - 1)))
-        self.psi.explore(config.exploration * left, config.choice_exploration * left)
+        left = half_cosine(2 * session.progress(iteration, config.iterations) - 1, down_to=config.exploration_left)
+        if config.estimator == "replay":
+            self.psi.explore(config.exploration * left, config.choice_exploration)
         samples = self.psi.sample(config.frames, session.seed_sequence("scenes", iteration))
         frames = session.render(samples.scenes, "frames", iteration)
         costs.lap("rendering_seconds")
@@ -132,10 +128,9 @@ class AutoSimulate(Algorithm):
 
     def fine_tune(self, frames: Frames, epochs: int, iteration: int) -> None:
         """Train the task network from where it was."""
-        session = self.session
-        schedule = replace(session.env.schedule, epochs=epochs, learning_rate=self.config.learning_rate)
-        seed = session.integer_seed("fine-tuning", iteration)
-        session.task.train(self.network, frames, schedule, seed, session.device)
+        schedule = replace(self.session.env.schedule, epochs=epochs, learning_rate=self.config.learning_rate)
+        seed = self.session.integer_seed("fine-tuning", iteration)
+        self.session.task.train(self.network, frames, schedule, seed, self.session.device)
 
     def influences(self, frames: Frames, costs: Stopwatch) -> tuple[Direction, Tensor]:
         """``v``, from the gradient on validation frames and the curvature on these; each frame's ``v·∂l_k/∂θ``."""
@@ -184,10 +179,9 @@ class AutoSimulate(Algorithm):
         self.history = [dict(figures) for figures in state["history"]]
 
     def summary(self) -> dict[str, float]:
-        """Seconds in all by part; mean of the other figures over the steps."""
-        steps = max(1, len(self.history))
-        totals = {name: sum(step[name] for step in self.history) for name in (self.history or [{}])[0]}
-        return {name: total if name.endswith("seconds") else total / steps for name, total in totals.items()}
+        """Mean of the figures over the steps; ``seconds`` by part are those of a step."""
+        names = [name for step in self.history[:1] for name in step]
+        return {name: sum(step[name] for step in self.history) / len(self.history) for name in names}
 
 
 def learned_generator(session: Session, config: AutoSimulateConfig) -> tuple[SceneGenerator, StepRule]:

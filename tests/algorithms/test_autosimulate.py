@@ -133,15 +133,17 @@ def test_nothing_moves_before_the_warm_up_ends() -> None:
     assert not torch.equal(algorithm.generator.means, start)
 
 
-def test_exploration_ends_with_the_run() -> None:
+@pytest.mark.parametrize("left", [0.0, 0.4])
+def test_exploration_is_let_down_with_the_run(left: float) -> None:
     session = blob_session()
-    algorithm = AutoSimulate(session, QUICK)
+    algorithm = AutoSimulate(session, replace(QUICK, exploration_left=left))
     assert isinstance(algorithm.generator, ParametricGenerator)
     prior = ParametricGenerator(session.env.prior()).log_spreads
     algorithm.step(0)
     assert bool((algorithm.generator.log_spreads.exp() >= 0.1 - 1e-6).all())
     algorithm.step(QUICK.iterations)
-    assert torch.allclose(algorithm.generator.log_spreads, prior)
+    least = max(left * QUICK.exploration, algorithm.generator.min_spread)
+    assert torch.allclose(algorithm.generator.log_spreads.exp(), prior.exp().clamp(min=least))
 
 
 def test_an_unlabelled_target_is_refused() -> None:

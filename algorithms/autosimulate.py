@@ -43,7 +43,7 @@ class AutoSimulateConfig:
         estimator: replay uses the influences of the scenes held, ranked and freed of what shape and colour explain;
             paper uses those of the step alone as they are.
         memory: scenes held for replay.
-        warm_up: images rendered before the generator begins to move: influences on an untrained network say nothing.
+        warm_up: images rendered before the generator moves: influences on an untrained network say nothing.
         exploration: least standard deviation of attributes, as a fraction of their range (replay only).
         exploration_left: share of it that is left at the end of the run; it is let down in the second half.
         choice_exploration: least probability of a choice (replay only).
@@ -119,8 +119,8 @@ class AutoSimulate(Algorithm):
         costs.lap("step_seconds")
         if config.estimator == "replay":
             # Last, so that every influence is of a scene that the network has not seen: like those yet to come.
-            seeds = session.seed_sequence("replayed frames", iteration)
-            self.fine_tune(self.replay.draw(config.epochs * config.frames, weights, seeds), 1, iteration)
+            drawn = config.epochs * config.frames, weights, session.seed_sequence("replayed frames", iteration)
+            self.fine_tune(self.replay.draw(*drawn), 1, iteration)
         score = session.task.evaluate(self.network, session.target.validation, session.device)
         costs.lap("training_seconds")
         self.history.append(direction.figures() | costs.laps)
@@ -128,9 +128,9 @@ class AutoSimulate(Algorithm):
 
     def fine_tune(self, frames: Frames, epochs: int, iteration: int) -> None:
         """Train the task network from where it was."""
-        schedule = replace(self.session.env.schedule, epochs=epochs, learning_rate=self.config.learning_rate)
-        seed = self.session.integer_seed("fine-tuning", iteration)
-        self.session.task.train(self.network, frames, schedule, seed, self.session.device)
+        session, seed = self.session, self.session.integer_seed("fine-tuning", iteration)
+        schedule = replace(session.env.schedule, epochs=epochs, learning_rate=self.config.learning_rate)
+        session.task.train(self.network, frames, schedule, seed, session.device)
 
     def influences(self, frames: Frames, costs: Stopwatch) -> tuple[Direction, Tensor]:
         """``v``, from the gradient on validation frames and the curvature on these; each frame's ``v·∂l_k/∂θ``."""
@@ -180,8 +180,8 @@ class AutoSimulate(Algorithm):
 
     def summary(self) -> dict[str, float]:
         """Mean of the figures over the steps; ``seconds`` by part are those of a step."""
-        names = [name for step in self.history[:1] for name in step]
-        return {name: sum(step[name] for step in self.history) / len(self.history) for name in names}
+        first, count = (self.history or [{}])[0], len(self.history)
+        return {name: sum(step[name] for step in self.history) / count for name in first}
 
 
 def learned_generator(session: Session, config: AutoSimulateConfig) -> tuple[SceneGenerator, StepRule]:
@@ -193,8 +193,7 @@ def learned_generator(session: Session, config: AutoSimulateConfig) -> tuple[Sce
 
     if config.generator == "parametric":
         parametric = ParametricGenerator(session.env.prior())
-        natural = config.estimator == "replay"
-        return parametric, GradientStep(parametric, config.rate, config.choice_rate, natural)
+        return parametric, GradientStep(parametric, config.rate, config.choice_rate, config.estimator == "replay")
     transformer = DistributionTransformer(session.env.prior(), seed=session.integer_seed("transformer"))
     pretrain(transformer, session.seed_sequence("pretraining"))
     return transformer, AdamStep(transformer, config.rate / 100)

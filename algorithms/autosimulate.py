@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from algorithms.search import require_labels
 from autosim.algorithm import Algorithm, Metrics
-from autosim.errors import UserError
 from autosim.learning.schedule import half_cosine
 from autosim.search_space import Choice, LogUniform, Uniform, tunable
 from autosim.stopwatch import Stopwatch
@@ -87,8 +87,7 @@ class AutoSimulate(Algorithm):
         from autosim.learning.replay import Replay
 
         super().__init__(session, config)
-        if not session.target.labelled:
-            raise UserError("autosimulate needs a labelled target: influences are on the validation loss")
+        require_labels(session, self.name, "influences are on the validation loss")
         self.psi, self.mover = learned_generator(session, config)
         self.network = session.network().to(session.device)
         self.replay = Replay(config.memory if config.estimator == "replay" else 0)
@@ -134,14 +133,14 @@ class AutoSimulate(Algorithm):
 
     def influences(self, frames: Frames, costs: Stopwatch) -> tuple[Direction, Tensor]:
         """``v``, from the gradient on validation frames and the curvature on these; each frame's ``v·∂l_k/∂θ``."""
-        from autosim.learning.influence import influence_direction, influences, surface_of
+        from autosim.learning.influence import influence_direction, surface_of
 
         session, config = self.session, self.config
         g = surface_of(session.task, self.network, session.target.validation, session.device).gradient()
         surface = surface_of(session.task, self.network, frames, session.device)
         direction = influence_direction(surface, g, config.approximation, config.damping, config.products)
         costs.lap("curvature_seconds")
-        signal = influences(session.task, self.network, frames, direction.v, session.device)
+        signal = surface.influences(direction.v)
         costs.lap("influence_seconds")
         return direction, signal
 

@@ -6,11 +6,11 @@ task network on the frames and push its validation score up by REINFORCE (Eq. 3-
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from autosim.algorithm import Algorithm, Metrics
+from autosim.learning.schedule import half_cosine
 from autosim.rendering.frames import Frames
 from autosim.search_space import Choice, LogUniform, Uniform, tunable
 
@@ -122,7 +122,7 @@ class MetaSim(Algorithm):
         """Algorithm 1, one epoch of one batch."""
         session, config = self.session, self.config
         # The rates fall to a fiftieth by the last iteration, so that the noise of the steps averages out.
-        decay = 0.02 + 0.49 * (1 + math.cos(math.pi * session.progress(iteration, config.iterations)))
+        decay = half_cosine(session.progress(iteration, config.iterations), down_to=0.02)
         if not config.learn_spread:
             self.transformer.set_spread(config.std + config.exploration * max(decay - 0.02, 0.0))
         for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):

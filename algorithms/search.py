@@ -88,10 +88,12 @@ class Search(Algorithm):
         self.scores = list(state["scores"])
 
 
-def require_labels(session: Session, method: str) -> None:
-    """``UserError`` where the target has no labels to compute a score with."""
+def require_labels(
+    session: Session, method: str, reason: str = "it has nothing to go by but the validation score"
+) -> None:
+    """``UserError`` with the ``reason`` where the target has no labels."""
     if not session.target.labelled:
-        raise UserError(f"{method} needs a labelled target: it has nothing to go by but the validation score")
+        raise UserError(f"{method} needs a labelled target: {reason}")
 
 
 def best_of(scores: list[float]) -> int | None:

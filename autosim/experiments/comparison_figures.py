@@ -11,6 +11,7 @@ from autosim.experiments.comparison_plan import Comparison, Job, TargetRule
 from autosim.experiments.comparison_statistics import Reached, censored_quartiles, quartiles, ratio
 from autosim.experiments.config import Budget, available_cpus, plain
 from autosim.experiments.evidence import without_out
+from autosim.experiments.formatting import is_number
 from autosim.experiments.runfolder import RunFolder
 from autosim.experiments.summary import versions
 
@@ -164,11 +165,6 @@ def reached_by(run: Mapping[str, Any], unit: str, limit: float | None) -> Reache
         return Reached(float(value))
     spent = float(run[unit])
     return Reached(spent if limit is None else min(spent, limit), censored=True)
-
-
-def is_number(value: Any) -> bool:
-    """Whether a figure is a number, and not a truth value."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _rounded(value: Any, digits: int = 6) -> Any:

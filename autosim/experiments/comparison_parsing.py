@@ -6,7 +6,6 @@ environment as for ``autosim run``.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import types
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ from autosim.errors import UserError
 from autosim.experiments.comparison_plan import TARGET_SETTER, Comparison, Method, TargetRule
 from autosim.experiments.config import RunSettings, available_cpus
 from autosim.experiments.options import Option, add_options, build, options_of, parse
-from autosim.experiments.parsing import run_options, select
+from autosim.experiments.parsing import add_selection_help, run_options, select
 from autosim.experiments.runfolder import RUNS
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ def parse_comparison(arguments: Sequence[str]) -> Comparison:
     parsed |= {"seed": 0, "workers": 0}
     settings = build(RunSettings, parsed)
     budget = settings.budget
-    if budget.images is budget.seconds is budget.iterations is None:
+    if budget.unlimited:
         settings = replace(settings, budget=replace(budget, images=DEFAULT_IMAGES))
     methods = tuple(
         Method(name, name, build(algorithm.Config, parsed, f"{name}.")) for name, algorithm in algorithms.items()
@@ -121,14 +120,7 @@ def comparison_parser(options: Sequence[Option], with_selection: bool = False) -
         allow_abbrev=False,
     )
     if with_selection:
-        group = parser.add_argument_group("what to compare")
-        known = {
-            "algorithms": ", ".join(registry.algorithm_names()) or "none",
-            "environments": ", ".join(registry.environment_names()) or "none",
-        }
-        for option, text in SELECTION:
-            flag, metavar = option.split(maxsplit=1)
-            group.add_argument(flag, metavar=metavar, help=text.format(**known), default=argparse.SUPPRESS)
+        add_selection_help(parser, "what to compare", SELECTION)
     add_options(parser, options)
     return parser
 

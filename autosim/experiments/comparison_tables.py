@@ -12,7 +12,7 @@ PUBLISHED_HEADS = ("paper: images", "paper: time", "paper: test mIoU")
 PUBLISHED_NOTE = (
     "The paper's columns are Table 2 of AutoSimulate (Behl et al., ECCV 2020), which has no Meta-Sim: other hidden "
     "targets, images of up to 256 pixels with up to 512 samples from Blender, and a larger network; ours are "
-    "rendered with Mitsuba at up to 64 pixels and 32 samples on CPUs. Compare ratios, not absolute figures."
+    "rendered with Mitsuba at up to 64 pixels and 16 samples on CPUs. Compare ratios, not absolute figures."
 )
 # Means over iterations that an ablation shows where the runs record them.
 ABLATION_FIGURES = {

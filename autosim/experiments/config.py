@@ -30,6 +30,11 @@ class Budget:
     seconds: float | None = None
     """Stop once this many seconds have been spent in iterations; set-up is not counted."""
 
+    @property
+    def unlimited(self) -> bool:
+        """Whether nothing but the algorithm's own number of iterations ends a run."""
+        return self.iterations is self.images is self.seconds is None
+
     def __post_init__(self) -> None:
         for limit in fields(self):
             value = getattr(self, limit.name)

@@ -12,6 +12,7 @@ from typing import Any
 
 from autosim.errors import UserError
 from autosim.experiments.config import available_cpus
+from autosim.experiments.formatting import is_number
 from autosim.experiments.runfolder import RunFolder
 
 RESULTS = Path("benchmarks/results")
@@ -112,11 +113,7 @@ def run_row(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     attributes = summary.get("attributes", {})
     row["moved"] = {key: entry.get("moved") for key, entry in attributes.items()}
     row["least_moved"], row["least_moved_attribute"] = least_moved(attributes)
-    row["figures"] = {
-        key: value
-        for key, value in summary.items()
-        if key not in COPIED and isinstance(value, (int, float)) and not isinstance(value, bool)
-    }
+    row["figures"] = {key: value for key, value in summary.items() if key not in COPIED and is_number(value)}
     row["command"] = without_out(str(summary.get("command", "")))
     return row
 

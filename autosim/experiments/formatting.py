@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 DASH = "–"
+
+
+def is_number(value: Any) -> bool:
+    """Whether a figure is a number, and not a truth value."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def score_text(value: float | None) -> str:

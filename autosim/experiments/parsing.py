@@ -108,7 +108,7 @@ def run_parser(options: Sequence[Option], with_selection: bool = False) -> Argum
         allow_abbrev=False,
     )
     if with_selection:
-        _add_selection_help(parser)
+        add_selection_help(parser, "what to run", SELECTION)
     add_options(parser, options)
     return parser
 
@@ -183,12 +183,13 @@ def _name(chosen: Mapping[str, str], values: Mapping[str, Any], kind: str) -> st
     return name
 
 
-def _add_selection_help(parser: ArgumentParser) -> None:
-    group = parser.add_argument_group("what to run")
+def add_selection_help(parser: ArgumentParser, title: str, selection: Sequence[tuple[str, str]]) -> None:
+    """Show what the first stage takes, ``--option METAVAR`` and its text, with the names that there are put in."""
+    group = parser.add_argument_group(title)
     known = {
         "algorithms": ", ".join(registry.algorithm_names()) or "none",
         "environments": ", ".join(registry.environment_names()) or "none",
     }
-    for option, text in SELECTION:
-        flag, metavar = option.split()
+    for option, text in selection:
+        flag, metavar = option.split(maxsplit=1)
         group.add_argument(flag, metavar=metavar, help=text.format(**known), default=argparse.SUPPRESS)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosim.experiments.attributes import AttributeSamples
+from autosim.experiments.formatting import is_number
 from autosim.rendering.frames import Frames
 from autosim.scenes.graph import Continuous
 
@@ -119,7 +120,7 @@ def curve_names(metrics: Sequence[Mapping[str, Any]]) -> list[str]:
     """Figures worth a curve, ``val_score`` first, at most 16."""
     left_out = {"iteration", "seconds", "images", "val_score"}
     names = dict.fromkeys(name for line in metrics for name in line if name not in left_out)
-    numeric = [name for name in ("val_score", *names) if any(_is_number(line.get(name)) for line in metrics)]
+    numeric = [name for name in ("val_score", *names) if any(is_number(line.get(name)) for line in metrics)]
     return [name for name in numeric if not name.endswith("_seconds")][:MOST_CURVES]
 
 
@@ -208,7 +209,3 @@ def _pixels(frames: Frames, part: str) -> NDArray[np.uint8]:
     if part == "images":
         return frames.images
     return mask_image(frames.annotations["mask"]) if _has_mask(frames) else frames.images[:0]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

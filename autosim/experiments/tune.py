@@ -87,8 +87,7 @@ def search(request: TuneRequest, path: Path, records: Records, concurrent: int, 
         return
     words = f"{config.algo} on {config.env}: {left} of {total} trials, {concurrent} at once, in {path}"
     console.print(f"tuning {', '.join(request.space)} of {words}", highlight=False, soft_wrap=True)
-    budget = config.settings.budget
-    if budget.images is budget.seconds is budget.iterations is None:
+    if config.settings.budget.unlimited:
         note = f"no --budget: each trial makes {config.algo_config.iterations} iterations, whatever they cost"
         console.print(note, highlight=False, soft_wrap=True)
     with TuneDisplay(console, records, total, request.settings.metric) as display:

@@ -1,4 +1,4 @@
-"""Influences: what training on a scene does to the validation loss, and the direction that they are measured along."""
+"""The direction that influences are measured along: what training on a scene does to the validation loss."""
 
 from __future__ import annotations
 
@@ -72,11 +72,3 @@ def influence_direction(
     method: Method = "fmin_ncg" if approximation == "exact-ncg" else "cg"
     found = solve(product, g, damping, method, tolerance=1e-2, limit=limit)
     return Direction(found.v, damping, found.products, found.residual, found.alignment)
-
-
-def influences(
-    task: Task, network: nn.Module, frames: Frames, v: Tensor, device: torch.device | str = "cpu", chunk: int = 64
-) -> Tensor:
-    """(n,) float64 ``v·∂l_k/∂θ`` of each frame k (Eq. 11), ``chunk`` frames at once."""
-    parts = [frames.select(slice(i, i + chunk)) for i in range(0, len(frames), chunk)]
-    return torch.cat([surface_of(task, network, part, device).influences(v) for part in parts]).double().cpu()

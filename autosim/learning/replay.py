@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -174,9 +173,3 @@ def immutable_features(schema: Schema, scenes: tuple[SceneGraph, ...]) -> NDArra
     names = {name: None for row in rows for name in row}
     table = np.array([[row.get(name, 0.0) for name in names] for row in rows], dtype=np.float64)
     return table.reshape(len(scenes), len(names))
-
-
-def effective_size(weights: Tensor) -> float:
-    """Number of equally weighted samples that are worth as much as these: one over the sum of squared weights."""
-    found = 1.0 / float(weights.square().sum())
-    return found if math.isfinite(found) else 0.0

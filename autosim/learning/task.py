@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from functools import partial
 
@@ -10,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from autosim.learning.schedule import TrainingSchedule
+from autosim.learning.schedule import TrainingSchedule, half_cosine
 from autosim.rendering.frames import Frames
 
 
@@ -24,7 +23,7 @@ def warm_cosine(step: int, steps: int) -> float:
     cosine.
     """
     rise = min(1.0, (step + 1) / max(1.0, 0.1 * steps))
-    return rise * 0.5 * (1.0 + math.cos(math.pi * min(step / steps, 1.0)))
+    return rise * half_cosine(step / steps)
 
 
 class Task(ABC):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from autosim.learning.replay import Replay, effective_size, immutable_features, ranked, without_immutable_part
+from autosim.learning.replay import Replay, immutable_features, ranked, without_immutable_part
 from autosim.rendering.frames import Frames
 from autosim.scenes.parametric import ParametricGenerator
 from autosim.seeding import seed_sequence
@@ -52,7 +52,7 @@ def test_weights_are_equal_where_the_distribution_stood_still() -> None:
     replay, generator = filled(steps=3, each=5, shift=0.0)
     weights = replay.weights(generator)
     assert torch.allclose(weights, torch.full((15,), 1 / 15, dtype=torch.float64))
-    assert effective_size(weights) == pytest.approx(15)
+    assert float(1 / weights.square().sum()) == pytest.approx(15)
 
 
 def test_weighted_means_are_those_of_the_present_distribution() -> None:

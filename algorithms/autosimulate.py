@@ -6,6 +6,7 @@ its influence ``v·∂l_k/∂θ`` (Eq. 8), and move the distribution by the scor
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from autosim.scenes.generator import SceneGenerator
     from autosim.scenes.steps import StepRule
     from autosim.session import Session
+
+# What a checkpoint holds the state of.
+PARTS = ("psi", "average", "mover", "network", "replay")
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class AutoSimulateConfig:
     warm_up: int = 100
     exploration: float = tunable(0.2, Uniform(0.05, 0.3))
     exploration_left: float = 0.3
-    choice_exploration: float = 0.15
+    choice_exploration: float = 0.25
     generator: Literal["parametric", "transformer"] = "parametric"
 
     def __post_init__(self) -> None:
@@ -89,14 +93,15 @@ class AutoSimulate(Algorithm):
         super().__init__(session, config)
         require_labels(session, self.name, "influences are on the validation loss")
         self.psi, self.mover = learned_generator(session, config)
+        self.average = copy.deepcopy(self.psi)
         self.network = session.network().to(session.device)
         self.replay = Replay(config.memory if config.estimator == "replay" else 0)
         self.history: list[dict[str, float]] = []
 
     @property
     def generator(self) -> SceneGenerator:
-        """``q_psi``."""
-        return self.psi
+        """``q_psi``; with replay the average of its parameters over the steps, the later ones above all."""
+        return self.psi if self.config.estimator == "paper" else self.average
 
     def step(self, iteration: int) -> Metrics:
         """Algorithm 1, one step."""
@@ -115,6 +120,8 @@ class AutoSimulate(Algorithm):
         weights = self.replay.weights(self.psi)
         if session.images > config.warm_up:
             self.move(weights)
+        # Polynomial-decay averaging (Shamir and Zhang, ICML 2013) with η = 3.
+        self.average.move_towards(self.psi, 4 / (iteration + 4))
         costs.lap("step_seconds")
         if config.estimator == "replay":
             # Last, so that every influence is of a scene that the network has not seen: like those yet to come.
@@ -160,21 +167,14 @@ class AutoSimulate(Algorithm):
         self.mover(loss)
 
     def state_dict(self) -> dict[str, Any]:
-        """Generator, step rule, task network, memory and the figures so far."""
-        return {
-            "generator": self.psi.state_dict(),
-            "mover": self.mover.state_dict(),
-            "network": self.network.state_dict(),
-            "replay": self.replay.state_dict(),
-            "history": [dict(figures) for figures in self.history],
-        }
+        """The state of all parts, and the figures so far."""
+        parts = {name: getattr(self, name).state_dict() for name in PARTS}
+        return parts | {"history": [dict(figures) for figures in self.history]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up where :meth:`state_dict` was called."""
-        self.psi.load_state_dict(state["generator"])
-        self.mover.load_state_dict(state["mover"])
-        self.network.load_state_dict(state["network"])
-        self.replay.load_state_dict(state["replay"])
+        for name in PARTS:
+            getattr(self, name).load_state_dict(state[name])
         self.history = [dict(figures) for figures in state["history"]]
 
     def summary(self) -> dict[str, float]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from autosim.scenes.graph import SceneGraph, Schema
@@ -63,6 +64,14 @@ class SceneGenerator(nn.Module, ABC):
         choice is less likely than ``share``. ``explore(0, 0)`` ends it. Generators without either ignore it.
         """
         return None
+
+    @torch.no_grad()
+    def move_towards(self, other: SceneGenerator, share: float) -> None:
+        """Go the ``share`` in [0, 1] of the way to the learned parameters of ``other``, a generator of the same grammar
+        and options; what is not learned becomes as there. Called after each step, it keeps an average of the steps.
+        """
+        for mine, theirs in zip(self.parameters(), other.parameters(), strict=True):
+            mine.lerp_(theirs, share if mine.requires_grad else 1.0)
 
     def score_function_loss(
         self, samples: Samples, signal: Tensor, part: Part = "all", enumerate_choices: bool = False

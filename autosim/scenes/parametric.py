@@ -152,6 +152,17 @@ class ParametricGenerator(SceneGenerator):
         self.project()
 
     @torch.no_grad()
+    def move_towards(self, other: SceneGenerator, share: float) -> None:
+        """As the contract says, for periodic means the shorter way round."""
+        assert isinstance(other, ParametricGenerator)
+        shorter_way = torch.remainder(other.means - self.means + 0.5, 1.0) - 0.5
+        means = torch.where(self._periodic_mask, self.means + share * shorter_way, self.means.lerp(other.means, share))
+        super().move_towards(other, share)
+        self.means.copy_(means)
+        self.floor = other.floor
+        self.project()
+
+    @torch.no_grad()
     def parameters_by_key(self) -> dict[str, ContinuousSummary | CategoricalSummary]:
         """Parameters by ``schema.key`` in the schema's order: mean and standard deviation in the attribute's own unit,
         before censoring or wrapping; probabilities of the choices.

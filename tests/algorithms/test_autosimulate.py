@@ -133,6 +133,23 @@ def test_nothing_moves_before_the_warm_up_ends() -> None:
     assert not torch.equal(algorithm.generator.means, start)
 
 
+def test_the_result_is_an_average_of_the_steps_that_favours_the_later_ones() -> None:
+    """The weight of step t = 0, 1, … of polynomial-decay averaging with η = 3 goes as (t + 1)(t + 2)(t + 3)."""
+    algorithm, steps = AutoSimulate(blob_session(), QUICK), []
+    for iteration in range(4):
+        algorithm.step(iteration)
+        assert isinstance(algorithm.psi, ParametricGenerator)
+        steps.append(algorithm.psi.means.detach().clone())
+    means = torch.stack(steps)
+    expected = torch.tensor([6.0, 24.0, 60.0, 120.0]) @ means / 210
+    assert isinstance(algorithm.generator, ParametricGenerator)
+    unwrapped = means.amax(0) - means.amin(0) < 0.5  # a periodic mean may have passed the end of its range
+    assert int(unwrapped.sum()) >= 5
+    assert torch.allclose(algorithm.generator.means[unwrapped], expected[unwrapped], atol=1e-6)
+    faithful = AutoSimulate(blob_session(), replace(QUICK, estimator="paper"))
+    assert faithful.generator is faithful.psi
+
+
 @pytest.mark.parametrize("left", [0.0, 0.4])
 def test_exploration_is_let_down_with_the_run(left: float) -> None:
     session = blob_session()

@@ -223,3 +223,32 @@ def test_state_dict_and_foreign_scenes() -> None:
         ParametricGenerator(digits(), floor=0.3)
     with pytest.raises(ValueError, match="spreads"):
         ParametricGenerator(digits(), min_spread=0.0)
+
+
+@given(start=st.floats(0, 0.999), end=st.floats(0, 0.999), share=st.floats(0, 1))
+@settings(deadline=None)
+def test_moving_towards_another_takes_the_shorter_way_round(start: float, end: float, share: float) -> None:
+    attribute = Continuous("yaw", 0.0, 1.0, periodic=True)
+    mine, theirs = _single(attribute, Normal(0.0, 0.1)), _single(attribute, Normal(0.0, 0.1))
+    with torch.no_grad():
+        mine.means.fill_(start)
+        theirs.means.fill_(end)
+    mine.move_towards(theirs, share)
+    way = abs(start - end)
+    gone = abs(float(mine.means.detach()) - start)
+    assert min(gone, 1 - gone) == pytest.approx(share * min(way, 1 - way), abs=1e-5)
+
+
+def test_moving_towards_another_weighs_the_learned_and_copies_the_rest() -> None:
+    mine, theirs = ParametricGenerator(table()), ParametricGenerator(table())
+    with torch.no_grad():
+        mine.means.fill_(0.2)
+        theirs.means.fill_(0.6)
+    theirs.explore(0.2, 0.1)
+    mine.move_towards(theirs, 0.25)
+    assert torch.allclose(mine.means, torch.full_like(mine.means, 0.3))
+    assert torch.equal(mine.log_spreads, theirs.log_spreads)
+    assert mine.floor == 0.1
+    mine.move_towards(theirs, 1.0)
+    for name, value in theirs.state_dict().items():
+        assert torch.allclose(mine.state_dict()[name], value, atol=1e-6), name

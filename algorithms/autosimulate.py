@@ -62,7 +62,7 @@ class AutoSimulateConfig:
     learning_rate: float = 5e-3
     approximation: Literal["quadratic", "exact", "exact-ncg", "approximate", "linear", "none"] = "quadratic"
     damping: float = tunable(1e-2, Choice((1e-3, 1e-2, 0.1, 10.0)))
-    products: int = 8
+    products: int = 6
     estimator: Literal["replay", "paper"] = "replay"
     memory: int = tunable(1000, Choice((100, 300, 1000)))
     warm_up: int = 100

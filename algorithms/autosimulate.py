@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from algorithms.search import require_labels
@@ -19,14 +20,13 @@ from autosim.stopwatch import Stopwatch
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from autosim.learning.influence import Direction
     from autosim.rendering.frames import Frames
-    from autosim.scenes.generator import SceneGenerator
-    from autosim.scenes.steps import StepRule
+    from autosim.scenes.generator import Samples, SceneGenerator
     from autosim.session import Session
 
 # What a checkpoint holds the state of.
-PARTS = ("psi", "average", "mover", "network", "replay")
+PARTS = ("psi", "average", "mover", "network", "probe", "replay")
+COSTS = tuple(f"{part}_seconds" for part in ("rendering", "training", "curvature", "influence", "step"))
 
 
 @dataclass(frozen=True)
@@ -44,39 +44,46 @@ class AutoSimulateConfig:
             Hessian, by cg or by fmin_ncg; approximate is H g; linear is g; none is constant, blind to the validation.
         damping: λ, in multiples of the largest eigenvalue of the curvature (the exact ones: absolute, as in the paper).
         products: most curvature products to solve with.
-        estimator: replay uses the influences of the scenes held, ranked and freed of what shape and colour explain;
-            paper uses those of the step alone as they are.
+        estimator: replay uses the influences of all scenes held, each the mean over several probes, ranked and freed of
+            what shape and colour explain; paper those of the step alone, as they are, at the task network.
         memory: scenes held for replay.
-        warm_up: images rendered before the generator moves: influences on an untrained network say nothing.
-        exploration: least standard deviation of attributes, as a fraction of their range (replay only).
+        warm_up: images rendered before the first probe (replay only, as all that follows).
+        renewal: images rendered from one probe to the next.
+        passes: frames that a probe is trained on, drawn from those held, but no more than eight times as many as these:
+            influences at a network that knows its frames by heart say nothing.
+        shrinkage: of steps that may be chance; 0 makes all of them in full.
+        exploration: least standard deviation of attributes, as a fraction of their range.
         exploration_left: share of it that is left at the end of the run; it is let down in the second half.
-        choice_exploration: least probability of a choice (replay only).
+        choice_exploration: least probability of a choice.
         generator: what is learned: independent attributes, or Meta-Sim's distribution transformer.
     """
 
     iterations: int = 80
     frames: int = tunable(25, Choice((20, 50, 70)))
-    rate: float = tunable(1.0, Choice((0.01, 0.1, 1.0, 10.0)))
+    rate: float = tunable(2.0, Choice((0.01, 0.1, 1.0, 2.0, 10.0)))
     choice_rate: float = tunable(1.0, LogUniform(0.05, 3.0))
     epochs: int = tunable(20, Choice((5, 10, 20)))
     learning_rate: float = 5e-3
     approximation: Literal["quadratic", "exact", "exact-ncg", "approximate", "linear", "none"] = "quadratic"
     damping: float = tunable(1e-2, Choice((1e-3, 1e-2, 0.1, 10.0)))
-    products: int = 6
+    products: int = 8
     estimator: Literal["replay", "paper"] = "replay"
     memory: int = tunable(1000, Choice((100, 300, 1000)))
     warm_up: int = 100
+    renewal: int = 200
+    passes: int = tunable(2000, Choice((1000, 2000, 4000)))
+    shrinkage: float = tunable(0.7, Choice((0.0, 0.4, 0.7, 1.0)))
     exploration: float = tunable(0.2, Uniform(0.05, 0.3))
     exploration_left: float = 0.3
     choice_exploration: float = 0.25
     generator: Literal["parametric", "transformer"] = "parametric"
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "frames", "epochs", "products", "rate", "choice_rate", "learning_rate"):
+        for name in ("iterations", "frames", "epochs", "products", "rate", "choice_rate", "learning_rate", "passes"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: {getattr(self, name)} is not above 0")
         limits = {"exploration": 0.5, "exploration_left": 1.0, "choice_exploration": 0.3}
-        for name in (*limits, "damping", "memory", "warm_up"):
+        for name in (*limits, "damping", "memory", "warm_up", "renewal", "shrinkage"):
             if not 0 <= getattr(self, name) <= limits.get(name, float("inf")):
                 raise ValueError(f"{name}: {getattr(self, name)} is not in [0, {limits.get(name, 'infinity')}]")
 
@@ -88,14 +95,21 @@ class AutoSimulate(Algorithm):
     Config: ClassVar[type] = AutoSimulateConfig
 
     def __init__(self, session: Session, config: AutoSimulateConfig) -> None:
+        from autosim.learning.probe import Probe
         from autosim.learning.replay import Replay
+        from autosim.scenes.steps import stepped_generator
 
         super().__init__(session, config)
         require_labels(session, self.name, "influences are on the validation loss")
-        self.psi, self.mover = learned_generator(session, config)
+        options = config.generator, config.rate, config.choice_rate, config.estimator == "replay"
+        self.psi, self.mover = stepped_generator(session.env.prior(), *options, session.seed_sequence("transformer"))
         self.average = copy.deepcopy(self.psi)
         self.network = session.network().to(session.device)
-        self.replay = Replay(config.memory if config.estimator == "replay" else 0)
+        # The paper measures influences at the task network itself.
+        probed = self.network if config.estimator == "paper" else session.network().to(session.device)
+        self.probe = Probe(session.task, probed, session.device)
+        self.replay = Replay(config.memory)
+        self.due = config.warm_up
         self.history: list[dict[str, float]] = []
 
     @property
@@ -105,31 +119,31 @@ class AutoSimulate(Algorithm):
 
     def step(self, iteration: int) -> Metrics:
         """Algorithm 1, one step."""
-        session, config, costs = self.session, self.config, Stopwatch()
-        left = half_cosine(2 * session.progress(iteration, config.iterations) - 1, down_to=config.exploration_left)
-        if config.estimator == "replay":
+        session, config, costs = self.session, self.config, Stopwatch(*COSTS)
+        faithful = config.estimator == "paper"
+        if not faithful:
+            left = half_cosine(2 * session.progress(iteration, config.iterations) - 1, config.exploration_left)
             self.psi.explore(config.exploration * left, config.choice_exploration)
         samples = self.psi.sample(config.frames, session.seed_sequence("scenes", iteration))
         frames = session.render(samples.scenes, "frames", iteration)
         costs.lap("rendering_seconds")
-        if config.estimator == "paper":
+        if faithful:
             self.fine_tune(frames, config.epochs, iteration)
             costs.lap("training_seconds")
-        direction, signal = self.influences(frames, costs)
-        self.replay.add(samples, frames, self.psi, signal)
-        weights = self.replay.weights(self.psi)
-        if session.images > config.warm_up:
-            self.move(weights)
+            self.aim(frames, costs)
+            influences = self.probe.influences(frames)
+            costs.lap("influence_seconds")
+            self.mover(self.psi.score_function_loss(samples, -influences, enumerate_choices=True))
+            costs.lap("step_seconds")
+        else:
+            weights = self.replay_step(samples, frames, iteration, costs)
+            count, seed = config.epochs * config.frames, session.seed_sequence("replayed frames", iteration)
+            self.fine_tune(self.replay.draw(count, weights, seed), 1, iteration)
         # Polynomial-decay averaging (Shamir and Zhang, ICML 2013) with η = 3.
         self.average.move_towards(self.psi, 4 / (iteration + 4))
-        costs.lap("step_seconds")
-        if config.estimator == "replay":
-            # Last, so that every influence is of a scene that the network has not seen: like those yet to come.
-            drawn = config.epochs * config.frames, weights, session.seed_sequence("replayed frames", iteration)
-            self.fine_tune(self.replay.draw(*drawn), 1, iteration)
         score = session.task.evaluate(self.network, session.target.validation, session.device)
         costs.lap("training_seconds")
-        self.history.append(direction.figures() | costs.laps)
+        self.history.append((self.probe.direction.figures() if self.probe.direction else {}) | costs.laps)
         return {"val_score": score, **self.history[-1]}
 
     def fine_tune(self, frames: Frames, epochs: int, iteration: int) -> None:
@@ -138,61 +152,48 @@ class AutoSimulate(Algorithm):
         schedule = replace(session.env.schedule, epochs=epochs, learning_rate=self.config.learning_rate)
         session.task.train(self.network, frames, schedule, seed, session.device)
 
-    def influences(self, frames: Frames, costs: Stopwatch) -> tuple[Direction, Tensor]:
-        """``v``, from the gradient on validation frames and the curvature on these; each frame's ``v·∂l_k/∂θ``."""
-        from autosim.learning.influence import influence_direction, surface_of
-
-        session, config = self.session, self.config
-        g = surface_of(session.task, self.network, session.target.validation, session.device).gradient()
-        surface = surface_of(session.task, self.network, frames, session.device)
-        direction = influence_direction(surface, g, config.approximation, config.damping, config.products)
+    def aim(self, frames: Frames, costs: Stopwatch) -> None:
+        """``v``, from the gradient on validation frames and the curvature on these."""
+        options = self.config.approximation, self.config.damping, self.config.products
+        self.probe.aim(self.session.target.validation, frames, *options)
         costs.lap("curvature_seconds")
-        signal = surface.influences(direction.v)
+
+    def replay_step(self, samples: Samples, frames: Frames, iteration: int, costs: Stopwatch) -> Tensor:
+        """Eq. 11 over all scenes held; returns their weights (n,). New ones are looked at before any probe saw them."""
+        from autosim.learning.replay import benefit
+
+        session, config, probe, replay = self.session, self.config, self.probe, self.replay
+        replay.add(samples, frames, self.psi, probe.influences(frames) if probe.direction else None)
+        weights = replay.weights(self.psi)
         costs.lap("influence_seconds")
-        return direction, signal
-
-    def move(self, weights: Tensor) -> None:
-        """Eq. 11: scenes whose training lowers the validation loss become likelier."""
-        from autosim.learning.replay import ranked, without_immutable_part
-
-        samples = self.replay.samples
-        if self.config.estimator == "paper":
-            signal = self.replay.batches[-1].signal
-            self.mover(self.psi.score_function_loss(samples, -signal, enumerate_choices=True))
-            return
-        benefit = ranked(self.replay.signal, weights)
-        benefit = without_immutable_part(self.psi.schema, samples.scenes, benefit, weights)
-        benefit = benefit / (weights @ benefit.square()).sqrt().clamp(min=1e-12)
-        loss = self.psi.score_function_loss(samples, -benefit * weights * len(weights))
-        self.mover(loss)
+        if (rendered := (iteration + 1) * config.frames) >= self.due:
+            self.due = rendered + config.renewal
+            seed, passes = session.seed_sequence("probe", iteration), min(config.passes, 8 * len(weights))
+            drawn = replay.draw(passes, weights, seed)
+            probe.renew(session.integer_seed("probe", iteration), drawn, session.env.schedule)
+            costs.lap("training_seconds")
+            self.aim(replay.draw(2 * config.frames, weights, seed, replace=False), costs)
+            replay.look(probe.influences(replay.frames))
+            costs.lap("influence_seconds")
+        if probe.direction:
+            cost = -benefit(replay, self.psi.schema, weights) * weights * len(weights)
+            loss = self.psi.score_function_loss(replay.samples, cost)
+            self.mover(loss, noise=config.shrinkage * float(weights.square().sum()))
+        costs.lap("step_seconds")
+        return weights
 
     def state_dict(self) -> dict[str, Any]:
         """The state of all parts, and the figures so far."""
         parts = {name: getattr(self, name).state_dict() for name in PARTS}
-        return parts | {"history": [dict(figures) for figures in self.history]}
+        return parts | {"due": self.due, "history": [dict(figures) for figures in self.history]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up where :meth:`state_dict` was called."""
         for name in PARTS:
             getattr(self, name).load_state_dict(state[name])
-        self.history = [dict(figures) for figures in state["history"]]
+        self.due, self.history = state["due"], [dict(figures) for figures in state["history"]]
 
     def summary(self) -> dict[str, float]:
-        """Mean of the figures over the steps; ``seconds`` by part are those of a step."""
-        first, count = (self.history or [{}])[0], len(self.history)
-        return {name: sum(step[name] for step in self.history) / count for name in first}
-
-
-def learned_generator(session: Session, config: AutoSimulateConfig) -> tuple[SceneGenerator, StepRule]:
-    """``q_psi`` and how it is stepped."""
-    from autosim.scenes.parametric import ParametricGenerator
-    from autosim.scenes.pretraining import pretrain
-    from autosim.scenes.steps import AdamStep, GradientStep
-    from autosim.scenes.transformer import DistributionTransformer
-
-    if config.generator == "parametric":
-        parametric = ParametricGenerator(session.env.prior())
-        return parametric, GradientStep(parametric, config.rate, config.choice_rate, config.estimator == "replay")
-    transformer = DistributionTransformer(session.env.prior(), seed=session.integer_seed("transformer"))
-    pretrain(transformer, session.seed_sequence("pretraining"))
-    return transformer, AdamStep(transformer, config.rate / 100)
+        """Mean of the figures over the steps that have them; ``seconds`` by part are those of a step."""
+        names = dict.fromkeys(name for step in self.history for name in step)
+        return {name: fmean(step[name] for step in self.history if name in step) for name in names}

@@ -55,6 +55,12 @@ class Env(ABC):
     def target(self) -> Grammar | None:
         """The hidden distribution behind the target frames; None where those are the user's own images."""
 
+    def validation_target(self) -> Grammar | None:
+        """The distribution of the validation frames where it is not that of the test frames, ``target``: where both
+        differ in what is not learned, say (other textures). It is ``target`` by default.
+        """
+        return self.target()
+
     def target_frames(self) -> Frames | None:
         """The user's own (unlabelled) target images; None where ``target`` is a distribution."""
         return None

@@ -90,12 +90,15 @@ class Session:
         own = self.env.target_frames()
         if own is not None:
             return Target(own, None)
-        grammar = self.env.target()
-        if grammar is None:
-            raise UserError(f"environment {self.env.name!r} gives neither a target distribution nor target frames")
         with self.uncounted():
             parts = []
-            for purpose, count in (("validation", self.env.sizes.validation), ("test", self.env.sizes.test)):
+            for purpose, count, grammar in (
+                ("validation", self.env.sizes.validation, self.env.validation_target()),
+                ("test", self.env.sizes.test, self.env.target()),
+            ):
+                if grammar is None:
+                    name = repr(self.env.name)
+                    raise UserError(f"environment {name} gives neither a target distribution nor target frames")
                 scenes = grammar.sample_many(count, seeding.seed_sequence(TARGET_SEED, f"target {purpose}"))
                 parts.append(self.pool.render(scenes, seeding.frame_seeds(TARGET_SEED, f"target {purpose}", 0, count)))
         return Target(*parts)

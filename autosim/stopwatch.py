@@ -6,10 +6,12 @@ import time
 
 
 class Stopwatch:
-    """Seconds of consecutive parts: each :meth:`lap` ends one, named by what it was spent on."""
+    """Seconds of consecutive parts: each :meth:`lap` ends one, named by what it was spent on. ``names`` are in ``laps``
+    from the beginning, with 0.
+    """
 
-    def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
+    def __init__(self, *names: str) -> None:
+        self.laps: dict[str, float] = dict.fromkeys(names, 0.0)
         self._last = time.perf_counter()
 
     def lap(self, name: str) -> None:

@@ -111,8 +111,9 @@ class ContentLabels:
 def content_targets(schema: Schema, scenes: Sequence[SceneGraph], frames: Frames) -> ContentTargets:
     """What can be asked of any picture like these.
 
-    Classes without slots of which each scene has exactly one node give their attributes; those of other nodes would be
-    ambiguous, for a picture does not tell which node is which. They give counts instead, of nodes and of their choices.
+    Classes without slots of which each scene has exactly one node give their attributes (of continuous ones those that
+    are mutable); those of other nodes would be ambiguous, for a picture does not tell which node is which. They give
+    counts instead, of nodes and of their choices.
     Raises ``ValueError`` where scenes and frames differ in number or there is nothing to predict.
     """
     if len(scenes) != len(frames) or not scenes:
@@ -127,6 +128,8 @@ def content_targets(schema: Schema, scenes: Sequence[SceneGraph], frames: Frames
         if node_class.slots == 1 and min(numbers) == max(numbers) == 1:
             for attribute in node_class.attributes:
                 if isinstance(attribute, Continuous):
+                    if not attribute.mutable:
+                        continue
                     parts = ("sine", "cosine") if attribute.periodic else ("value",)
                     continuous += [ContinuousTarget(node_class.name, attribute.name, part) for part in parts]
                 elif len(attribute.choices) > 1:

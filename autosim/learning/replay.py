@@ -18,12 +18,15 @@ from autosim.scenes.graph import Continuous, SceneGraph, Schema
 
 @dataclass(frozen=True)
 class Batch:
-    """Scenes of one step, their frames, the parameters of the generator that drew them, and a signal (n,) for each."""
+    """Scenes of one step, their frames, the parameters of the generator that drew them; for each scene the sum of the
+    signals it got, standardised, and how many these were, (n,) both.
+    """
 
     samples: Samples
     frames: Frames
     parameters: dict[str, Tensor]
-    signal: Tensor
+    total: Tensor
+    looks: Tensor
 
 
 @dataclass
@@ -35,13 +38,15 @@ class Replay:
     # Row i: log-densities of every batch's scenes under the parameters that drew batch i.
     _densities: list[list[Tensor]] = field(default_factory=list, repr=False)
 
-    def add(self, samples: Samples, frames: Frames, generator: SceneGenerator, signal: Tensor) -> None:
-        """Take in a batch that ``generator`` drew as it is now, and the signal (n,) that its scenes got; the oldest
-        batches beyond the capacity are dropped.
+    def add(self, samples: Samples, frames: Frames, generator: SceneGenerator, signal: Tensor | None = None) -> None:
+        """Take in a batch that ``generator`` drew as it is now, and the signal (n,) that its scenes got, if any; the
+        oldest batches beyond the capacity are dropped.
         """
         values = Samples(samples.scenes, samples.values.detach(), samples.sources)
         parameters = copy.deepcopy(generator.state_dict())
-        self.batches.append(Batch(values, frames, parameters, signal.detach().double().cpu()))
+        total = torch.zeros(len(samples), dtype=torch.float64) if signal is None else standardised(signal)
+        looks = torch.full_like(total, float(signal is not None))
+        self.batches.append(Batch(values, frames, parameters, total, looks))
         while len(self.batches) > 1 and sum(len(batch.samples) for batch in self.batches) > self.capacity:
             self.batches.pop(0)
             self._densities = [row[1:] for row in self._densities[1:]]
@@ -61,10 +66,17 @@ class Replay:
 
     @property
     def signal(self) -> Tensor:
-        """(n,) float64 signals of the scenes held, those of each batch divided by their standard deviation: the scale
-        of an influence changes with the network.
+        """(n,) float64 mean of the signals that each of the scenes held got, each time standardised among those that
+        got one with it: the level and the scale of an influence change with the network. 0 before the first.
         """
-        return torch.cat([batch.signal / batch.signal.std(correction=0).clamp(min=1e-30) for batch in self.batches])
+        return torch.cat([batch.total / batch.looks.clamp(min=1) for batch in self.batches])
+
+    def look(self, signal: Tensor) -> None:
+        """Take in another signal (n,) of all scenes held."""
+        latest = standardised(signal).split([len(batch.samples) for batch in self.batches])
+        for batch, part in zip(self.batches, latest, strict=True):
+            batch.total.add_(part)
+            batch.looks.add_(1)
 
     @torch.no_grad()
     def weights(self, generator: SceneGenerator) -> Tensor:
@@ -88,11 +100,14 @@ class Replay:
         mixture = torch.logsumexp(torch.stack([torch.cat(row) for row in self._densities]) + shares, dim=0)
         return torch.softmax(present - mixture, dim=0)
 
-    def draw(self, count: int, weights: Tensor, seed: np.random.SeedSequence) -> Frames:
-        """``count`` frames of the scenes held, with replacement, half of them by ``weights``, half whichever."""
+    def draw(self, count: int, weights: Tensor, seed: np.random.SeedSequence, replace: bool = True) -> Frames:
+        """``count`` frames of the scenes held, half of them by ``weights``, half whichever; without ``replace`` all are
+        different, and fewer where they run out.
+        """
         chances = 0.5 * weights.cpu().numpy() + 0.5 / len(weights)
-        chosen = np.random.default_rng(seed).choice(len(weights), size=count, p=chances / chances.sum())
-        return self.frames.select(chosen)
+        count = count if replace else min(count, len(weights))
+        random = np.random.default_rng(seed)
+        return self.frames.select(random.choice(len(weights), count, replace, chances / chances.sum()))
 
     def state_dict(self) -> list[dict[str, Any]]:
         """Everything held, as tensors, numbers, strings and containers of them."""
@@ -103,7 +118,8 @@ class Replay:
                 "values": batch.samples.values,
                 "frames": batch.frames.to_state(),
                 "parameters": batch.parameters,
-                "signal": batch.signal,
+                "total": batch.total.clone(),
+                "looks": batch.looks.clone(),
             }
             for batch in self.batches
         ]
@@ -117,7 +133,23 @@ class Replay:
             sources = None if known is None else tuple(SceneGraph.from_json(scene) for scene in known)
             frames = Frames.from_state(entry["frames"])
             samples = Samples(scenes, entry["values"], sources)
-            self.batches.append(Batch(samples, frames, entry["parameters"], entry["signal"]))
+            total, looks = entry["total"].clone(), entry["looks"].clone()
+            self.batches.append(Batch(samples, frames, entry["parameters"], total, looks))
+
+
+def standardised(signal: Tensor) -> Tensor:
+    """(n,) float64 signal of mean 0 and standard deviation 1; of mean 0 where it does not vary."""
+    centred = signal.detach().double().cpu()
+    centred = centred - centred.mean()
+    return centred / centred.std(correction=0).clamp(min=1e-30)
+
+
+def benefit(replay: Replay, schema: Schema, weights: Tensor) -> Tensor:
+    """(n,) the signal of the scenes held, ranked, freed of what their immutable parts explain, with variance 1 under
+    ``weights`` (n,), which add up to 1.
+    """
+    signal = without_immutable_part(schema, replay.samples.scenes, ranked(replay.signal, weights), weights)
+    return signal / (weights @ signal.square()).sqrt().clamp(min=1e-12)
 
 
 def ranked(signal: Tensor, weights: Tensor) -> Tensor:

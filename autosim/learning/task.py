@@ -69,16 +69,19 @@ class Task(ABC):
         decay = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(warm_cosine, steps=steps))
         order = torch.Generator().manual_seed(seed)
         total = 0.0
-        for _ in range(schedule.epochs):
-            total = 0.0
-            for batch in torch.randperm(len(frames), generator=order).split(schedule.batch_size):
-                batch = batch.to(device)
-                optimiser.zero_grad(set_to_none=True)
-                losses = self.losses(network(inputs[batch]), targets[batch])
-                losses.mean().backward()
-                optimiser.step()
-                decay.step()
-                total += float(losses.detach().sum())
+        # Dropout draws from the global random state.
+        with torch.random.fork_rng(devices=[] if torch.device(device).type == "cpu" else [device]):
+            torch.manual_seed(seed)
+            for _ in range(schedule.epochs):
+                total = 0.0
+                for batch in torch.randperm(len(frames), generator=order).split(schedule.batch_size):
+                    batch = batch.to(device)
+                    optimiser.zero_grad(set_to_none=True)
+                    losses = self.losses(network(inputs[batch]), targets[batch])
+                    losses.mean().backward()
+                    optimiser.step()
+                    decay.step()
+                    total += float(losses.detach().sum())
         network.eval()
         return total / len(frames)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,9 +40,28 @@ class Renderer(ABC):
         """Ground truth by name, exact and without randomness; none by default."""
         return {}
 
+    def draw_many(
+        self, scenes: Sequence[SceneGraph], seeds: Sequence[int], effort: float = 1.0
+    ) -> Sequence[NDArray[np.float32]]:
+        """The images of several scenes, each pixel for pixel what :meth:`draw` gives; for renderers that draw many at
+        less than the cost of each.
+        """
+        return [self.draw(scene, seed, effort) for scene, seed in zip(scenes, seeds, strict=True)]
+
     def checked_draw(self, scene: SceneGraph, seed: int, effort: float = 1.0) -> NDArray[np.float32]:
         """What :meth:`draw` gives, clipped to [0, 1]; ``RendererError`` unless finite float32 (height, width, 3)."""
-        image = self.draw(scene, seed, effort)
+        return self._checked(self.draw(scene, seed, effort))
+
+    def checked_draw_many(
+        self, scenes: Sequence[SceneGraph], seeds: Sequence[int], effort: float = 1.0
+    ) -> list[NDArray[np.float32]]:
+        """The same for :meth:`draw_many`."""
+        images = self.draw_many(scenes, seeds, effort)
+        if len(images) != len(scenes):
+            raise RendererError(f"{type(self).__name__}: draw_many gave {len(images)} images of {len(scenes)} scenes")
+        return [self._checked(image) for image in images]
+
+    def _checked(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
         expected = (self.height, self.width, 3)
         if not isinstance(image, np.ndarray) or image.dtype != np.float32 or image.shape != expected:
@@ -56,6 +75,10 @@ class Renderer(ABC):
         """Image, rounded to 8 bits, with its ground truth."""
         image = np.rint(self.checked_draw(scene, seed) * 255.0).astype(np.uint8)
         return Frame(image, self.annotate(scene))
+
+    def render_many(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> Sequence[Frame]:
+        """Frames of several scenes, each what :meth:`render` gives."""
+        return [self.render(scene, seed) for scene, seed in zip(scenes, seeds, strict=True)]
 
     def close(self) -> None:  # noqa: B027 - nothing to release by default
         """Release what ``build`` took."""

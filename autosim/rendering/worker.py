@@ -19,6 +19,9 @@ from autosim.rendering.frames import Frame, Frames
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.graph import SceneGraph
 
+# Perturbed scenes of one stencil that are drawn together.
+AT_ONCE = 32
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -53,14 +56,15 @@ class Worker:
         """Frames of scenes (``first`` is the place of the first in its batch), and seconds taken."""
         self.build()
         start = time.perf_counter()
-        frames: list[Frame] = []
-        for index, (scene, seed) in enumerate(zip(scenes, seeds, strict=True), first):
+        frames = self._frames(first, scenes, seeds)
+        if len(frames) != len(scenes):
+            name = type(self._renderer).__name__
+            raise RendererError(f"{name}: render_many gave {len(frames)} frames of {len(scenes)} scenes")
+        for index, frame in enumerate(frames, first):
             with _named(self._renderer, f"scene {index}"):
-                frame = self._renderer.render(scene, seed)
                 self._check(frame)
-                if frames and layout(frame) != layout(frames[0]):
+                if layout(frame) != layout(frames[0]):
                     raise RendererError(f"annotations {layout(frame)} differ from {layout(frames[0])}")
-                frames.append(frame)
         return Frames.stack(frames), time.perf_counter() - start
 
     def losses(
@@ -73,9 +77,11 @@ class Worker:
         for piece in pieces:
             with _named(self._renderer, f"gradient of scene {piece.index}"):
                 stencil = Stencil(self._renderer.schema, piece.scene, piece.seed, settings)
-                for number in range(piece.start, piece.stop):
-                    image = self._renderer.checked_draw(stencil.scene(number), piece.seed, settings.effort)
-                    losses.append(dot(cotangents[piece.row], image))
+                for start_of_part in range(piece.start, piece.stop, AT_ONCE):
+                    numbers = range(start_of_part, min(start_of_part + AT_ONCE, piece.stop))
+                    scenes = [stencil.scene(number) for number in numbers]
+                    images = self._renderer.checked_draw_many(scenes, [piece.seed] * len(scenes), settings.effort)
+                    losses += [dot(cotangents[piece.row], image) for image in images]
         return np.array(losses, dtype=np.float64), time.perf_counter() - start
 
     def close(self) -> None:
@@ -83,6 +89,18 @@ class Worker:
         if self._built:
             self._renderer.close()
             self._built = False
+
+    def _frames(self, first: int, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> Sequence[Frame]:
+        """Frames of scenes; where they fail together, one after another, so that the one at fault is named."""
+        renderer = self._renderer
+        try:
+            return renderer.render_many(scenes, seeds)
+        except Exception as error:
+            for index, (scene, seed) in enumerate(zip(scenes, seeds, strict=True), first):
+                with _named(renderer, f"scene {index}"):
+                    renderer.render(scene, seed)
+            with _named(renderer, f"scenes {first} to {first + len(scenes) - 1}"):
+                raise error
 
     def _check(self, frame: Frame) -> None:
         image, expected = frame.image, (self._renderer.height, self._renderer.width, 3)

@@ -61,7 +61,8 @@ class SceneGenerator(nn.Module, ABC):
         """Draw from a wider distribution while a method explores, and log its probabilities.
 
         Standard deviations (normalised) that are not learned become those of the start, but at least ``spread``; no
-        choice is less likely than ``share``. ``explore(0, 0)`` ends it. Generators without either ignore it.
+        choice is less likely than ``share``, or where there are many than three quarters of an equal part.
+        ``explore(0, 0)`` ends it. Generators without either ignore it.
         """
         return None
 

@@ -7,7 +7,7 @@ nodes emitted by its body become that node's children (Meta-Sim §3.1; rules, st
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
@@ -84,6 +84,10 @@ class Grammar:
     an attribute without a prior is uniform over its range or choices. Derivations of more than ``max_steps`` rules are
     drawn again.
 
+    ``strings`` takes the place of the rules' weights where these cannot say how structures are distributed (numbers of
+    nodes that are uniform, say: a rule's probability would depend on the rules before it). It draws the indices of a
+    derivation's rules, in order.
+
     Raises ``ValueError`` naming the symbol, rule or attribute at fault.
     """
 
@@ -93,6 +97,7 @@ class Grammar:
     emissions: Mapping[str, Emission] = field(default_factory=dict)
     priors: Mapping[str, Prior] = field(default_factory=dict)
     max_steps: int = 200
+    strings: Callable[[np.random.Generator], Sequence[int]] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rules", tuple(self.rules))
@@ -126,11 +131,21 @@ class Grammar:
         exact = self.priors.get(self.schema.key(Node(node_class, {}, slot), attribute))
         return exact or self.priors.get(f"{node_class}.{attribute}") or widest(spec)
 
+    @cached_property
+    def shortest(self) -> int:
+        """Number of rules of the shortest derivation, of rules with weight."""
+        return self._shortest()[self.start]
+
     def sample(self, seed: np.random.SeedSequence) -> SceneGraph:
         """One scene; ``ValueError`` where ``max_steps`` is exceeded 1000 times in a row."""
         rng = np.random.default_rng(seed)
         for _ in range(ATTEMPTS):
             derivation = Derivation(self)
+            if self.strings is not None:
+                rules = self.strings(rng)
+                if len(rules) <= self.max_steps:
+                    return self._with_attributes(self._derivation(rules), rng)
+                continue
             while not derivation.done and len(derivation.rules) < self.max_steps:
                 indices, weights, cumulative = self._weights[derivation.symbol]
                 derivation.apply(indices[pick(cumulative, weights, float(rng.random()))])
@@ -147,16 +162,12 @@ class Grammar:
 
         Raises ``ValueError`` where a rule does not expand the open symbol, or the string is too short or too long.
         """
-        derivation = Derivation(self)
-        for rule in rule_indices:
-            derivation.apply(int(rule))
-        if not derivation.done:
-            raise ValueError(f"derivation: symbol {derivation.symbol!r} is still open after {len(rule_indices)} rules")
-        return self._with_attributes(derivation, np.random.default_rng(seed))
+        return self._with_attributes(self._derivation(rule_indices), np.random.default_rng(seed))
 
     def widened(self) -> Grammar:
-        """The same rules, with every attribute uniform over its range or choices."""
-        return replace(self, priors={})
+        """The same rules, with every mutable attribute uniform over its range or choices."""
+        learned = {k.key for k in self.attributes()} | {f"{k.node_class}.{k.attribute.name}" for k in self.attributes()}
+        return replace(self, priors={key: prior for key, prior in self.priors.items() if key not in learned})
 
     def with_priors(self, priors: Mapping[str, Prior]) -> Grammar:
         """The same rules, with ``priors`` put over the present ones (``object.0.x`` still beats ``object.x``)."""
@@ -184,6 +195,14 @@ class Grammar:
                 ],
             )
         return draws
+
+    def _derivation(self, rule_indices: Sequence[int]) -> Derivation:
+        derivation = Derivation(self)
+        for rule in rule_indices:
+            derivation.apply(int(rule))
+        if not derivation.done:
+            raise ValueError(f"derivation: symbol {derivation.symbol!r} is still open after {len(rule_indices)} rules")
+        return derivation
 
     def _with_attributes(self, derivation: Derivation, rng: np.random.Generator) -> SceneGraph:
         nodes = []

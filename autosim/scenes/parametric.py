@@ -140,10 +140,9 @@ class ParametricGenerator(SceneGenerator):
 
     @torch.no_grad()
     def explore(self, spread: float, share: float) -> None:
-        """As the contract says; ``ValueError`` where ``share`` leaves no room for an attribute's choices."""
-        largest = max([2, *self._sizes])
-        if not 0 <= share < 1 / largest:
-            raise ValueError(f"share {share} is not in [0, {1 / largest:.3g}), below one over the number of choices")
+        """As the contract says; ``ValueError`` for a ``share`` outside [0, 0.5]."""
+        if not 0 <= share <= 0.5:
+            raise ValueError(f"share {share} is not in [0, 0.5]")
         if not self.log_spreads.requires_grad:
             start = self._start_log_spreads
             assert isinstance(start, Tensor)
@@ -278,7 +277,9 @@ class ParametricGenerator(SceneGenerator):
 
     @torch.no_grad()
     def _set_probabilities(self, i: int, probabilities: Tensor) -> None:
-        logs = _at_least(probabilities, self.floor).log()
+        # Exploration takes no more than three quarters of what equal choices would have each.
+        floor = min(self.floor, max(self._least_floor, 0.75 / len(probabilities)))
+        logs = _at_least(probabilities, floor).log()
         start, end = int(self._ends[i]), int(self._ends[i + 1])
         if end - start == 1:
             self.logits[start] = logs[1] - logs[0]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from autosim.scenes.generator import SceneGenerator
+from autosim.scenes.grammar import Grammar, child_seed
 from autosim.scenes.parametric import ParametricGenerator
 
 
@@ -17,8 +19,10 @@ class StepRule(ABC):
     """Moves a generator's parameters against the gradient of a loss, and projects them back into their bounds."""
 
     @abstractmethod
-    def __call__(self, loss: Tensor) -> None:
-        """One step."""
+    def __call__(self, loss: Tensor, noise: float = 0.0) -> None:
+        """One step. ``noise`` is the variance of the estimated correlation between signal and an attribute that would
+        be there if the signal said nothing; rules that cannot take it into account ignore it.
+        """
 
     def state_dict(self) -> dict[str, Any]:
         """What later steps depend on."""
@@ -33,14 +37,15 @@ class GradientStep(StepRule):
     """Steps of ``rate`` times the gradient, for means, and ``choice_rate`` times, for logits.
 
     With ``natural`` the gradient in a mean is multiplied by its normal's variance, the inverse of the Fisher
-    information: for a signal of unit variance the step is then ``rate`` standard deviations times the correlation of
-    signal and attribute.
+    information: for a signal of unit variance the step is then ``rate`` standard deviations times the correlation r of
+    signal and attribute. It is shrunk by ``(1 − noise / r²)``, and not made where that is negative: what may well be
+    chance moves nothing (the positive-part James-Stein estimate of one mean).
     """
 
     def __init__(self, generator: ParametricGenerator, rate: float, choice_rate: float, natural: bool) -> None:
         self.generator, self.rate, self.choice_rate, self.natural = generator, rate, choice_rate, natural
 
-    def __call__(self, loss: Tensor) -> None:
+    def __call__(self, loss: Tensor, noise: float = 0.0) -> None:
         """One step."""
         generator = self.generator
         moved = [(generator.means, self.rate), (generator.logits, self.choice_rate)]
@@ -50,7 +55,10 @@ class GradientStep(StepRule):
                 if gradient is None:
                     continue
                 if self.natural and parameter is generator.means:
-                    gradient = gradient * generator.log_spreads.exp().square()
+                    spreads = generator.log_spreads.exp()
+                    correlation = gradient * spreads
+                    kept = (1 - noise / correlation.square().clamp(min=1e-30)).clamp(min=0)
+                    gradient = kept * correlation * spreads
                 parameter.sub_(rate * gradient)
         generator.project()
 
@@ -62,7 +70,7 @@ class AdamStep(StepRule):
         self.generator = generator
         self.optimiser = torch.optim.Adam(generator.parameters(), lr=rate, betas=(0.9, 0.99))
 
-    def __call__(self, loss: Tensor) -> None:
+    def __call__(self, loss: Tensor, noise: float = 0.0) -> None:
         """One step."""
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -76,3 +84,26 @@ class AdamStep(StepRule):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up where :meth:`state_dict` was called."""
         self.optimiser.load_state_dict(state)
+
+
+def stepped_generator(
+    grammar: Grammar,
+    kind: Literal["parametric", "transformer"],
+    rate: float,
+    choice_rate: float,
+    natural: bool,
+    seed: np.random.SeedSequence,
+) -> tuple[SceneGenerator, StepRule]:
+    """A generator that starts at the grammar's priors, and its rule: :class:`GradientStep` for independent attributes,
+    :class:`AdamStep` at a hundredth of ``rate`` for the distribution transformer, which is pre-trained first.
+    """
+    if kind == "parametric":
+        parametric = ParametricGenerator(grammar)
+        return parametric, GradientStep(parametric, rate, choice_rate, natural)
+    # Only the transformer needs torch-geometric, which takes long to import.
+    from autosim.scenes.pretraining import pretrain
+    from autosim.scenes.transformer import DistributionTransformer
+
+    transformer = DistributionTransformer(grammar, seed=int(seed.generate_state(1)[0]))
+    pretrain(transformer, child_seed(seed, 0))
+    return transformer, AdamStep(transformer, rate / 100)

@@ -21,7 +21,9 @@ from autosim.testing import AlgorithmSuite
 from tests.helpers import BlobConfig, BlobEnv, blob_session
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-QUICK = AutoSimulateConfig(iterations=4, frames=8, epochs=1, products=3, memory=24, warm_up=0, exploration=0.1)
+QUICK = AutoSimulateConfig(
+    iterations=4, frames=8, epochs=1, products=3, memory=24, warm_up=0, renewal=16, passes=64, exploration=0.1
+)
 
 
 class TestAutoSimulate(AlgorithmSuite):
@@ -53,7 +55,7 @@ def test_it_moves_the_blobs_towards_the_target(generator: Any) -> None:
     moved = []
     for seed in range(2):
         config = AutoSimulateConfig(
-            iterations=16, frames=16, epochs=6, memory=96, warm_up=32, exploration=0.2, generator=generator
+            iterations=16, frames=16, epochs=4, memory=256, warm_up=32, renewal=64, passes=400, generator=generator
         )
         algorithm = AutoSimulate(blob_session(seed), config)
         expected = ParametricGenerator if generator == "parametric" else DistributionTransformer
@@ -113,24 +115,35 @@ def test_influences_are_directional_derivatives() -> None:
 
 def test_the_paper_s_way_uses_the_scenes_of_the_step_alone() -> None:
     algorithm = AutoSimulate(blob_session(), replace(QUICK, estimator="paper", rate=1e-3))
+    assert isinstance(algorithm.psi, ParametricGenerator)
+    start = algorithm.psi.means.detach().clone()
     for iteration in range(2):
         algorithm.step(iteration)
-    assert len(algorithm.replay.samples) == QUICK.frames
-    with_replay = AutoSimulate(blob_session(), QUICK)
-    for iteration in range(2):
-        with_replay.step(iteration)
-    assert len(with_replay.replay.samples) == 2 * QUICK.frames
+    assert not algorithm.replay.batches and algorithm.probe.network is algorithm.network
+    assert not torch.equal(algorithm.psi.means, start)
+
+
+def test_probes_are_renewed_and_look_at_all_scenes_held() -> None:
+    """At 8, 24 and 40 images; scenes of the steps between are looked at as they come."""
+    algorithm, looks, probes = AutoSimulate(blob_session(), replace(QUICK, memory=100, warm_up=8)), [], []
+    for iteration in range(5):
+        algorithm.step(iteration)
+        looks.append([int(batch.looks[0]) for batch in algorithm.replay.batches])
+        probes.append(torch.cat([weights.detach().flatten() for weights in algorithm.probe.network.parameters()]))
+    assert looks == [[1], [1, 1], [2, 2, 2], [2, 2, 2, 1], [3, 3, 3, 2, 2]]
+    assert torch.equal(probes[0], probes[1]) and not torch.equal(probes[1], probes[2])
+    assert torch.equal(probes[2], probes[3]) and not torch.equal(probes[3], probes[4])
 
 
 def test_nothing_moves_before_the_warm_up_ends() -> None:
-    algorithm = AutoSimulate(blob_session(), replace(QUICK, warm_up=16))
-    assert isinstance(algorithm.generator, ParametricGenerator)
-    start = algorithm.generator.means.detach().clone()
+    algorithm = AutoSimulate(blob_session(), replace(QUICK, warm_up=17, shrinkage=0.0))
+    assert isinstance(algorithm.psi, ParametricGenerator)
+    start = algorithm.psi.means.detach().clone()
     algorithm.step(0)
     algorithm.step(1)
-    assert torch.equal(algorithm.generator.means, start)
+    assert torch.equal(algorithm.psi.means, start)
     algorithm.step(2)
-    assert not torch.equal(algorithm.generator.means, start)
+    assert not torch.equal(algorithm.psi.means, start)
 
 
 def test_the_result_is_an_average_of_the_steps_that_favours_the_later_ones() -> None:

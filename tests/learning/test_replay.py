@@ -71,22 +71,39 @@ def test_weighted_means_are_those_of_the_present_distribution() -> None:
     assert lag > 0.03 and error < 0.02
 
 
-def test_signals_of_all_batches_have_one_scale() -> None:
+def test_signals_of_all_batches_have_one_level_and_scale() -> None:
     replay, _ = filled(steps=3, each=5, shift=0.0)
     parts = replay.signal.view(3, 5)
     assert torch.allclose(parts[0], parts[2]) and torch.allclose(parts.std(1, correction=0), torch.ones(3).double())
+    assert torch.allclose(parts.mean(1), torch.zeros(3).double(), atol=1e-12)
+
+
+def test_further_looks_are_averaged_with_the_first() -> None:
+    replay, generator = filled(steps=2, each=5, shift=0.0)
+    before, latest = replay.signal.clone(), torch.tensor([3.0, 1, 4, 1, 5, 9, 2, 6, 5, 3])
+    replay.look(latest)
+    once = (latest - latest.mean()) / latest.std(correction=0)
+    assert torch.allclose(replay.signal, (before + once) / 2)
+    replay.add(generator.sample(5, seed_sequence(1, "new")), blank(5), generator)
+    assert torch.equal(replay.signal[10:], torch.zeros(5).double())
+    third = torch.arange(15.0)
+    replay.look(third)
+    last = (third - third.mean()) / third.std(correction=0)
+    assert torch.allclose(replay.signal[:10], (before + once + last[:10]) / 3)
+    assert torch.allclose(replay.signal[10:], last[10:].double())
 
 
 def test_frames_are_drawn_half_by_weight() -> None:
     replay, _ = filled(steps=2, each=5, shift=0.0)
-    numbered = [replace(batch, frames=numbers(5, 5 * i)) for i, batch in enumerate(replay.batches)]
-    replay.batches = numbered
+    replay.batches = [replace(batch, frames=numbers(5, 5 * i)) for i, batch in enumerate(replay.batches)]
     weights = torch.zeros(10, dtype=torch.float64)
     weights[3] = 1.0
     drawn = replay.draw(4000, weights, seed_sequence(0, "draw")).images[:, 0, 0, 0]
     shares = np.bincount(drawn, minlength=10) / 4000
     assert shares[3] == pytest.approx(0.55, abs=0.04)
     assert np.delete(shares, 3) == pytest.approx(np.full(9, 0.05), abs=0.02)
+    once = replay.draw(40, weights, seed_sequence(1, "draw"), replace=False).images[:, 0, 0, 0]
+    assert sorted(once.tolist()) == list(range(10))
 
 
 def test_state_is_taken_up_again() -> None:

@@ -230,3 +230,35 @@ def test_samples_do_not_depend_on_the_process_and_need_no_torch() -> None:
     scenes, _, _, torch_imported = json.loads(outputs[0])
     assert scenes == [scene.to_json() for scene in digits().sample_many(3, seed(1))]
     assert not torch_imported
+
+
+def test_strings_take_the_place_of_weights() -> None:
+    """Exactly two digits, of equal classes: weights of rules cannot say so."""
+
+    def strings(rng: np.random.Generator) -> list[int]:
+        label = 3 + int(rng.integers(3))
+        return [0, 1, label, 1, label, 2]
+
+    grammar = replace(digits(), strings=strings)
+    scenes = grammar.sample_many(60, seed(3))
+    labels = [[d["label"] for d in scene.find("digit")] for scene in scenes]
+    assert all(len(found) == 2 and found[0] == found[1] for found in labels)
+    assert {found[0] for found in labels} == {0, 1, 2}
+    rules = scenes[0].derivation or ()
+    assert len(rules) == 6 and rules[:2] == (0, 1) and rules[3] == 1 and rules[5] == 2
+    assert [s.to_json() for s in grammar.sample_many(5, seed(3))] == [s.to_json() for s in scenes[:5]]
+    assert grammar.with_priors({"digit.x": Constant(3.0)}).sample(seed(4)).nodes[1]["x"] == 3.0
+    with pytest.raises(ValueError, match="max_steps = 4"):
+        replace(grammar, max_steps=4).sample(seed(0))
+    with pytest.raises(ValueError, match="does not expand"):
+        replace(digits(), strings=lambda rng: [0, 0]).sample(seed(0))
+
+
+def test_the_shortest_derivation_is_counted() -> None:
+    assert digits().shortest == 2
+
+
+def test_widening_leaves_what_is_not_learned() -> None:
+    grammar = table().with_priors({"object.shape": Choice([1.0, 0.0, 0.0])}).widened()
+    found = [node["shape"] for scene in grammar.sample_many(30, seed(1)) for node in scene.find("object")]
+    assert set(found) == {"sphere"}

@@ -52,6 +52,19 @@ def test_a_natural_step_follows_the_correlation_of_signal_and_attribute() -> Non
     assert float(moved[torch.arange(len(moved)) != largest].abs().max()) < 0.05
 
 
+def test_a_step_that_may_be_chance_is_shrunk_or_not_made() -> None:
+    """Correlations of 0.3 and 0.1 where chance alone gives a variance of 0.2²."""
+    generator = wide()
+    before, spreads = generator.means.detach().clone(), generator.log_spreads.exp().detach()
+    correlations = torch.zeros(len(before))
+    correlations[0], correlations[1] = 0.3, 0.1
+    loss = -(correlations / spreads * generator.means).sum()
+    GradientStep(generator, rate=0.5, choice_rate=0.1, natural=True)(loss, noise=0.04)
+    expected = before.clone()
+    expected[0] += 0.5 * spreads[0] * 0.3 * (1 - 0.04 / 0.09)
+    assert torch.allclose(generator.means, expected, atol=1e-6)
+
+
 def test_logits_have_a_rate_of_their_own_and_stay_within_the_floor() -> None:
     generator = wide()
     rule = GradientStep(generator, rate=0.1, choice_rate=50.0, natural=False)
@@ -73,8 +86,21 @@ def test_exploring_widens_and_ends_where_it_began() -> None:
     assert torch.allclose(generator.log_spreads, start["log_spreads"])
 
 
-@pytest.mark.parametrize("share", [-0.1, 0.5, 0.9])
-def test_a_share_that_leaves_no_room_is_refused(share: float) -> None:
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
+def test_exploring_keeps_no_choice_from_being_preferred(share: float) -> None:
+    """Three choices have 0.25 each at least, two 0.375, however large the share that is asked for."""
+    generator = ParametricGenerator(table())
+    with torch.no_grad():
+        generator.logits.zero_()
+        generator.logits[0] = 20.0
+    generator.explore(0.0, share)
+    first = generator.choices()[0].probabilities.detach()
+    assert float(first.min()) == pytest.approx(min(share, 0.25), abs=1e-5)
+    assert float(first[0]) == pytest.approx(1 - 2 * min(share, 0.25), abs=1e-5)
+
+
+@pytest.mark.parametrize("share", [-0.1, 0.51, 0.9])
+def test_a_share_that_is_none_is_refused(share: float) -> None:
     with pytest.raises(ValueError, match="share"):
         ParametricGenerator(table()).explore(0.1, share)
 

@@ -1,0 +1,301 @@
+"""2-D compositing: textured rectangles under affine maps, back to front, with exact masks and boxes.
+
+All sprites of a chunk are sampled together and then laid one over another. What a pixel gets does not depend on what
+else is in the chunk: a frame stays a function of its scene.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autosim.rendering.frames import Frame
+from autosim.rendering.renderer import Renderer
+from autosim.scenes.graph import SceneGraph, Schema
+
+# Pixels that are sampled at once: the arrays of a block stay in the processor's cache.
+BLOCK = 16384
+
+
+@dataclass(frozen=True)
+class Sprite:
+    """A texture on a rectangle.
+
+    ``x``, ``y`` (right, down) are the centre in pixels, (0, 0) the upper left corner of the picture; ``width`` and
+    ``height`` are in pixels, above 0; ``angle`` in radians, counter-clockwise. ``texture`` is an index into the set of
+    textures called ``kind``. ``colour`` (RGB in [0, 1]) is multiplied with the texture's. ``mask_class`` is what the
+    mask gets where the sprite is opaque, ``None`` for what was there before; with ``box`` it is listed among the boxes.
+    """
+
+    kind: str
+    texture: int
+    x: float
+    y: float
+    width: float
+    height: float
+    angle: float = 0.0
+    colour: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    mask_class: int | None = None
+    box: bool = False
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A sampled sprite: where its window begins, premultiplied colour (h, w, 3), alpha and opaque pixels (h, w)."""
+
+    left: int
+    top: int
+    colour: NDArray[np.float32]
+    alpha: NDArray[np.float32]
+    opaque: NDArray[np.bool_]
+
+
+class SpriteRenderer(Renderer):
+    """Lays sprites over a backdrop. Annotations: ``mask`` uint8 (H, W), 0 where no sprite has set a class; with
+    ``boxes`` above 0 also ``boxes``, float32 (boxes, 5).
+
+    A row of ``boxes`` is (class, left, top, right, bottom) of a sprite's upright bounding box within the picture, in
+    pixels, in the order of the sprites; rows left over are -1 throughout, and so are those of sprites out of sight.
+
+    Edges are anti-aliased by the share of a pixel that they cover; textures are sampled bilinearly at the power of two
+    of their resolution that is nearest to that of the picture.
+    """
+
+    def __init__(self, schema: Schema, height: int, width: int, boxes: int = 0) -> None:
+        self.schema, self.height, self.width, self.boxes = schema, height, width, boxes
+        self._levels: dict[str, list[NDArray[np.uint8]]] = {}
+        self._backdrops: NDArray[np.float32] = np.zeros((0, height, width, 3), dtype=np.float32)
+
+    @abstractmethod
+    def textures(self) -> Mapping[str, NDArray[np.uint8]]:
+        """Sets of textures by kind, uint8, at least 2 × 2: (n, h, w) opacity of a white sprite, or (n, h, w, 4) RGBA
+        with colour not multiplied by opacity. Called once, by ``build``.
+        """
+
+    def backdrops(self) -> NDArray[np.float32]:
+        """(n, H, W, 3) backdrops in [0, 1]; one, black, by default. Called once, by ``build``."""
+        return np.zeros((1, self.height, self.width, 3), dtype=np.float32)
+
+    def backdrop(self, scene: SceneGraph) -> int:
+        """Index of a scene's backdrop."""
+        return 0
+
+    @abstractmethod
+    def sprites(self, scene: SceneGraph) -> Sequence[Sprite]:
+        """A scene's sprites, the hindmost first."""
+
+    def labels(self, scene: SceneGraph) -> Mapping[str, NDArray[np.generic]]:
+        """Further annotations of a scene; none by default."""
+        return {}
+
+    def build(self) -> None:
+        """Make the textures and their smaller levels; ``ValueError`` for shapes that are not as asked for."""
+        self._levels = {kind: _levels(kind, texels) for kind, texels in self.textures().items()}
+        self._backdrops = np.ascontiguousarray(self.backdrops(), dtype=np.float32)
+        if self._backdrops.ndim != 4 or self._backdrops.shape[1:] != (self.height, self.width, 3):
+            raise ValueError(f"backdrops of shape {self._backdrops.shape} are not (n, {self.height}, {self.width}, 3)")
+
+    def draw(self, scene: SceneGraph, seed: int, effort: float = 1.0) -> NDArray[np.float32]:
+        """The image; there is no randomness in it, and ``effort`` changes nothing."""
+        return self.draw_many([scene], [seed], effort)[0]
+
+    def draw_many(
+        self, scenes: Sequence[SceneGraph], seeds: Sequence[int], effort: float = 1.0
+    ) -> list[NDArray[np.float32]]:
+        """Images of several scenes."""
+        return list(self._compose(scenes, [self.sprites(scene) for scene in scenes])[0])
+
+    def annotate(self, scene: SceneGraph) -> Mapping[str, NDArray[np.generic]]:
+        """Mask, boxes and labels of a scene."""
+        return self.render_many([scene], [0])[0].annotations
+
+    def render(self, scene: SceneGraph, seed: int) -> Frame:
+        """Image and annotations from one pass."""
+        return self.render_many([scene], [seed])[0]
+
+    def render_many(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> list[Frame]:
+        """Images and annotations of several scenes, from one pass."""
+        sprites = [self.sprites(scene) for scene in scenes]
+        images, masks = self._compose(scenes, sprites)
+        rounded = np.rint(np.clip(images, 0.0, 1.0) * 255.0).astype(np.uint8)
+        frames = []
+        for scene, image, mask, own in zip(scenes, rounded, masks, sprites, strict=True):
+            annotations: dict[str, NDArray[np.generic]] = {"mask": mask, **self.labels(scene)}
+            if self.boxes:
+                annotations["boxes"] = self._boxes(own)
+            frames.append(Frame(image, annotations))
+        return frames
+
+    def _compose(
+        self, scenes: Sequence[SceneGraph], sprites: Sequence[Sequence[Sprite]]
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """(n, H, W, 3) images and (n, H, W) masks."""
+        images = self._backdrops[[self.backdrop(scene) for scene in scenes]]
+        masks = np.zeros(images.shape[:3], dtype=np.uint8)
+        flat = [sprite for own in sprites for sprite in own]
+        placed = iter(self._sample(flat))
+        for image, mask, own in zip(images, masks, sprites, strict=True):
+            for sprite in own:
+                layer = next(placed)
+                if layer is None:
+                    continue
+                window = (
+                    _within(layer.left, layer.alpha.shape[1], self.width),
+                    _within(layer.top, layer.alpha.shape[0], self.height),
+                )
+                (columns, columns_here), (rows, rows_here) = window
+                part = image[rows, columns]
+                part *= 1.0 - layer.alpha[rows_here, columns_here, None]
+                part += layer.colour[rows_here, columns_here]
+                if sprite.mask_class is not None:
+                    mask[rows, columns][layer.opaque[rows_here, columns_here]] = sprite.mask_class
+        return images, masks
+
+    def _sample(self, sprites: Sequence[Sprite]) -> list[_Placed | None]:
+        """Each sprite in its window; None where that is out of the picture."""
+        result: list[_Placed | None] = [None] * len(sprites)
+        groups: dict[tuple[str, int, int, int], list[int]] = {}
+        for i, sprite in enumerate(sprites):
+            half_width, half_height = _half_extent(sprite)
+            inside_x = -half_width < sprite.x < self.width + half_width
+            inside_y = -half_height < sprite.y < self.height + half_height
+            if not (inside_x and inside_y):
+                continue
+            # Windows of a few sizes only, so that many sprites share one.
+            size = (_rounded_up(2 * half_height + 2), _rounded_up(2 * half_width + 2))
+            groups.setdefault((sprite.kind, self._level(sprite), *size), []).append(i)
+        for (kind, level, height, width), members in groups.items():
+            step = max(1, BLOCK // (height * width))
+            for start in range(0, len(members), step):
+                block = members[start : start + step]
+                chosen = [sprites[i] for i in block]
+                for i, layer in zip(block, _windows(self._levels[kind][level], chosen, height, width), strict=True):
+                    result[i] = layer
+        return result
+
+    def _level(self, sprite: Sprite) -> int:
+        """The level of a sprite's texture whose texels are nearest to a pixel in size."""
+        levels = self._levels[sprite.kind]
+        height, width = levels[0].shape[1:3]
+        texels_in_a_pixel = max(width / sprite.width, height / sprite.height)
+        return min(max(0, round(math.log2(texels_in_a_pixel))), len(levels) - 1)
+
+    def _boxes(self, sprites: Sequence[Sprite]) -> NDArray[np.float32]:
+        boxes = np.full((self.boxes, 5), -1.0, dtype=np.float32)
+        listed = [sprite for sprite in sprites if sprite.box]
+        if len(listed) > self.boxes:
+            raise ValueError(f"{len(listed)} sprites have boxes, but there is room for {self.boxes}")
+        for row, sprite in zip(boxes, listed, strict=False):
+            half_width, half_height = _half_extent(sprite)
+            left, right = max(0.0, sprite.x - half_width), min(float(self.width), sprite.x + half_width)
+            top, bottom = max(0.0, sprite.y - half_height), min(float(self.height), sprite.y + half_height)
+            if left < right and top < bottom:
+                row[:] = (-1 if sprite.mask_class is None else sprite.mask_class, left, top, right, bottom)
+        return boxes
+
+
+def _levels(kind: str, texels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """Textures with colour multiplied by opacity, then halved again and again; each level is C-contiguous."""
+    fits = texels.dtype == np.uint8 and texels.ndim in (3, 4) and min(texels.shape[1:3]) >= 2
+    if not fits or (texels.ndim == 4 and texels.shape[3] != 4):
+        raise ValueError(
+            f"textures {kind!r}: {texels.dtype} {texels.shape} is neither uint8 (n, h, w) nor (n, h, w, 4), "
+            "with h and w at least 2"
+        )
+    level = texels
+    if texels.ndim == 4:
+        level = texels.copy()
+        level[..., :3] = np.rint(texels[..., :3] * (texels[..., 3:] / np.float32(255)))
+    levels = [np.ascontiguousarray(level)]
+    while min(levels[-1].shape[1:3]) >= 4:
+        fine = levels[-1]
+        height, width = (2 * (size // 2) for size in fine.shape[1:3])
+        even = fine[:, :height, :width].astype(np.uint16)
+        quads = even[:, ::2, ::2] + even[:, 1::2, ::2] + even[:, ::2, 1::2] + even[:, 1::2, 1::2]
+        levels.append(np.ascontiguousarray(((quads + 2) // 4).astype(np.uint8)))
+    return levels
+
+
+def _half_extent(sprite: Sprite) -> tuple[float, float]:
+    """Half the width and half the height of a sprite's upright bounding box."""
+    cosine, sine = abs(math.cos(sprite.angle)), abs(math.sin(sprite.angle))
+    return (
+        0.5 * (sprite.width * cosine + sprite.height * sine),
+        0.5 * (sprite.width * sine + sprite.height * cosine),
+    )
+
+
+def _rounded_up(size: float) -> int:
+    """The next multiple of 4, of 16 from 64 on."""
+    unit = 4 if size <= 64 else 16
+    return unit * math.ceil(size / unit)
+
+
+def _within(start: int, size: int, limit: int) -> tuple[slice, slice]:
+    """The part of a window of ``size`` from ``start`` that is in [0, limit): there, and in the window."""
+    first, last = max(0, start), min(limit, start + size)
+    return slice(first, max(first, last)), slice(first - start, max(first, last) - start)
+
+
+def _windows(texels: NDArray[np.uint8], sprites: Sequence[Sprite], height: int, width: int) -> list[_Placed]:
+    """Sprites of one set of textures (at one level), each sampled in a window of ``height`` × ``width`` pixels."""
+    numbers = np.array([(s.x, s.y, s.width, s.height, s.angle) for s in sprites])
+    x, y, wide, high, angle = numbers.T
+    left, top = np.floor(x - width / 2).astype(np.int64), np.floor(y - height / 2).astype(np.int64)
+    # Offsets of pixel centres from the sprite's centre, the same number for a pixel whatever the window.
+    along = (left[:, None] + np.arange(width) + 0.5 - x[:, None]).astype(np.float32)[:, None, :]
+    down = (top[:, None] + np.arange(height) + 0.5 - y[:, None]).astype(np.float32)[:, :, None]
+    cosine, sine = (f(angle).astype(np.float32)[:, None, None] for f in (np.cos, np.sin))
+    u, v = along * cosine - down * sine, along * sine + down * cosine
+    wide, high = (value.astype(np.float32)[:, None, None] for value in (wide, high))
+    inside_u, inside_v = 0.5 * wide - np.abs(u), 0.5 * high - np.abs(v)
+    covered = np.clip(inside_u + np.float32(0.5), 0, 1) * np.clip(inside_v + np.float32(0.5), 0, 1)
+    rows, columns = texels.shape[1:3]
+    sampled = _bilinear(
+        texels,
+        np.array([s.texture for s in sprites], dtype=np.int64),
+        (u / wide + np.float32(0.5)) * np.float32(columns) - np.float32(0.5),
+        (v / high + np.float32(0.5)) * np.float32(rows) - np.float32(0.5),
+    )
+    alpha = sampled if texels.ndim == 3 else sampled[..., 3]
+    opaque = (inside_u >= 0) & (inside_v >= 0) & (alpha >= 0.5)
+    alpha = alpha * covered
+    tint = np.array([s.colour for s in sprites], dtype=np.float32)[:, None, None, :]
+    colour = alpha[..., None] * tint if texels.ndim == 3 else sampled[..., :3] * (covered[..., None] * tint)
+    return [
+        _Placed(int(left[i]), int(top[i]), colour[i], alpha[i], opaque[i])  # views of the block
+        for i in range(len(sprites))
+    ]
+
+
+def _bilinear(
+    texels: NDArray[np.uint8], index: NDArray[np.int64], s: NDArray[np.float32], t: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Texture ``index[i]`` at columns ``s`` and rows ``t`` (n, h, w), in [0, 1]; edges go on for ever."""
+    rows, columns = texels.shape[1:3]
+    s, t = np.clip(s, 0, columns - 1), np.clip(t, 0, rows - 1)
+    column, row = np.minimum(s.astype(np.int64), columns - 2), np.minimum(t.astype(np.int64), rows - 2)
+    base = index[:, None, None] * (rows * columns) + row * columns + column
+    # The four bytes of a colour are fetched as one number.
+    packed = texels.reshape(-1) if texels.ndim == 3 else texels.reshape(-1, 4).view(np.uint32)[:, 0]
+
+    def at(offset: int) -> NDArray[np.float32]:
+        found = packed.take(base + offset)
+        if texels.ndim == 4:
+            found = found[..., None].view(np.uint8)
+        return found.astype(np.float32)
+
+    ds, dt = s - column.astype(np.float32), t - row.astype(np.float32)
+    if texels.ndim == 4:
+        ds, dt = ds[..., None], dt[..., None]
+    upper, lower = at(0), at(columns)
+    upper += (at(1) - upper) * ds
+    lower += (at(columns + 1) - lower) * ds
+    upper += (lower - upper) * dt
+    upper *= np.float32(1 / 255)
+    return upper

@@ -1,0 +1,168 @@
+"""Meta-Sim2's grammar policy: a recurrent network that chooses the rules of a scene's derivation, one after another.
+
+Devaranjan, Kar and Fidler, "Meta-Sim2", ECCV 2020, §3.1: a latent vector and the rules so far give logits over all
+rules; a mask leaves those of the symbol on top of a last-in-first-out stack; ``q(T) = Π_t p(r_t | r_1 … r_{t−1})``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from autosim.scenes.generator import Part, Samples, SceneGenerator
+from autosim.scenes.grammar import Derivation, Grammar, child_seed
+from autosim.scenes.graph import SceneGraph
+
+# Strings that stay too long this many times in a row: the policy makes no end.
+ATTEMPTS = 100
+
+
+@dataclass(frozen=True)
+class RuleStrings:
+    """Strings of rule indices, and how many longer ones were drawn and rejected before each, int64 (n,)."""
+
+    rules: tuple[tuple[int, ...], ...]
+    rejections: Tensor
+
+
+class GrammarPolicy(SceneGenerator):
+    """A distribution over the derivations of ``grammar``; attributes are drawn from the grammar's priors.
+
+    ``longest`` (T_max) is the most rules that a derivation may have; longer strings are drawn again. ``width`` is the
+    number of units of the recurrent network. With ``context`` False the network does not see the rules so far, and the
+    policy is a probabilistic context-free grammar: for comparison.
+
+    Raises ``ValueError`` where no derivation is short enough.
+    """
+
+    def __init__(
+        self, grammar: Grammar, longest: int = 100, width: int = 64, seed: int = 0, context: bool = True
+    ) -> None:
+        super().__init__()
+        if longest < 1 or width < 1:
+            raise ValueError(f"grammar policy: longest {longest} and width {width} have to be at least 1")
+        if grammar.shortest > longest:
+            raise ValueError(f"grammar policy: the shortest derivation has {grammar.shortest} rules, above {longest}")
+        self.grammar, self.schema, self.longest, self.context = grammar, grammar.schema, longest, context
+        self.rule_count = len(grammar.rules)
+        symbols = list(grammar.rules_of)
+        self._symbol_index = {symbol: i for i, symbol in enumerate(symbols)}
+        allowed = torch.zeros(len(symbols), self.rule_count, dtype=torch.bool)
+        for symbol, rules in grammar.rules_of.items():
+            allowed[self._symbol_index[symbol], list(rules)] = True
+        self.register_buffer("_allowed", allowed, persistent=False)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            # What stands for a rule in the input; the last one for the beginning.
+            self.embedding = nn.Embedding(self.rule_count + 1, width)
+            self.opened = nn.Embedding(len(symbols), width)
+            self.recurrent = nn.LSTM(width, width, batch_first=True)
+            self.latent = nn.Parameter(0.1 * torch.randn(2, 1, 1, width))
+            self.output = nn.Linear(width, self.rule_count)
+
+    def sample(self, count: int, seed: np.random.SeedSequence) -> Samples:
+        """Draw ``count`` scenes; ``values`` stays empty, for attributes are not learned here."""
+        return self.scenes_of(self.sample_strings(count, child_seed(seed, 0)).rules, child_seed(seed, 1))
+
+    def scenes_of(self, rules: Sequence[tuple[int, ...]], seed: np.random.SeedSequence) -> Samples:
+        """Scenes of given strings, with attributes from the priors."""
+        scenes = [self.grammar.derive(string, child_seed(seed, i)) for i, string in enumerate(rules)]
+        return Samples(tuple(scenes), torch.empty(0))
+
+    @torch.no_grad()
+    def sample_strings(self, count: int, seed: np.random.SeedSequence) -> RuleStrings:
+        """Draw ``count`` strings; ``ValueError`` where one is too long 100 times in a row."""
+        found: dict[int, tuple[int, ...]] = {}
+        rejections = torch.zeros(count, dtype=torch.int64)
+        for attempt in range(ATTEMPTS):
+            open_places = [i for i in range(count) if i not in found]
+            if not open_places:
+                break
+            uniform = np.random.default_rng(child_seed(seed, attempt)).random((count, self.longest))
+            for place, string in zip(open_places, self._draw(uniform[open_places]), strict=True):
+                if string is None:
+                    rejections[place] += 1
+                else:
+                    found[place] = string
+        if len(found) < count:
+            raise ValueError(f"grammar policy: {ATTEMPTS} strings in a row had more than {self.longest} rules")
+        return RuleStrings(tuple(found[i] for i in range(count)), rejections)
+
+    def log_prob(self, samples: Samples, part: Part = "all") -> Tensor:
+        """(count,) float64 log-probability of each scene's derivation, before rejection; 0 for continuous parts.
+
+        ``ValueError`` where a scene has no derivation, or one that is not of this grammar.
+        """
+        if part == "continuous":
+            return torch.zeros(len(samples), dtype=torch.float64, device=self.latent.device)
+        return self.log_prob_of([_derivation(scene, i) for i, scene in enumerate(samples.scenes)])
+
+    def log_prob_of(self, rules: Sequence[Sequence[int]]) -> Tensor:
+        """The same for strings of rules."""
+        longest = max([1, *(len(string) for string in rules)])
+        taken = np.full((len(rules), longest), self.rule_count, dtype=np.int64)
+        symbols = np.zeros((len(rules), longest), dtype=np.int64)
+        for i, string in enumerate(rules):
+            derivation = Derivation(self.grammar)
+            for t, rule in enumerate(string):
+                symbols[i, t] = self._symbol_index[derivation.symbol]
+                derivation.apply(int(rule))
+                taken[i, t] = rule
+        rule_index, symbol_index = (torch.from_numpy(array).to(self.latent.device) for array in (taken, symbols))
+        begun = torch.full_like(rule_index[:, :1], self.rule_count)
+        logits, _ = self._logits(torch.cat([begun, rule_index[:, :-1]], dim=1), symbol_index, None)
+        known = rule_index < self.rule_count
+        chosen = logits.double().log_softmax(dim=2).gather(2, rule_index.clamp(max=self.rule_count - 1)[..., None])
+        return torch.where(known, chosen[..., 0], torch.zeros((), dtype=torch.float64, device=chosen.device)).sum(1)
+
+    def _logits(
+        self, previous: Tensor, symbols: Tensor, state: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """(n, t, K) logits, minus infinity for rules that do not expand the open symbol, and the state after."""
+        if state is None:
+            state = tuple(part.expand(1, len(previous), -1).contiguous() for part in self.latent)
+        seen = self.embedding(previous if self.context else torch.full_like(previous, self.rule_count))
+        inputs = seen + self.opened(symbols)
+        if self.context:
+            hidden, state = self.recurrent(inputs, state)
+        else:
+            hidden = inputs
+        allowed = self._allowed
+        assert isinstance(allowed, Tensor)
+        return self.output(hidden).masked_fill(~allowed[symbols], float("-inf")), state
+
+    def _draw(self, uniform: NDArray[np.float64]) -> list[tuple[int, ...] | None]:
+        """A string for each row of ``uniform`` (n, longest); None where it would be longer."""
+        derivations = [Derivation(self.grammar) for _ in uniform]
+        active = np.arange(len(derivations))
+        device = self.latent.device
+        previous = torch.full((len(active), 1), self.rule_count, device=device)
+        state: tuple[Tensor, Tensor] | None = None
+        for t in range(self.longest):
+            symbols = torch.tensor([[self._symbol_index[derivations[i].symbol]] for i in active], device=device)
+            logits, state = self._logits(previous, symbols, state)
+            cumulative = logits[:, 0].double().softmax(dim=1).cumsum(dim=1)
+            # A hair below the sum, so that rounding never picks a rule of no probability behind the last.
+            drawn = torch.from_numpy(uniform[active, t]).to(device) * cumulative[:, -1] * (1 - 1e-12)
+            rules = torch.searchsorted(cumulative, drawn[:, None], right=True).clamp(max=self.rule_count - 1)
+            for i, rule in zip(active, rules[:, 0].tolist(), strict=True):
+                derivations[i].apply(rule)
+            left = np.array([not derivations[i].done for i in active], dtype=bool)
+            active = active[left]
+            if not len(active):
+                break
+            kept = torch.from_numpy(left).to(device)
+            previous = rules[kept]
+            state = (state[0][:, kept], state[1][:, kept])
+        return [tuple(d.rules) if d.done else None for d in derivations]
+
+
+def _derivation(scene: SceneGraph, index: int) -> tuple[int, ...]:
+    if scene.derivation is None:
+        raise ValueError(f"scene {index} has no derivation: which rules made it is not known")
+    return scene.derivation

@@ -91,16 +91,18 @@ class FeatureSource:
 
 
 def broad_scenes(env: Env, count: int) -> list[SceneGraph]:
-    """Scenes of all that can occur: in every other one the mutable attributes are uniform over their ranges, in the
-    rest around their middles.
+    """Scenes of all that can occur: in every other one, attributes are uniform over their ranges, in the rest around
+    their middles; those that no method moves are as the prior has them, if it says anything of them.
 
     At the ends of the ranges there is often little to see (objects out of the picture, say), so that features trained
     on uniform draws alone know little of what a plausible picture shows.
     """
     uniform = env.prior().widened()
     middles: dict[str, Prior] = {}
-    for keyed in uniform.attributes():
+    for keyed in uniform.attributes(mutable_only=False):
         attribute = keyed.attribute
+        if {keyed.key, f"{keyed.node_class}.{attribute.name}"} & set(uniform.priors):
+            continue
         if isinstance(attribute, Continuous) and not attribute.periodic:
             middles[keyed.key] = Normal((attribute.low + attribute.high) / 2, (attribute.high - attribute.low) / 6)
     central = uniform.with_priors(middles)

@@ -139,8 +139,8 @@ class AutoSimulate(Algorithm):
             weights = self.replay_step(samples, frames, iteration, costs)
             count, seed = config.epochs * config.frames, session.seed_sequence("replayed frames", iteration)
             self.fine_tune(self.replay.draw(count, weights, seed), 1, iteration)
-        # Polynomial-decay averaging (Shamir and Zhang, ICML 2013) with η = 3.
-        self.average.move_towards(self.psi, 4 / (iteration + 4))
+            # Polynomial-decay averaging (Shamir and Zhang, ICML 2013) with η = 3.
+            self.average.move_towards(self.psi, 4 / (iteration + 4))
         score = session.task.evaluate(self.network, session.target.validation, session.device)
         costs.lap("training_seconds")
         self.history.append((self.probe.direction.figures() if self.probe.direction else {}) | costs.laps)

@@ -18,7 +18,7 @@ PUBLISHED_NOTE = (
 ABLATION_FIGURES = {
     "cg_residual": "CG residual",
     "gradient_dot_v": "gᵀv",
-    "products": "products a step",
+    "products": "products for v",
     "curvature_seconds": "seconds a step for v",
 }
 

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from autosim.learning.task import Task, to_tensor
 from autosim.rendering.frames import Frames
+from autosim.seeding import torch_seeded
 
 
 class ConvolutionalClassifier(nn.Module):
@@ -58,8 +59,7 @@ class Classification(Task):
 
     def network(self, seed: int) -> nn.Module:
         """A fresh network; equal seeds give equal weights. The global random state is left as it was."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with torch_seeded(seed):
             network = ConvolutionalClassifier(self.classes, self.height, self.width, self.filters)
         return network.to(memory_format=torch.channels_last)
 

@@ -28,6 +28,7 @@ from autosim.learning.labels import ContentLabels, ContentTargets, content_label
 from autosim.learning.task import to_tensor, warm_cosine
 from autosim.rendering.frames import Frames
 from autosim.scenes.graph import SceneGraph, Schema
+from autosim.seeding import torch_seeded
 
 # One grid cell of the network's input, in pixels: its total stride.
 CELL = 8
@@ -248,8 +249,7 @@ def train_content_features(
     factor = min(1.0, settings.edge / max(height, width))
     size = (_whole_cells(height * factor), _whole_cells(width * factor))
     labels = content_labels(schema, scenes, frames, targets, (size[0] // CELL, size[1] // CELL)).to(device)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with torch_seeded(seed):
         network = ContentNetwork(targets, settings.width).to(memory_format=torch.channels_last).to(device)
     images = to_tensor(frames.images, device)
     statistics = torch.cat([image_statistics(part) for part in images.split(256)])

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from autosim.learning.task import Task, to_tensor
 from autosim.rendering.frames import Frames
+from autosim.seeding import torch_seeded
 
 Normalisation = Literal["group", "none"]
 
@@ -91,8 +92,7 @@ class Segmentation(Task):
 
     def network(self, seed: int) -> nn.Module:
         """A fresh :class:`UNet`; equal seeds give equal weights. The global random state is left as it was."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with torch_seeded(seed):
             network = UNet(len(self.classes), self.width, self.normalisation)
         return network.to(memory_format=torch.channels_last)
 

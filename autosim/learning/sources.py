@@ -101,7 +101,7 @@ def broad_scenes(env: Env, count: int) -> list[SceneGraph]:
     middles: dict[str, Prior] = {}
     for keyed in uniform.attributes(mutable_only=False):
         attribute = keyed.attribute
-        if {keyed.key, f"{keyed.node_class}.{attribute.name}"} & set(uniform.priors):
+        if any(key in uniform.priors for key in keyed.prior_keys):
             continue
         if isinstance(attribute, Continuous) and not attribute.periodic:
             middles[keyed.key] = Normal((attribute.low + attribute.high) / 2, (attribute.high - attribute.low) / 6)

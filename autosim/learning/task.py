@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from autosim.learning.schedule import TrainingSchedule, half_cosine
 from autosim.rendering.frames import Frames
+from autosim.seeding import torch_seeded
 
 
 def to_tensor(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
@@ -69,9 +70,7 @@ class Task(ABC):
         decay = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(warm_cosine, steps=steps))
         order = torch.Generator().manual_seed(seed)
         total = 0.0
-        # Dropout draws from the global random state.
-        with torch.random.fork_rng(devices=[] if torch.device(device).type == "cpu" else [device]):
-            torch.manual_seed(seed)
+        with torch_seeded(seed, device):
             for _ in range(schedule.epochs):
                 total = 0.0
                 for batch in torch.randperm(len(frames), generator=order).split(schedule.batch_size):

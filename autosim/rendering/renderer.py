@@ -73,8 +73,7 @@ class Renderer(ABC):
 
     def render(self, scene: SceneGraph, seed: int) -> Frame:
         """Image, rounded to 8 bits, with its ground truth."""
-        image = np.rint(self.checked_draw(scene, seed) * 255.0).astype(np.uint8)
-        return Frame(image, self.annotate(scene))
+        return Frame(eight_bits(self.checked_draw(scene, seed)), self.annotate(scene))
 
     def render_many(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> Sequence[Frame]:
         """Frames of several scenes, each what :meth:`render` gives."""
@@ -82,3 +81,8 @@ class Renderer(ABC):
 
     def close(self) -> None:  # noqa: B027 - nothing to release by default
         """Release what ``build`` took."""
+
+
+def eight_bits(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """An image in [0, 1], or several, rounded to 0 … 255."""
+    return np.rint(image * 255.0).astype(np.uint8)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosim.rendering.frames import Frame
-from autosim.rendering.renderer import Renderer
+from autosim.rendering.renderer import Renderer, eight_bits
 from autosim.scenes.graph import SceneGraph, Schema
 
 # Pixels that are sampled at once: the arrays of a block stay in the processor's cache.
@@ -122,7 +122,7 @@ class SpriteRenderer(Renderer):
         """Images and annotations of several scenes, from one pass."""
         sprites = [self.sprites(scene) for scene in scenes]
         images, masks = self._compose(scenes, sprites)
-        rounded = np.rint(np.clip(images, 0.0, 1.0) * 255.0).astype(np.uint8)
+        rounded = eight_bits(np.clip(images, 0.0, 1.0))
         frames = []
         for scene, image, mask, own in zip(scenes, rounded, masks, sprites, strict=True):
             annotations: dict[str, NDArray[np.generic]] = {"mask": mask, **self.labels(scene)}
@@ -144,11 +144,8 @@ class SpriteRenderer(Renderer):
                 layer = next(placed)
                 if layer is None:
                     continue
-                window = (
-                    _within(layer.left, layer.alpha.shape[1], self.width),
-                    _within(layer.top, layer.alpha.shape[0], self.height),
-                )
-                (columns, columns_here), (rows, rows_here) = window
+                rows, rows_here = _within(layer.top, layer.alpha.shape[0], self.height)
+                columns, columns_here = _within(layer.left, layer.alpha.shape[1], self.width)
                 part = image[rows, columns]
                 part *= 1.0 - layer.alpha[rows_here, columns_here, None]
                 part += layer.colour[rows_here, columns_here]

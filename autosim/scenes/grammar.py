@@ -74,6 +74,11 @@ class KeyedAttribute:
     slot: int
     attribute: Attribute
 
+    @property
+    def prior_keys(self) -> tuple[str, str]:
+        """Under which a prior for the attribute is found: of its slot alone, and of its class."""
+        return self.key, f"{self.node_class}.{self.attribute.name}"
+
 
 @dataclass(frozen=True)
 class Grammar:
@@ -140,16 +145,8 @@ class Grammar:
         """One scene; ``ValueError`` where ``max_steps`` is exceeded 1000 times in a row."""
         rng = np.random.default_rng(seed)
         for _ in range(ATTEMPTS):
-            derivation = Derivation(self)
-            if self.strings is not None:
-                rules = self.strings(rng)
-                if len(rules) <= self.max_steps:
-                    return self._with_attributes(self._derivation(rules), rng)
-                continue
-            while not derivation.done and len(derivation.rules) < self.max_steps:
-                indices, weights, cumulative = self._weights[derivation.symbol]
-                derivation.apply(indices[pick(cumulative, weights, float(rng.random()))])
-            if derivation.done:
+            derivation = self._structure(rng)
+            if derivation is not None:
                 return self._with_attributes(derivation, rng)
         raise ValueError(f"grammar: {ATTEMPTS} derivations in a row took more than max_steps = {self.max_steps} rules")
 
@@ -166,7 +163,7 @@ class Grammar:
 
     def widened(self) -> Grammar:
         """The same rules, with every mutable attribute uniform over its range or choices."""
-        learned = {k.key for k in self.attributes()} | {f"{k.node_class}.{k.attribute.name}" for k in self.attributes()}
+        learned = {key for keyed in self.attributes() for key in keyed.prior_keys}
         return replace(self, priors={key: prior for key, prior in self.priors.items() if key not in learned})
 
     def with_priors(self, priors: Mapping[str, Prior]) -> Grammar:
@@ -195,6 +192,17 @@ class Grammar:
                 ],
             )
         return draws
+
+    def _structure(self, rng: np.random.Generator) -> Derivation | None:
+        """One derivation; None where it takes more than ``max_steps`` rules."""
+        if self.strings is not None:
+            rules = self.strings(rng)
+            return self._derivation(rules) if len(rules) <= self.max_steps else None
+        derivation = Derivation(self)
+        while not derivation.done and len(derivation.rules) < self.max_steps:
+            indices, weights, cumulative = self._weights[derivation.symbol]
+            derivation.apply(indices[pick(cumulative, weights, float(rng.random()))])
+        return derivation if derivation.done else None
 
     def _derivation(self, rule_indices: Sequence[int]) -> Derivation:
         derivation = Derivation(self)
@@ -289,8 +297,7 @@ class Grammar:
     def _check_priors(self) -> None:
         allowed: dict[str, Attribute] = {}
         for found in self.attributes(mutable_only=False):
-            allowed[found.key] = found.attribute
-            allowed[f"{found.node_class}.{found.attribute.name}"] = found.attribute
+            allowed |= dict.fromkeys(found.prior_keys, found.attribute)
         for key, prior in self.priors.items():
             if key not in allowed:
                 raise ValueError(f"grammar: prior for {key!r}, which is none of {list(allowed)}")

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from autosim.scenes.generator import Part, Samples, SceneGenerator
 from autosim.scenes.grammar import Derivation, Grammar, child_seed
 from autosim.scenes.graph import SceneGraph
+from autosim.seeding import torch_seeded
 
 # Strings that stay too long this many times in a row: the policy makes no end.
 ATTEMPTS = 100
@@ -56,8 +57,7 @@ class GrammarPolicy(SceneGenerator):
         for symbol, rules in grammar.rules_of.items():
             allowed[self._symbol_index[symbol], list(rules)] = True
         self.register_buffer("_allowed", allowed, persistent=False)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with torch_seeded(seed):
             # What stands for a rule in the input; the last one for the beginning.
             self.embedding = nn.Embedding(self.rule_count + 1, width)
             self.opened = nn.Embedding(len(symbols), width)

@@ -18,6 +18,7 @@ from autosim.scenes.generator import Part, Samples, SceneGenerator
 from autosim.scenes.grammar import Grammar, child_seed
 from autosim.scenes.graph import Categorical, Continuous, SceneGraph
 from autosim.scenes.keyed import KeyedAttributes
+from autosim.seeding import torch_seeded
 
 EDGE = 0.005
 """Inputs closer than this to 0 or 1 are moved to it before the residual's logit, which is infinite there."""
@@ -133,8 +134,7 @@ class DistributionTransformer(SceneGenerator):
         self._start_spread = std
         self.log_spreads = nn.Parameter(spread, requires_grad=learn_spread)
         outputs = self._lay_out()
-        with torch.random.fork_rng(devices=[]):
-            torch.random.default_generator.manual_seed(seed)
+        with torch_seeded(seed):
             self.network = GraphNetwork(self.schema.feature_count, hidden, layers, outputs)
         real, choice = self._lay_out_offsets()
         self.offsets = nn.Parameter(torch.zeros(real))

@@ -45,12 +45,11 @@ class AutoSimulateConfig:
         damping: λ, in multiples of the largest eigenvalue of the curvature (the exact ones: absolute, as in the paper).
         products: most curvature products to solve with.
         estimator: replay uses the influences of all scenes held, each the mean over several probes, ranked and freed of
-            what shape and colour explain; paper those of the step alone, as they are, at the task network.
+            what shape and colour explain; paper those of the step alone, as they are.
         memory: scenes held for replay.
-        warm_up: images rendered before the first probe (replay only, as all that follows).
-        renewal: images rendered from one probe to the next.
-        passes: frames that a probe is trained on, drawn from those held, but no more than eight times as many as these:
-            influences at a network that knows its frames by heart say nothing.
+        warm_up: images rendered before the first probe, the task network as it then is (replay only, as all that
+            follows).
+        renewal: images rendered from one probe to the next; each looks at all scenes held.
         shrinkage: of steps that may be chance; 0 makes all of them in full.
         exploration: least standard deviation of attributes, as a fraction of their range.
         exploration_left: share of it that is left at the end of the run; it is let down in the second half.
@@ -71,7 +70,6 @@ class AutoSimulateConfig:
     memory: int = tunable(1000, Choice((100, 300, 1000)))
     warm_up: int = 100
     renewal: int = 200
-    passes: int = tunable(2000, Choice((1000, 2000, 4000)))
     shrinkage: float = tunable(0.7, Choice((0.0, 0.4, 0.7, 1.0)))
     exploration: float = tunable(0.2, Uniform(0.05, 0.3))
     exploration_left: float = 0.3
@@ -79,7 +77,7 @@ class AutoSimulateConfig:
     generator: Literal["parametric", "transformer"] = "parametric"
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "frames", "epochs", "products", "rate", "choice_rate", "learning_rate", "passes"):
+        for name in ("iterations", "frames", "epochs", "products", "rate", "choice_rate", "learning_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: {getattr(self, name)} is not above 0")
         limits = {"exploration": 0.5, "exploration_left": 1.0, "choice_exploration": 0.3}
@@ -105,9 +103,7 @@ class AutoSimulate(Algorithm):
         self.psi, self.mover = stepped_generator(session.env.prior(), *options, session.seed_sequence("transformer"))
         self.average = copy.deepcopy(self.psi)
         self.network = session.network().to(session.device)
-        # The paper measures influences at the task network itself.
-        probed = self.network if config.estimator == "paper" else session.network().to(session.device)
-        self.probe = Probe(session.task, probed, session.device)
+        self.probe = Probe(session.task, session.network(), session.device)
         self.replay = Replay(config.memory)
         self.due = config.warm_up
         self.history: list[dict[str, float]] = []
@@ -153,13 +149,13 @@ class AutoSimulate(Algorithm):
         session.task.train(self.network, frames, schedule, seed, session.device)
 
     def aim(self, frames: Frames, costs: Stopwatch) -> None:
-        """``v``, from the gradient on validation frames and the curvature on these."""
+        """``v`` at the task network as it is, from the gradient on validation frames and the curvature on these."""
         options = self.config.approximation, self.config.damping, self.config.products
-        self.probe.aim(self.session.target.validation, frames, *options)
+        self.probe.aim(self.network, self.session.target.validation, frames, *options)
         costs.lap("curvature_seconds")
 
     def replay_step(self, samples: Samples, frames: Frames, iteration: int, costs: Stopwatch) -> Tensor:
-        """Eq. 11 over all scenes held; returns their weights (n,). New ones are looked at before any probe saw them."""
+        """Eq. 11 over all scenes held; returns their weights (n,)."""
         from autosim.learning.replay import benefit
 
         session, config, probe, replay = self.session, self.config, self.probe, self.replay
@@ -168,10 +164,7 @@ class AutoSimulate(Algorithm):
         costs.lap("influence_seconds")
         if (rendered := (iteration + 1) * config.frames) >= self.due:
             self.due = rendered + config.renewal
-            seed, passes = session.seed_sequence("probe", iteration), min(config.passes, 8 * len(weights))
-            drawn = replay.draw(passes, weights, seed)
-            probe.renew(session.integer_seed("probe", iteration), drawn, session.env.schedule)
-            costs.lap("training_seconds")
+            seed = session.seed_sequence("curvature", iteration)
             self.aim(replay.draw(2 * config.frames, weights, seed, replace=False), costs)
             replay.look(probe.influences(replay.frames))
             costs.lap("influence_seconds")

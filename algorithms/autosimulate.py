@@ -61,7 +61,7 @@ class AutoSimulateConfig:
     frames: int = tunable(25, Choice((20, 50, 70)))
     rate: float = tunable(2.0, Choice((0.01, 0.1, 1.0, 2.0, 10.0)))
     choice_rate: float = tunable(1.0, LogUniform(0.05, 3.0))
-    epochs: int = tunable(20, Choice((5, 10, 20)))
+    epochs: int = tunable(30, Choice((5, 10, 20, 30)))
     learning_rate: float = 5e-3
     approximation: Literal["quadratic", "exact", "exact-ncg", "approximate", "linear", "none"] = "quadratic"
     damping: float = tunable(1e-2, Choice((1e-3, 1e-2, 0.1, 10.0)))

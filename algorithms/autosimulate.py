@@ -45,7 +45,7 @@ class AutoSimulateConfig:
         damping: λ, in multiples of the largest eigenvalue of the curvature (the exact ones: absolute, as in the paper).
         products: most curvature products to solve with.
         estimator: replay uses the influences of all scenes held, each the mean over several probes, ranked and freed of
-            what shape and colour explain; paper those of the step alone, as they are.
+            what shape, colour and the frame's own loss explain; paper those of the step alone, as they are.
         memory: scenes held for replay.
         warm_up: images rendered before the first probe, the task network as it then is (replay only, as all that
             follows).
@@ -104,7 +104,7 @@ class AutoSimulate(Algorithm):
         self.average = copy.deepcopy(self.psi)
         self.network = session.network().to(session.device)
         self.probe = Probe(session.task, session.network(), session.device)
-        self.replay = Replay(config.memory)
+        self.replay = Replay(config.memory, columns=2)
         self.due = config.warm_up
         self.history: list[dict[str, float]] = []
 
@@ -159,14 +159,14 @@ class AutoSimulate(Algorithm):
         from autosim.learning.replay import benefit
 
         session, config, probe, replay = self.session, self.config, self.probe, self.replay
-        replay.add(samples, frames, self.psi, probe.influences(frames) if probe.direction else None)
+        replay.add(samples, frames, self.psi, probe.look(frames) if probe.direction else None)
         weights = replay.weights(self.psi)
         costs.lap("influence_seconds")
         if (rendered := (iteration + 1) * config.frames) >= self.due:
             self.due = rendered + config.renewal
             seed = session.seed_sequence("curvature", iteration)
             self.aim(replay.draw(2 * config.frames, weights, seed, replace=False), costs)
-            replay.look(probe.influences(replay.frames))
+            replay.look(probe.look(replay.frames))
             costs.lap("influence_seconds")
         if probe.direction:
             cost = -benefit(replay, self.psi.schema, weights) * weights * len(weights)

@@ -72,9 +72,13 @@ class LossSurface:
             rows.append(_flat(torch.autograd.grad(loss, self._parameters(), materialize_grads=True)))
         return torch.stack(rows)
 
-    @torch.no_grad()
     def influences(self, v: Tensor) -> Tensor:
-        """(n,) ``v·∂l_k/∂θ`` for each sample k and ``v`` (P,).
+        """(n,) ``v·∂l_k/∂θ`` for each sample k and ``v`` (P,)."""
+        return self.influences_and_losses(v)[0]
+
+    @torch.no_grad()
+    def influences_and_losses(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        """The same, and the losses ``l_k`` (n,).
 
         One forward-mode derivative of all outputs along v, times the slopes of the losses in the outputs.
         """
@@ -83,8 +87,9 @@ class LossSurface:
         outputs, moved = dual
         with torch.enable_grad():
             at = outputs.detach().requires_grad_()
-            (slopes,) = torch.autograd.grad(self.task.losses(at, self.targets).sum(), at)
-        return (slopes * moved).flatten(1).sum(dim=1)
+            losses = self.task.losses(at, self.targets)
+            (slopes,) = torch.autograd.grad(losses.sum(), at)
+        return (slopes * moved).flatten(1).sum(dim=1), losses.detach()
 
     def gauss_newton(self, linearise: bool = True) -> Product:
         """``v -> Jᵀ H_out J v``: J the Jacobian of the outputs, H_out the Hessian of the mean loss in the outputs.

@@ -44,11 +44,16 @@ class Probe:
 
     def influences(self, frames: Frames) -> Tensor:
         """(n,) ``v·∂l_k/∂θ``; ``ValueError`` before the probe is aimed."""
+        return self.look(frames)[:, 0]
+
+    def look(self, frames: Frames) -> Tensor:
+        """(n, 2) influences and losses; ``ValueError`` before the probe is aimed."""
         if self.direction is None:
             raise ValueError("probe: it has to be aimed before influences can be measured")
         parts = [frames.select(slice(start, start + BATCH)) for start in range(0, len(frames), BATCH)]
         surfaces = (surface_of(self.task, self.network, part, self.device) for part in parts)
-        return torch.cat([surface.influences(self.direction.v) for surface in surfaces])
+        found = [torch.stack(surface.influences_and_losses(self.direction.v), dim=1) for surface in surfaces]
+        return torch.cat(found)
 
     def state_dict(self) -> dict[str, Any]:
         """Weights and direction."""

@@ -18,8 +18,8 @@ from autosim.scenes.graph import Continuous, SceneGraph, Schema
 
 @dataclass(frozen=True)
 class Batch:
-    """Scenes of one step, their frames, the parameters of the generator that drew them; for each scene the sum of the
-    signals it got, standardised, and how many these were, (n,) both.
+    """Scenes of one step, their frames, the parameters of the generator that drew them; for each scene the sums of the
+    signals it got, standardised, (n, columns), and how many times it got them, (n,).
     """
 
     samples: Samples
@@ -31,21 +31,25 @@ class Batch:
 
 @dataclass
 class Replay:
-    """The latest batches, of ``capacity`` scenes together (always at least the last batch)."""
+    """The latest batches, of ``capacity`` scenes together (always at least the last batch). A scene gets ``columns``
+    signals at a time.
+    """
 
     capacity: int
+    columns: int = 1
     batches: list[Batch] = field(default_factory=list)
     # Row i: log-densities of every batch's scenes under the parameters that drew batch i.
     _densities: list[list[Tensor]] = field(default_factory=list, repr=False)
 
     def add(self, samples: Samples, frames: Frames, generator: SceneGenerator, signal: Tensor | None = None) -> None:
-        """Take in a batch that ``generator`` drew as it is now, and the signal (n,) that its scenes got, if any; the
-        oldest batches beyond the capacity are dropped.
+        """Take in a batch that ``generator`` drew as it is now, and the signals (n, columns) that its scenes got, if
+        any; the oldest batches beyond the capacity are dropped.
         """
         values = Samples(samples.scenes, samples.values.detach(), samples.sources)
         parameters = copy.deepcopy(generator.state_dict())
-        total = torch.zeros(len(samples), dtype=torch.float64) if signal is None else standardised(signal)
-        looks = torch.full_like(total, float(signal is not None))
+        blank = torch.zeros(len(samples), self.columns, dtype=torch.float64)
+        total = blank if signal is None else standardised(signal)
+        looks = torch.full_like(total[:, 0], float(signal is not None))
         self.batches.append(Batch(values, frames, parameters, total, looks))
         while len(self.batches) > 1 and sum(len(batch.samples) for batch in self.batches) > self.capacity:
             self.batches.pop(0)
@@ -66,13 +70,13 @@ class Replay:
 
     @property
     def signal(self) -> Tensor:
-        """(n,) float64 mean of the signals that each of the scenes held got, each time standardised among those that
-        got one with it: the level and the scale of an influence change with the network. 0 before the first.
+        """(n, columns) float64 mean of the signals that each of the scenes held got, each time standardised among those
+        that got some with it: the level and the scale of an influence change with the network. 0 before the first.
         """
-        return torch.cat([batch.total / batch.looks.clamp(min=1) for batch in self.batches])
+        return torch.cat([batch.total / batch.looks.clamp(min=1)[:, None] for batch in self.batches])
 
     def look(self, signal: Tensor) -> None:
-        """Take in another signal (n,) of all scenes held."""
+        """Take in further signals (n, columns) of all scenes held."""
         latest = standardised(signal).split([len(batch.samples) for batch in self.batches])
         for batch, part in zip(self.batches, latest, strict=True):
             batch.total.add_(part)
@@ -138,17 +142,23 @@ class Replay:
 
 
 def standardised(signal: Tensor) -> Tensor:
-    """(n,) float64 signal of mean 0 and standard deviation 1; of mean 0 where it does not vary."""
+    """(n, columns) float64 signals, each of mean 0 and standard deviation 1; of mean 0 where it does not vary."""
     centred = signal.detach().double().cpu()
-    centred = centred - centred.mean()
-    return centred / centred.std(correction=0).clamp(min=1e-30)
+    centred = centred - centred.mean(dim=0)
+    return centred / centred.std(dim=0, correction=0).clamp(min=1e-30)
 
 
 def benefit(replay: Replay, schema: Schema, weights: Tensor) -> Tensor:
-    """(n,) the signal of the scenes held, ranked, freed of what their immutable parts explain, with variance 1 under
-    ``weights`` (n,), which add up to 1.
+    """(n,) the first signal of the scenes held, ranked, freed of what the other signals and their immutable parts
+    explain, with variance 1 under ``weights`` (n,), which add up to 1.
+
+    The other signal is the frame's own loss. A frame that the network does badly on gives a long gradient, and with it
+    a large influence, whatever it shows: unless that is taken out, dark and coarse frames are preferred for being
+    hard. What is left says what a frame does for the validation frames beyond what any does that is as hard.
     """
-    signal = without_immutable_part(schema, replay.samples.scenes, ranked(replay.signal, weights), weights)
+    signal, *others = (ranked(column, weights) for column in replay.signal.unbind(dim=1))
+    scenery = torch.from_numpy(immutable_features(schema, replay.samples.scenes)).to(signal)
+    signal = unexplained(signal, torch.column_stack([scenery, *others]), weights)
     return signal / (weights @ signal.square()).sqrt().clamp(min=1e-12)
 
 
@@ -163,17 +173,14 @@ def ranked(signal: Tensor, weights: Tensor) -> Tensor:
     return scores - (weights * scores).sum()
 
 
-def without_immutable_part(
-    schema: Schema, scenes: tuple[SceneGraph, ...], signal: Tensor, weights: Tensor, ridge: float = 3.0
-) -> Tensor:
-    """(n,) the signal without what a weighted ridge regression on the scenes' immutable parts explains of it.
+def unexplained(signal: Tensor, parts: Tensor, weights: Tensor, ridge: float = 3.0) -> Tensor:
+    """(n,) what a weighted ridge regression on ``parts`` (n, f) leaves of a signal (n,).
 
     What a method does not learn (shapes, colours, which classes there are) is distributed the same whatever the learned
     parameters are. A function of it is thus a baseline that leaves the score-function estimate unbiased, apart from the
     regression's own use of the same samples, and takes away the variance that those parts bring in. ``weights`` (n,)
     add up to 1; ``ridge`` is in units of one sample.
     """
-    parts = torch.from_numpy(immutable_features(schema, scenes)).to(signal)
     centred, shifted = parts - weights @ parts, signal - weights @ signal
     weighted = centred * (weights * len(weights))[:, None]
     gram = weighted.T @ centred + ridge * torch.eye(parts.shape[1]).to(signal)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from autosim.learning.replay import Replay, immutable_features, ranked, without_immutable_part
+from autosim.learning.replay import Replay, benefit, immutable_features, ranked, unexplained
 from autosim.rendering.frames import Frames
 from autosim.scenes.parametric import ParametricGenerator
 from autosim.seeding import seed_sequence
@@ -34,7 +34,7 @@ def filled(steps: int, each: int, shift: float, capacity: int = 10_000) -> tuple
     generator.explore(0.1, 0.1)
     for step in range(steps):
         samples = generator.sample(each, seed_sequence(0, "replay", step))
-        replay.add(samples, blank(each), generator, torch.arange(each) * 10.0**step)
+        replay.add(samples, blank(each), generator, torch.arange(each)[:, None] * 10.0**step)
         with torch.no_grad():
             generator.means.add_(shift)
         generator.project()
@@ -80,13 +80,13 @@ def test_signals_of_all_batches_have_one_level_and_scale() -> None:
 
 def test_further_looks_are_averaged_with_the_first() -> None:
     replay, generator = filled(steps=2, each=5, shift=0.0)
-    before, latest = replay.signal.clone(), torch.tensor([3.0, 1, 4, 1, 5, 9, 2, 6, 5, 3])
+    before, latest = replay.signal.clone(), torch.tensor([3.0, 1, 4, 1, 5, 9, 2, 6, 5, 3])[:, None]
     replay.look(latest)
     once = (latest - latest.mean()) / latest.std(correction=0)
     assert torch.allclose(replay.signal, (before + once) / 2)
     replay.add(generator.sample(5, seed_sequence(1, "new")), blank(5), generator)
-    assert torch.equal(replay.signal[10:], torch.zeros(5).double())
-    third = torch.arange(15.0)
+    assert torch.equal(replay.signal[10:], torch.zeros(5, 1).double())
+    third = torch.arange(15.0)[:, None]
     replay.look(third)
     last = (third - third.mean()) / third.std(correction=0)
     assert torch.allclose(replay.signal[:10], (before + once + last[:10]) / 3)
@@ -134,10 +134,27 @@ def test_what_the_immutable_part_explains_is_taken_away() -> None:
     random = np.random.default_rng(0)
     noise = torch.from_numpy(random.standard_normal(300))
     signal = torch.from_numpy(parts @ random.standard_normal(parts.shape[1])) * 5 + noise
-    left = without_immutable_part(generator.schema, samples.scenes, signal, weights)
+    left = unexplained(signal, torch.from_numpy(parts), weights)
     assert float(signal.var()) > 10
     assert float(left.var()) < 1.3
     assert np.corrcoef(left.numpy(), noise.numpy())[0, 1] > 0.9
+
+
+def test_the_benefit_of_a_frame_is_judged_among_those_that_are_as_hard() -> None:
+    """The influence is mostly difficulty, and difficulty is mostly darkness; what is left points the other way."""
+    generator, replay = ParametricGenerator(table()), Replay(10_000, columns=2)
+    samples = generator.sample(600, seed_sequence(0, "benefit"))
+    light = torch.tensor([next(iter(scene.find("ambient")))["intensity"] for scene in samples.scenes]).double()
+    light = (light - light.mean()) / light.std()
+    noise = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 600)))
+    loss = (-light + noise[0]).exp()
+    influence = 0.5 * light + 2 * (-light + noise[0]) + 0.5 * noise[1]
+    replay.add(samples, blank(600), generator, torch.stack([influence, loss], dim=1))
+    weights = replay.weights(generator)
+    found = benefit(replay, generator.schema, weights)
+    assert np.corrcoef(influence.numpy(), light.numpy())[0, 1] < -0.4
+    assert np.corrcoef(found.numpy(), light.numpy())[0, 1] > 0.3
+    assert float(weights @ found.square()) == pytest.approx(1.0)
 
 
 def test_the_baseline_leaves_the_gradient_and_takes_variance() -> None:
@@ -155,7 +172,7 @@ def test_the_baseline_leaves_the_gradient_and_takes_variance() -> None:
         signal = torch.from_numpy(parts @ weigh[: parts.shape[1]]) + owner
         for found, used in (
             (plain, signal - signal.mean()),
-            (with_baseline, without_immutable_part(generator.schema, samples.scenes, signal, weights)),
+            (with_baseline, unexplained(signal, torch.from_numpy(parts), weights)),
         ):
             loss = generator.score_function_loss(samples, used, "continuous")
             (gradient,) = torch.autograd.grad(loss, [generator.means])

@@ -32,7 +32,7 @@ class Probe:
         approximation: Approximation,
         damping: float,
         limit: int,
-    ) -> Direction:
+    ) -> None:
         """Take over the weights of ``network``, and find ``v`` of :func:`influence_direction` there, for the validation
         loss and the curvature on ``frames``.
         """
@@ -40,7 +40,6 @@ class Probe:
         g = surface_of(self.task, self.network, validation, self.device).gradient()
         surface = surface_of(self.task, self.network, frames, self.device)
         self.direction = influence_direction(surface, g, approximation, damping, limit)
-        return self.direction
 
     def influences(self, frames: Frames) -> Tensor:
         """(n,) ``v·∂l_k/∂θ``; ``ValueError`` before the probe is aimed."""

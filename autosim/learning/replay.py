@@ -152,6 +152,10 @@ def benefit(replay: Replay, schema: Schema, weights: Tensor) -> Tensor:
     """(n,) the first signal of the scenes held, ranked, freed of what the other signals and their immutable parts
     explain, with variance 1 under ``weights`` (n,), which add up to 1.
 
+    What a method does not learn (shapes, colours, which classes there are) is distributed the same whatever the learned
+    parameters are. A function of it is thus a baseline that leaves the score-function estimate unbiased, apart from the
+    regression's own use of the same samples, and takes away the variance that those parts bring in.
+
     The other signal is the frame's own loss. A frame that the network does badly on gives a long gradient, and with it
     a large influence, whatever it shows: unless that is taken out, dark and coarse frames are preferred for being
     hard. What is left says what a frame does for the validation frames beyond what any does that is as hard.
@@ -174,12 +178,8 @@ def ranked(signal: Tensor, weights: Tensor) -> Tensor:
 
 
 def unexplained(signal: Tensor, parts: Tensor, weights: Tensor, ridge: float = 3.0) -> Tensor:
-    """(n,) what a weighted ridge regression on ``parts`` (n, f) leaves of a signal (n,).
-
-    What a method does not learn (shapes, colours, which classes there are) is distributed the same whatever the learned
-    parameters are. A function of it is thus a baseline that leaves the score-function estimate unbiased, apart from the
-    regression's own use of the same samples, and takes away the variance that those parts bring in. ``weights`` (n,)
-    add up to 1; ``ridge`` is in units of one sample.
+    """(n,) what a weighted ridge regression on ``parts`` (n, f) leaves of a signal (n,). ``weights`` (n,) add up to 1;
+    ``ridge`` is in units of one sample.
     """
     centred, shifted = parts - weights @ parts, signal - weights @ signal
     weighted = centred * (weights * len(weights))[:, None]

@@ -44,12 +44,14 @@ class AutoSimulateConfig:
             Hessian, by cg or by fmin_ncg; approximate is H g; linear is g; none is constant, blind to the validation.
         damping: λ, in multiples of the largest eigenvalue of the curvature (the exact ones: absolute, as in the paper).
         products: most curvature products to solve with.
-        estimator: replay uses the influences of all scenes held, each the mean over several probes, ranked and freed of
-            what shape, colour and the frame's own loss explain; paper those of the step alone, as they are.
+        estimator: replay uses the influences of all scenes held, each the mean over several probes, freed of what
+            shape, colour and the frame's own loss explain; paper those of the step alone, as they are, at the task
+            network.
         memory: scenes held for replay.
-        warm_up: images rendered before the first probe, the task network as it then is (replay only, as all that
-            follows).
+        warm_up: images rendered before the first probe (replay only, as all that follows).
         renewal: images rendered from one probe to the next; each looks at all scenes held.
+        passes: frames that a probe, a network with fresh weights, is trained on, drawn from those held, but no more
+            than eight times as many as these.
         shrinkage: of steps that may be chance; 0 makes all of them in full.
         exploration: least standard deviation of attributes, as a fraction of their range.
         exploration_left: share of it that is left at the end of the run; it is let down in the second half.
@@ -59,7 +61,7 @@ class AutoSimulateConfig:
 
     iterations: int = 80
     frames: int = tunable(25, Choice((20, 50, 70)))
-    rate: float = tunable(2.0, Choice((0.01, 0.1, 1.0, 2.0, 10.0)))
+    rate: float = tunable(1.0, Choice((0.01, 0.1, 1.0, 2.0, 10.0)))
     choice_rate: float = tunable(1.0, LogUniform(0.05, 3.0))
     epochs: int = tunable(30, Choice((5, 10, 20, 30)))
     learning_rate: float = 5e-3
@@ -70,14 +72,15 @@ class AutoSimulateConfig:
     memory: int = tunable(1000, Choice((100, 300, 1000)))
     warm_up: int = 100
     renewal: int = 200
-    shrinkage: float = tunable(0.7, Choice((0.0, 0.4, 0.7, 1.0)))
+    passes: int = tunable(2000, Choice((1000, 2000, 4000)))
+    shrinkage: float = tunable(0.2, Choice((0.0, 0.2, 0.4, 0.7)))
     exploration: float = tunable(0.2, Uniform(0.05, 0.3))
     exploration_left: float = 0.3
     choice_exploration: float = 0.25
     generator: Literal["parametric", "transformer"] = "parametric"
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "frames", "epochs", "products", "rate", "choice_rate", "learning_rate"):
+        for name in ("iterations", "frames", "epochs", "products", "rate", "choice_rate", "learning_rate", "passes"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: {getattr(self, name)} is not above 0")
         limits = {"exploration": 0.5, "exploration_left": 1.0, "choice_exploration": 0.3}
@@ -103,7 +106,9 @@ class AutoSimulate(Algorithm):
         self.psi, self.mover = stepped_generator(session.env.prior(), *options, session.seed_sequence("transformer"))
         self.average = copy.deepcopy(self.psi)
         self.network = session.network().to(session.device)
-        self.probe = Probe(session.task, session.network(), session.device)
+        # The paper measures influences at the task network itself.
+        probed = self.network if config.estimator == "paper" else session.network().to(session.device)
+        self.probe = Probe(session.task, probed, session.device)
         self.replay = Replay(config.memory, columns=2)
         self.due = config.warm_up
         self.history: list[dict[str, float]] = []
@@ -149,9 +154,9 @@ class AutoSimulate(Algorithm):
         session.task.train(self.network, frames, schedule, seed, session.device)
 
     def aim(self, frames: Frames, costs: Stopwatch) -> None:
-        """``v`` at the task network as it is, from the gradient on validation frames and the curvature on these."""
+        """``v``, from the gradient on validation frames and the curvature on these."""
         options = self.config.approximation, self.config.damping, self.config.products
-        self.probe.aim(self.network, self.session.target.validation, frames, *options)
+        self.probe.aim(self.session.target.validation, frames, *options)
         costs.lap("curvature_seconds")
 
     def replay_step(self, samples: Samples, frames: Frames, iteration: int, costs: Stopwatch) -> Tensor:
@@ -164,13 +169,16 @@ class AutoSimulate(Algorithm):
         costs.lap("influence_seconds")
         if (rendered := (iteration + 1) * config.frames) >= self.due:
             self.due = rendered + config.renewal
-            seed = session.seed_sequence("curvature", iteration)
+            seed, passes = session.seed_sequence("probe", iteration), min(config.passes, 8 * len(weights))
+            drawn = replay.draw(passes, weights, seed)
+            probe.renew(session.integer_seed("probe", iteration), drawn, session.env.schedule)
+            costs.lap("training_seconds")
             self.aim(replay.draw(2 * config.frames, weights, seed, replace=False), costs)
             replay.look(probe.look(replay.frames))
             costs.lap("influence_seconds")
         if probe.direction:
             cost = -benefit(replay, self.psi.schema, weights) * weights * len(weights)
-            loss = self.psi.score_function_loss(replay.samples, cost)
+            loss = (cost * self.psi.picture_log_prob(replay.samples)).mean()
             self.mover(loss, noise=config.shrinkage * float(weights.square().sum()))
         costs.lap("step_seconds")
         return weights

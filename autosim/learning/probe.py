@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from autosim.learning.influence import Approximation, Direction, influence_direction, surface_of
+from autosim.learning.schedule import TrainingSchedule
 from autosim.learning.task import Task
 from autosim.rendering.frames import Frames
 
@@ -16,27 +18,27 @@ BATCH = 50
 
 
 class Probe:
-    """Influences of frames at a network as it was when the probe was last aimed; ``network`` is the one that holds its
-    weights, of the same kind.
+    """Influences of frames at ``network``, once it has been aimed.
+
+    How long the network has trained matters more than anything else. An influence says what a frame does for the
+    validation frames through what the network still has to learn: one that has learned all that its frames can teach
+    gets the most from what is farthest from them.
     """
 
     def __init__(self, task: Task, network: nn.Module, device: torch.device | str = "cpu") -> None:
-        self.task, self.network, self.device = task, network.to(device), device
+        self.task, self.network, self.device = task, network, device
         self.direction: Direction | None = None
 
-    def aim(
-        self,
-        network: nn.Module,
-        validation: Frames,
-        frames: Frames,
-        approximation: Approximation,
-        damping: float,
-        limit: int,
-    ) -> None:
-        """Take over the weights of ``network``, and find ``v`` of :func:`influence_direction` there, for the validation
-        loss and the curvature on ``frames``.
+    def renew(self, seed: int, frames: Frames, schedule: TrainingSchedule) -> None:
+        """Train a network with fresh weights on ``frames``, once through, in the schedule's batches and at its rate;
+        it has to be aimed again.
         """
-        self.network.load_state_dict(network.state_dict())
+        self.network = self.task.network(seed).to(self.device)
+        self.task.train(self.network, frames, replace(schedule, epochs=1), seed, self.device)
+        self.direction = None
+
+    def aim(self, validation: Frames, frames: Frames, approximation: Approximation, damping: float, limit: int) -> None:
+        """Find ``v`` of :func:`influence_direction` for the validation loss and the curvature on ``frames``."""
         g = surface_of(self.task, self.network, validation, self.device).gradient()
         surface = surface_of(self.task, self.network, frames, self.device)
         self.direction = influence_direction(surface, g, approximation, damping, limit)

@@ -19,7 +19,7 @@ from autosim.scenes.graph import Continuous, SceneGraph, Schema
 @dataclass(frozen=True)
 class Batch:
     """Scenes of one step, their frames, the parameters of the generator that drew them; for each scene the sums of the
-    signals it got, standardised, (n, columns), and how many times it got them, (n,).
+    signals it got, tempered, (n, columns), and how many times it got them, (n,).
     """
 
     samples: Samples
@@ -38,7 +38,7 @@ class Replay:
     capacity: int
     columns: int = 1
     batches: list[Batch] = field(default_factory=list)
-    # Row i: log-densities of every batch's scenes under the parameters that drew batch i.
+    # Row i: log-densities of what every batch's scenes show, under the parameters that drew batch i.
     _densities: list[list[Tensor]] = field(default_factory=list, repr=False)
 
     def add(self, samples: Samples, frames: Frames, generator: SceneGenerator, signal: Tensor | None = None) -> None:
@@ -48,7 +48,7 @@ class Replay:
         values = Samples(samples.scenes, samples.values.detach(), samples.sources)
         parameters = copy.deepcopy(generator.state_dict())
         blank = torch.zeros(len(samples), self.columns, dtype=torch.float64)
-        total = blank if signal is None else standardised(signal)
+        total = blank if signal is None else tempered(signal)
         looks = torch.full_like(total[:, 0], float(signal is not None))
         self.batches.append(Batch(values, frames, parameters, total, looks))
         while len(self.batches) > 1 and sum(len(batch.samples) for batch in self.batches) > self.capacity:
@@ -70,14 +70,14 @@ class Replay:
 
     @property
     def signal(self) -> Tensor:
-        """(n, columns) float64 mean of the signals that each of the scenes held got, each time standardised among those
-        that got some with it: the level and the scale of an influence change with the network. 0 before the first.
+        """(n, columns) float64 mean of the signals that each of the scenes held got, each time :func:`tempered` among
+        those that got some with it: the level and scale of an influence change with the network. 0 before the first.
         """
         return torch.cat([batch.total / batch.looks.clamp(min=1)[:, None] for batch in self.batches])
 
     def look(self, signal: Tensor) -> None:
         """Take in further signals (n, columns) of all scenes held."""
-        latest = standardised(signal).split([len(batch.samples) for batch in self.batches])
+        latest = tempered(signal).split([len(batch.samples) for batch in self.batches])
         for batch, part in zip(self.batches, latest, strict=True):
             batch.total.add_(part)
             batch.looks.add_(1)
@@ -91,14 +91,14 @@ class Replay:
         """
         sizes = torch.tensor([len(batch.samples) for batch in self.batches])
         now = copy.deepcopy(generator.state_dict())
-        present = torch.cat([generator.log_prob(batch.samples) for batch in self.batches])
+        present = torch.cat([generator.picture_log_prob(batch.samples) for batch in self.batches])
         for i, batch in enumerate(self.batches):
             if i == len(self._densities):
                 self._densities.append([])
             row = self._densities[i]
             if len(row) < len(self.batches):
                 generator.load_state_dict(batch.parameters)
-                row += [generator.log_prob(other.samples) for other in self.batches[len(row) :]]
+                row += [generator.picture_log_prob(other.samples) for other in self.batches[len(row) :]]
         generator.load_state_dict(now)
         shares = (sizes.double() / sizes.sum()).log()[:, None].to(present.device)
         mixture = torch.logsumexp(torch.stack([torch.cat(row) for row in self._densities]) + shares, dim=0)
@@ -148,8 +148,16 @@ def standardised(signal: Tensor) -> Tensor:
     return centred / centred.std(dim=0, correction=0).clamp(min=1e-30)
 
 
+def tempered(signal: Tensor) -> Tensor:
+    """(n, columns) standardised signals whose distance from their median counts by its root: influences have heavy
+    tails, and a few frames would outvote the others.
+    """
+    centred = signal - signal.median(dim=0).values
+    return standardised(centred.sign() * centred.abs().sqrt())
+
+
 def benefit(replay: Replay, schema: Schema, weights: Tensor) -> Tensor:
-    """(n,) the first signal of the scenes held, ranked, freed of what the other signals and their immutable parts
+    """(n,) the first signal of the scenes held, freed of what the other signals and their immutable parts
     explain, with variance 1 under ``weights`` (n,), which add up to 1.
 
     What a method does not learn (shapes, colours, which classes there are) is distributed the same whatever the learned
@@ -160,7 +168,8 @@ def benefit(replay: Replay, schema: Schema, weights: Tensor) -> Tensor:
     a large influence, whatever it shows: unless that is taken out, dark and coarse frames are preferred for being
     hard. What is left says what a frame does for the validation frames beyond what any does that is as hard.
     """
-    signal, *others = (ranked(column, weights) for column in replay.signal.unbind(dim=1))
+    signal, *others = replay.signal.unbind(dim=1)
+    others = [ranked(other, weights) for other in others]
     scenery = torch.from_numpy(immutable_features(schema, replay.samples.scenes)).to(signal)
     signal = unexplained(signal, torch.column_stack([scenery, *others]), weights)
     return signal / (weights @ signal.square()).sqrt().clamp(min=1e-12)

@@ -141,6 +141,30 @@ class Grammar:
         """Number of rules of the shortest derivation, of rules with weight."""
         return self._shortest()[self.start]
 
+    @cached_property
+    def interchangeable(self) -> tuple[str, ...]:
+        """Classes with several slots which differ in nothing but what is learned of them: scenes whose nodes have
+        changed places among these slots show the same.
+
+        That is so where the slots' nodes come from one rule together, with the same fixed values, and the priors of
+        their immutable attributes are equal.
+        """
+        return tuple(c.name for c in self.schema.classes if c.slots > 1 and self._alike(c))
+
+    def _alike(self, node_class: NodeClass) -> bool:
+        symbols = {e.slot: symbol for symbol, e in self.emissions.items() if e.node_class == node_class.name}
+        own = [e for e in self.emissions.values() if e.node_class == node_class.name]
+        together = [rule for rule in self.rules if set(symbols.values()) & set(rule.body)]
+        if not len(own) == len(symbols) == node_class.slots or len(together) != 1:
+            return False
+        if any(together[0].body.count(symbol) != 1 or symbol in self.rules_of for symbol in symbols.values()):
+            return False
+        if any(dict(e.fixed) != dict(own[0].fixed) for e in own):
+            return False
+        fixed = [a.name for a in node_class.attributes if not a.mutable]
+        priors = [[self.prior(node_class.name, slot, name) for name in fixed] for slot in range(node_class.slots)]
+        return all(other == priors[0] for other in priors)
+
     def sample(self, seed: np.random.SeedSequence) -> SceneGraph:
         """One scene; ``ValueError`` where ``max_steps`` is exceeded 1000 times in a row."""
         rng = np.random.default_rng(seed)

@@ -262,3 +262,20 @@ def test_widening_leaves_what_is_not_learned() -> None:
     grammar = table().with_priors({"object.shape": Choice([1.0, 0.0, 0.0])}).widened()
     found = [node["shape"] for scene in grammar.sample_many(30, seed(1)) for node in scene.find("object")]
     assert set(found) == {"sphere"}
+
+
+def test_slots_are_interchangeable_where_nothing_but_what_is_learned_tells_them_apart() -> None:
+    """Three objects whose learned places have priors of their own, and the same shapes and colours."""
+    grammar = table()
+    assert grammar.interchangeable == ("object",)
+    assert digits().interchangeable == () == roads().interchangeable
+    shapes = {"object.shape": Choice([1.0, 1.0, 0.0])}
+    assert grammar.with_priors(shapes).interchangeable == ("object",)
+    assert grammar.with_priors({"object.1.shape": Choice([1.0, 0.0, 0.0])}).interchangeable == ()
+    fixed = {**grammar.emissions, "object2": Emission("object", 2, {"colour": 3})}
+    assert replace(grammar, emissions=fixed).interchangeable == ()
+    apart = (Rule("Scene", ("ambient", "back", "object0", "Rest")), Rule("Rest", ("object1", "object2")))
+    assert replace(grammar, rules=apart).interchangeable == ()
+    fewer = {symbol: e for symbol, e in grammar.emissions.items() if symbol != "object2"}
+    rules = (Rule("Scene", ("ambient", "back", "object0", "object1")),)
+    assert replace(grammar, emissions=fewer, rules=rules).interchangeable == ()

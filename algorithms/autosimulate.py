@@ -44,9 +44,8 @@ class AutoSimulateConfig:
             Hessian, by cg or by fmin_ncg; approximate is H g; linear is g; none is constant, blind to the validation.
         damping: λ, in multiples of the largest eigenvalue of the curvature (the exact ones: absolute, as in the paper).
         products: most curvature products to solve with.
-        estimator: replay uses the influences of all scenes held, each the mean over several probes, freed of what
-            shape, colour and the frame's own loss explain; paper those of the step alone, as they are, at the task
-            network.
+        estimator: replay uses the influences of all scenes held, averaged over several probes and freed of what shape,
+            colour and the frame's own loss explain; paper those of the step alone at the task network, as they are.
         memory: scenes held for replay.
         warm_up: images rendered before the first probe (replay only, as all that follows).
         renewal: images rendered from one probe to the next; each looks at all scenes held.

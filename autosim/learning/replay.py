@@ -141,19 +141,14 @@ class Replay:
             self.batches.append(Batch(samples, frames, entry["parameters"], total, looks))
 
 
-def standardised(signal: Tensor) -> Tensor:
-    """(n, columns) float64 signals, each of mean 0 and standard deviation 1; of mean 0 where it does not vary."""
-    centred = signal.detach().double().cpu()
-    centred = centred - centred.mean(dim=0)
-    return centred / centred.std(dim=0, correction=0).clamp(min=1e-30)
-
-
 def tempered(signal: Tensor) -> Tensor:
-    """(n, columns) standardised signals whose distance from their median counts by its root: influences have heavy
-    tails, and a few frames would outvote the others.
+    """(n, columns) float64 roots of the signals' distances from their median, with their signs, of mean 0 and standard
+    deviation 1 (0 where a column does not vary): influences have heavy tails, and a few frames would outvote others.
     """
-    centred = signal - signal.median(dim=0).values
-    return standardised(centred.sign() * centred.abs().sqrt())
+    distance = signal.detach() - signal.detach().median(dim=0).values
+    root = (distance.sign() * distance.abs().sqrt()).double().cpu()
+    centred = root - root.mean(dim=0)
+    return centred / centred.std(dim=0, correction=0).clamp(min=1e-30)
 
 
 def benefit(replay: Replay, schema: Schema, weights: Tensor) -> Tensor:

@@ -101,9 +101,8 @@ class ParametricGenerator(SceneGenerator):
                 continue
             terms = [torch.zeros_like(own)]
             for order in list(permutations(range(slots)))[1:]:
-                slot = np.where(
-                    mine, np.array([*order, *range(slots, arrays.slot.max() + 1)])[arrays.slot], arrays.slot
-                )
+                slot = arrays.slot.copy()
+                slot[mine] = np.array(order)[slot[mine]]
                 terms.append(self._log_prob(replace(arrays, slot=slot), len(samples), "all") - own)
             total = total + torch.logsumexp(torch.stack(terms), dim=0)
         return total

@@ -58,8 +58,6 @@ def test_it_moves_the_blobs_towards_the_target(generator: Any) -> None:
             iterations=16,
             frames=16,
             epochs=4,
-            rate=2.0,
-            shrinkage=0.7,
             memory=256,
             warm_up=32,
             renewal=32,
@@ -129,6 +127,8 @@ def test_the_paper_s_way_uses_the_scenes_of_the_step_alone() -> None:
     for iteration in range(2):
         algorithm.step(iteration)
     assert not algorithm.replay.batches and algorithm.probe.network is algorithm.network
+    for probed, trained in zip(algorithm.probe.network.parameters(), algorithm.network.parameters(), strict=True):
+        assert torch.equal(probed, trained)
     assert not torch.equal(algorithm.psi.means, start)
 
 

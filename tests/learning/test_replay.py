@@ -55,6 +55,11 @@ def test_weights_are_equal_where_the_distribution_stood_still() -> None:
     assert float(1 / weights.square().sum()) == pytest.approx(15)
 
 
+def in_order(places: Tensor) -> Tensor:
+    """(n, 6) the least, middle and largest x and y of three objects."""
+    return places.view(len(places), 3, 2).sort(dim=1).values.flatten(1)
+
+
 def test_weighted_means_are_those_of_the_present_distribution() -> None:
     replay, generator = filled(steps=4, each=500, shift=0.03)
     before = {name: value.clone() for name, value in generator.state_dict().items()}
@@ -65,8 +70,8 @@ def test_weighted_means_are_those_of_the_present_distribution() -> None:
     columns = len(replay.samples.values) // len(replay.samples)
     old = replay.samples.values.view(-1, columns).double()
     new = present.values.detach().view(-1, columns).double()
-    # The objects are interchangeable: which of them is where has no weight, only where they are.
-    old, new = (torch.cat([part[:, :2], part[:, 2:].view(len(part), 3, 2).mean(1)], dim=1) for part in (old, new))
+    # The objects are interchangeable, so weights tell of pictures: of lights, and of coordinates in order.
+    old, new = (torch.cat([part[:, :2], in_order(part[:, 2:])], dim=1) for part in (old, new))
     # The plain mean lags behind by the mean shift; the weighted one does not.
     lag = (old.mean(0) - new.mean(0)).abs().max()
     error = ((weights[:, None] * old).sum(0) - new.mean(0)).abs().max()
@@ -80,17 +85,24 @@ def test_signals_of_all_batches_have_one_level_and_scale() -> None:
     assert torch.allclose(parts.mean(1), torch.zeros(3).double(), atol=1e-12)
 
 
+def rooted(signal: Tensor) -> Tensor:
+    """The root of the distance from the median, with its sign, standardised; for one column."""
+    distance = signal - signal.flatten().sort().values[(len(signal) - 1) // 2]
+    root = distance / distance.abs().sqrt().clamp(min=1e-12)
+    return (root - root.mean()) / root.std(correction=0)
+
+
 def test_further_looks_are_averaged_with_the_first() -> None:
     replay, generator = filled(steps=2, each=5, shift=0.0)
     before, latest = replay.signal.clone(), torch.tensor([3.0, 1, 4, 1, 5, 9, 2, 6, 5, 3])[:, None]
     replay.look(latest)
-    once = tempered(latest)
+    once = rooted(latest)
     assert torch.allclose(replay.signal, (before + once) / 2)
     replay.add(generator.sample(5, seed_sequence(1, "new")), blank(5), generator)
     assert torch.equal(replay.signal[10:], torch.zeros(5, 1).double())
     third = torch.arange(15.0)[:, None]
     replay.look(third)
-    last = tempered(third)
+    last = rooted(third)
     assert torch.allclose(replay.signal[:10], (before + once + last[:10]) / 3)
     assert torch.allclose(replay.signal[10:], last[10:].double())
 
@@ -164,7 +176,7 @@ def test_the_benefit_of_a_frame_is_judged_among_those_that_are_as_hard() -> None
     weights = replay.weights(generator)
     found = benefit(replay, generator.schema, weights)
     assert np.corrcoef(influence.numpy(), light.numpy())[0, 1] < -0.4
-    assert np.corrcoef(found.numpy(), light.numpy())[0, 1] > 0.1
+    assert np.corrcoef(found.numpy(), light.numpy())[0, 1] > 0.15
     assert float(weights @ found.square()) == pytest.approx(1.0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -43,7 +44,10 @@ class Target:
 
 @dataclass
 class Session:
-    """Services of one run. ``images`` counts every image rendered for the method, perturbations included."""
+    """Services of one run. ``images`` counts every image rendered for the method, perturbations included.
+
+    ``targets`` holds targets by the environment's description; runs that are given the same one share its frames.
+    """
 
     env: Env
     pool: RenderPool
@@ -55,6 +59,7 @@ class Session:
     image_budget: int | None = None
     uncounted_images: int = 0
     resumed_images: int = 0
+    targets: dict[str, Target] = field(default_factory=dict)
 
     @property
     def images(self) -> int:
@@ -84,9 +89,15 @@ class Session:
         """The environment's task."""
         return self.env.task()
 
-    @cached_property
+    @property
     def target(self) -> Target:
         """Target frames: the user's own images, or drawn from the hidden distribution."""
+        key = json.dumps(self.env.describe(), sort_keys=True)
+        if key not in self.targets:
+            self.targets[key] = self._make_target()
+        return self.targets[key]
+
+    def _make_target(self) -> Target:
         own = self.env.target_frames()
         if own is not None:
             return Target(own, None)

@@ -16,7 +16,7 @@ from autosim.rendering.differences import GradientSettings
 from autosim.rendering.frames import Frames
 from autosim.scenes.graph import SceneGraph
 from autosim.scenes.parametric import ParametricGenerator
-from autosim.session import Session, final_scores
+from autosim.session import Session, Target, final_scores
 from tests.helpers import BlobConfig, BlobEnv, blob_scenes, blob_session
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -99,6 +99,17 @@ def test_all_runs_on_a_target_see_the_same_frames() -> None:
         np.testing.assert_array_equal(a.images, b.images)
         np.testing.assert_array_equal(a.annotations["mask"], b.annotations["mask"])
     assert (len(first.validation), len(first.test)) == (12, 16)
+
+
+def test_runs_that_share_targets_render_each_of_them_once() -> None:
+    targets: dict[str, Target] = {}
+    sessions = [blob_session(seed=seed) for seed in (0, 7)]
+    for session in sessions:
+        session.targets = targets
+    assert sessions[0].target is sessions[1].target
+    assert sessions[0].pool.images == 28 and sessions[1].pool.images == 0
+    sessions[1].env = BlobEnv(BlobConfig(unlabelled=True))
+    assert not sessions[1].target.labelled and sessions[0].target.labelled
 
 
 def test_no_frame_is_both_for_validation_and_for_the_test() -> None:

@@ -7,12 +7,15 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autosim.errors import UserError
 from autosim.experiments.comparison_plan import Comparison, Job
 from autosim.experiments.config import RunConfig
 from autosim.experiments.runfolder import RunFolder
+
+if TYPE_CHECKING:
+    from autosim.session import Target
 
 # What takes long to import and is imported where it is used.
 LIBRARIES = (
@@ -20,6 +23,9 @@ LIBRARIES = (
     "sklearn.gaussian_process", "sklearn.model_selection", "torch._dynamo", "torch.func", "torch.utils.tensorboard",
     "torch_geometric.nn", "torchmetrics.functional.classification",
 )  # fmt: skip
+
+# Targets that this process has rendered for one of its runs.
+TARGETS: dict[str, Target] = {}
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ def make_run(work: Work) -> None:
 
     from autosim.experiments.loop import execute
 
-    summary = execute(work.config, work.folder, Console(quiet=True), work.command)
+    summary = execute(work.config, work.folder, Console(quiet=True), work.command, TARGETS)
     if summary["interrupted"]:
         raise KeyboardInterrupt
 
@@ -131,7 +137,7 @@ def prepare(preparation: Preparation) -> None:
 
     for config in preparation.also or (preparation.config,):
         env = open_environment(config)
-        with open_session(config, env, choose_device(config.settings.device)) as session:
+        with open_session(config, env, choose_device(config.settings.device), TARGETS) as session:
             if not preparation.also:
                 closing_scores(session, GrammarSource(env.prior()))
                 continue

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from autosim.algorithm import Algorithm
     from autosim.env import Env
-    from autosim.session import Session
+    from autosim.session import Session, Target
 
 
 @dataclass
@@ -52,8 +52,11 @@ class Tally:
         return max(shares)
 
 
-def execute(config: RunConfig, out: Path | None, console: Console, command: str) -> dict[str, Any]:
-    """Make the run that ``config`` describes, in the folder ``out`` or one of its own; returns the summary.
+def execute(
+    config: RunConfig, out: Path | None, console: Console, command: str, targets: dict[str, Target] | None = None
+) -> dict[str, Any]:
+    """Make the run that ``config`` describes, in the folder ``out`` or one of its own; returns the summary. Runs of one
+    process that are given the same ``targets`` render each of them once.
 
     Ctrl-C ends the run early with a complete folder, ``interrupted`` in its summary and, to be quick, no test scores.
     ``UserError`` where the environment, its target, the device or the folder cannot be used; no folder is left then.
@@ -68,7 +71,7 @@ def execute(config: RunConfig, out: Path | None, console: Console, command: str)
     started = time.perf_counter()
     try:
         console.print(f"{config.algo} on {config.env}, in {path}: setting up", highlight=False)
-        with open_session(config, env, device) as session:
+        with open_session(config, env, device, targets) as session:
             planned = replace(config.algo_config, iterations=config.iterations)
             algorithm = registry.find_algorithm(config.algo)(session, planned)
             gallery.add_target(session)
@@ -194,8 +197,10 @@ def choose_device(name: str) -> torch.device:
 
 
 @contextmanager
-def open_session(config: RunConfig, env: Env, device: torch.device) -> Iterator[Session]:
-    """The services of a run; its render workers end with it."""
+def open_session(
+    config: RunConfig, env: Env, device: torch.device, targets: dict[str, Target] | None = None
+) -> Iterator[Session]:
+    """The services of a run; its render workers end with it. ``targets``: see :class:`Session`."""
     import torch
 
     from autosim.learning.sources import FeatureSource
@@ -216,4 +221,5 @@ def open_session(config: RunConfig, env: Env, device: torch.device) -> Iterator[
             gradient=settings.render,
             image_budget=settings.budget.images,
             feature_source=FeatureSource(settings.features, settings.feature_weights),
+            targets={} if targets is None else targets,
         )

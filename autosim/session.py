@@ -89,7 +89,7 @@ class Session:
         """The environment's task."""
         return self.env.task()
 
-    @property
+    @cached_property
     def target(self) -> Target:
         """Target frames: the user's own images, or drawn from the hidden distribution."""
         key = json.dumps(self.env.describe(), sort_keys=True)

@@ -103,13 +103,12 @@ def test_all_runs_on_a_target_see_the_same_frames() -> None:
 
 def test_runs_that_share_targets_render_each_of_them_once() -> None:
     targets: dict[str, Target] = {}
-    sessions = [blob_session(seed=seed) for seed in (0, 7)]
-    for session in sessions:
+    first, second, other = blob_session(seed=0), blob_session(seed=7), blob_session(unlabelled=True)
+    for session in (first, second, other):
         session.targets = targets
-    assert sessions[0].target is sessions[1].target
-    assert sessions[0].pool.images == 28 and sessions[1].pool.images == 0
-    sessions[1].env = BlobEnv(BlobConfig(unlabelled=True))
-    assert not sessions[1].target.labelled and sessions[0].target.labelled
+    assert first.target is second.target
+    assert first.pool.images == 28 and second.pool.images == 0
+    assert not other.target.labelled and first.target.labelled
 
 
 def test_no_frame_is_both_for_validation_and_for_the_test() -> None:

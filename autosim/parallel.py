@@ -1,17 +1,21 @@
 """Work in parallel on Ray: how Ray is started, and an ordered map over tasks.
 
-Nothing here asks Ray for logical CPUs. A render actor would hold its CPU for as long as it lives, so that on a
-machine of two cores two actors would leave none for a training, which would wait for ever. Instead every actor and task
-asks for ``num_cpus=0``, and the caller bounds how many run at once: ``workers`` actors in a pool, ``limit`` tasks in a
-map.
+Nothing here asks Ray for logical CPUs by default. A render actor would hold its CPU for as long as it lives, so that on
+a machine of two cores two actors would leave none for a training, which would wait for ever. Instead every actor and
+task asks for ``num_cpus=0``, and the caller bounds how many run at once: ``workers`` actors in a pool, ``limit`` tasks
+in a map.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
+
+from autosim.errors import UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -19,8 +23,27 @@ Result = TypeVar("Result")
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
-def start_ray(workers: int) -> None:
-    """Start Ray on this machine for ``workers`` processes (at least 1), or join the cluster that ``RAY_ADDRESS`` names.
+@dataclass(frozen=True)
+class RaySettings:
+    """Where Ray runs, and what it reserves for a render actor."""
+
+    address: str = ""
+    """Cluster to join: HOST:6379, or auto for the one that this machine belongs to; empty starts Ray here."""
+    cpus: float = 0.0
+    """CPUs that a render actor reserves; with 0, --workers alone says how many actors there are."""
+    gpus: float = 0.0
+    """GPUs that a render actor reserves, or a part of one, for renderers that use them."""
+
+    def __post_init__(self) -> None:
+        for name in ("cpus", "gpus"):
+            value = getattr(self, name)
+            if not 0 <= value < float("inf") or (value > 1 and value != int(value)):
+                raise ValueError(f"{name}: {value} is neither in [0, 1] nor a whole number")
+
+
+def start_ray(workers: int, address: str = "", packages: Sequence[str] = ()) -> None:
+    """Start Ray on this machine for ``workers`` processes (at least 1), or join the cluster at ``address`` (by default
+    ``RAY_ADDRESS``), to whose nodes the Python ``packages`` are sent. ``UserError`` where it cannot be joined.
 
     Does nothing where Ray runs already. Its processes get one thread each for numerical libraries, and see every GPU.
     """
@@ -34,8 +57,12 @@ def start_ray(workers: int) -> None:
     if ray.is_initialized():
         return
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(address=os.environ["RAY_ADDRESS"], **quiet)
+    if address := address or os.environ.get("RAY_ADDRESS", ""):
+        sent = {"py_modules": [_folder(package) for package in packages], "env_vars": dict.fromkeys(_ONE_THREAD, "1")}
+        try:
+            ray.init(address=address, runtime_env=sent, **quiet)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise UserError(f"ray.address: {address!r} cannot be joined: {' '.join(str(error).split())}") from error
         return
     # Workers inherit the environment of the process that starts Ray; a runtime_env costs seconds per actor instead.
     with one_thread_each():
@@ -114,10 +141,17 @@ def placement() -> dict[str, str]:
     return {} if get_current_placement_group() else {"scheduling_strategy": "SPREAD"}
 
 
-def original_error(error: Exception) -> BaseException:
+def original_error(error: BaseException) -> BaseException:
     """What a Ray task raised, without Ray's wrapping where Ray could carry it."""
     cause = getattr(error, "cause", None)
     return cause if isinstance(cause, BaseException) else error
+
+
+def _folder(package: str) -> str:
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError(f"{package!r} is no Python package, and only packages can be sent to a cluster's nodes")
+    return str(next(iter(spec.submodule_search_locations)))
 
 
 def _with_one_thread(function: Callable[[Item], Result], item: Item) -> Result:

@@ -145,9 +145,9 @@ class Session:
         self, datasets: Sequence[Frames], against: Frames, schedule: TrainingSchedule | None = None
     ) -> list[float]:
         """Score of a network trained from scratch on each data set; in parallel, one thread each."""
-        train = partial(
-            train_and_score, self.task, schedule or self.env.schedule, self.integer_seed("network"), against=against
-        )
+        seed = self.integer_seed("network")
+        schedule = schedule or self.env.schedule
+        train = partial(train_and_score, self.task, schedule, seed, against=against, device=self.device)
         return parallel_map(train, list(datasets), limit=self.workers)
 
     def score_generators(
@@ -168,25 +168,35 @@ class Session:
         return self.score_datasets([frames.select(part) for part in parts], self.target.validation, schedule)
 
 
-def train_and_score(task: Task, schedule: TrainingSchedule, seed: int, frames: Frames, against: Frames) -> float:
+def train_and_score(
+    task: Task,
+    schedule: TrainingSchedule,
+    seed: int,
+    frames: Frames,
+    against: Frames,
+    device: torch.device | str = "cpu",
+) -> float:
     """Train a fresh network on ``frames`` and score it on ``against``; NaN where the training diverged."""
     network = task.network(seed)
-    task.train(network, frames, schedule, seed)
+    task.train(network, frames, schedule, seed, device)
     if not all(bool(weights.isfinite().all()) for weights in network.parameters()):
         return float("nan")
-    return task.evaluate(network, against)
+    return task.evaluate(network, against, device)
+
+
+def final_frames(session: Session, generator: SceneGenerator) -> Frames:
+    """The frames of a generator that its final score comes from."""
+    count = session.env.train_frames
+    samples = generator.sample(count, seeding.seed_sequence(TARGET_SEED, "final scenes"))
+    with session.uncounted():
+        return session.pool.render(samples.scenes, seeding.frame_seeds(TARGET_SEED, "final frames", 0, count))
 
 
 def final_scores(session: Session, generators: Sequence[SceneGenerator]) -> list[float]:
     """Test score of a fresh network trained on frames of each generator: same number, schedule and seeds for all."""
     if session.target.test is None:
         raise UserError("the target is unlabelled: there is nothing to score against")
-    count = session.env.train_frames
-    datasets = []
-    with session.uncounted():
-        for generator in generators:
-            samples = generator.sample(count, seeding.seed_sequence(TARGET_SEED, "final scenes"))
-            seeds = seeding.frame_seeds(TARGET_SEED, "final frames", 0, count)
-            datasets.append(session.pool.render(samples.scenes, seeds))
-    train = partial(train_and_score, session.task, session.env.schedule, TARGET_SEED, against=session.target.test)
+    datasets = [final_frames(session, generator) for generator in generators]
+    test, schedule = session.target.test, session.env.schedule
+    train = partial(train_and_score, session.task, schedule, TARGET_SEED, against=test, device=session.device)
     return parallel_map(train, datasets, limit=session.workers)

@@ -256,6 +256,29 @@ class MortalRenderer(BlobRenderer):
         return super().draw(scene, seed, effort)
 
 
+class HangingRenderer(MortalRenderer):
+    """Sleeps at one seed, for ever: the first time only, or every time where ``note`` is None."""
+
+    def draw(self, scene: SceneGraph, seed: int, effort: float = 1.0) -> NDArray[np.float32]:
+        if seed == self.fatal_seed and (self.note is None or not self.note.exists()):
+            if self.note is not None:
+                self.note.touch()
+            time.sleep(3600)
+        return BlobRenderer.draw(self, scene, seed, effort)
+
+
+class GrowingRenderer(BlobRenderer):
+    """Keeps ``size`` bytes more with each image."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def draw(self, scene: SceneGraph, seed: int, effort: float = 1.0) -> NDArray[np.float32]:
+        self.__dict__.setdefault("kept", []).append(np.ones(self.size, dtype=np.uint8))
+        return super().draw(scene, seed, effort)
+
+
 class FaultyRenderer(BlobRenderer):
     """Breaks the contract from seed ``first`` on, in the way that ``fault`` names."""
 

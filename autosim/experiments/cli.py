@@ -1,6 +1,7 @@
 """The command ``autosim``: its subcommands, and how errors and Ctrl-C end it.
 
-Exit codes: 0 done, 1 some runs of a comparison failed, 2 a mistake of the user's (one line on stderr), 130 interrupted.
+Exit codes: 0 done, 1 some runs of a comparison failed, 2 a mistake of the user's or of a renderer (one line on stderr),
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from autosim.errors import UserError
+from autosim.errors import RendererError, UserError
 
 INTERRUPTED = 130
 
@@ -25,11 +26,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if arguments[0] not in COMMANDS:
             raise UserError(f"unknown command {arguments[0]!r}; there are: {', '.join(COMMANDS)}")
         return COMMANDS[arguments[0]](arguments[1:])
-    except UserError as error:
+    except (UserError, RendererError) as error:
         print(f"autosim: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except (OSError, MemoryError) as error:
+        print(f"autosim: {told(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def told(error: OSError | MemoryError) -> str:
+    """A file, a folder or memory that failed, in one line."""
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    where = f"{error.filename}: " if error.filename else ""
+    return " ".join(f"{where}{error.strerror or error or type(error).__name__}".split())
 
 
 def usage() -> str:
@@ -47,13 +59,17 @@ def run(arguments: Sequence[str]) -> int:
         wanted = [argument for argument in arguments if argument not in ("-h", "--help")]
         print(parsing.run_help(wanted), end="")
         return 0
-    request = parsing.parse_run(arguments)
+    folder = parsing.resumed_folder(arguments)
+    request = parsing.parse_run(arguments if folder is None else ["--config", str(folder / "config.yaml")])
     from rich.console import Console
 
-    from autosim.experiments.loop import execute
+    from autosim.experiments.loop import execute, resume
 
     command = shlex.join(["autosim", "run", *arguments])
-    summary = execute(request.config, request.out, Console(), command)
+    if folder is None:
+        summary = execute(request.config, request.out, Console(), command)
+    else:
+        summary = resume(request.config, folder, Console(), command)
     return INTERRUPTED if summary["interrupted"] else 0
 
 

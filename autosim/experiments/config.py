@@ -9,6 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
 
+from autosim.parallel import RaySettings
 from autosim.rendering.differences import GradientSettings
 
 
@@ -57,19 +58,27 @@ class RunSettings:
     feature_weights: str | None = None
     """File with the weights of squeezenet or inception."""
     checkpoint_every: int = 10
-    """Iterations between two checkpoints."""
+    """Most iterations between two checkpoints, which --resume goes on from."""
+    checkpoint_seconds: float = 20.0
+    """Most seconds between two checkpoints, as far as iterations allow."""
     budget: Budget = field(default_factory=Budget)
     """When to stop."""
     render: GradientSettings = field(default_factory=GradientSettings)
     """How gradients through the renderer are estimated."""
+    ray: RaySettings = field(default_factory=RaySettings)
+    """Where Ray runs, and what it reserves for a render actor."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed: {self.seed} is not in [0, 2**32)")
         if self.workers < 0:
             raise ValueError(f"workers: {self.workers} is below 0")
+        if self.workers == 0 and self.ray != RaySettings():
+            raise ValueError("ray: with workers 0 nothing runs on Ray")
         if self.checkpoint_every < 1:
             raise ValueError(f"checkpoint_every: {self.checkpoint_every} is below 1")
+        if not self.checkpoint_seconds >= 0:
+            raise ValueError(f"checkpoint_seconds: {self.checkpoint_seconds} is below 0")
         if self.features != "content" and self.feature_weights is None:
             raise ValueError(f"feature_weights: features {self.features} needs a file of weights")
         if self.feature_weights is not None and not Path(self.feature_weights).is_file():

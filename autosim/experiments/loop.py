@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from autosim import registry
-from autosim.errors import UserError
-from autosim.experiments.config import RunConfig
+from autosim.errors import RendererError, UserError
+from autosim.experiments.config import RunConfig, plain
 from autosim.experiments.gallery import Gallery
 from autosim.experiments.interrupt import StopRequest
 from autosim.experiments.progress import ProgressDisplay, figures_text, summary_table
 from autosim.experiments.runfolder import RunFolder, check_free, default_folder
 from autosim.experiments.scores import INTERRUPTED, Scores, closing_scores
 from autosim.experiments.summary import attribute_moves, summarise_run
+from autosim.registry import one_line
+from autosim.rendering.frames import Frames
 
 if TYPE_CHECKING:
     import torch
@@ -66,11 +68,50 @@ def execute(
     env = open_environment(config)
     device = choose_device(config.settings.device)
     folder = RunFolder.create(path)
-    folder.write_config(config)
+    folder.write_config(config, command)
+    try:
+        return make(config, env, device, folder, console, command, None, targets)
+    except UserError:
+        if not folder.read_metrics():
+            folder.discard()
+        raise
+
+
+def resume(config: RunConfig, path: Path, console: Console, command: str) -> dict[str, Any]:
+    """Go on with a run that was stopped, at whatever moment, and end as it would have; returns the summary.
+
+    ``config`` is the one in the folder; ``command`` is noted where the folder does not tell the first. ``UserError``
+    where the run has ended, or its checkpoints cannot be used.
+    """
+    folder = RunFolder(path)
+    if folder.ended():
+        raise UserError(f"run folder {path}: the run has ended, there is nothing to go on with")
+    state, note = folder.read_checkpoint()
+    if state is not None and state["config"] != plain(config.to_dict()):
+        raise UserError(f"run folder {path}: checkpoint.pt is of a run with another configuration than config.yaml")
+    if note:
+        console.print(note, highlight=False, soft_wrap=True)
+    env = open_environment(config)
+    device = choose_device(config.settings.device)
+    folder.keep_metrics(0 if state is None else state["iteration"])
+    return make(config, env, device, folder, console, folder.read_command() or command, state)
+
+
+def make(
+    config: RunConfig,
+    env: Env,
+    device: torch.device,
+    folder: RunFolder,
+    console: Console,
+    command: str,
+    state: Mapping[str, Any] | None,
+    targets: dict[str, Target] | None = None,
+) -> dict[str, Any]:
+    """The run in its folder, from the beginning or from a checkpoint's state."""
     tally, gallery, scores = Tally(), Gallery(), Scores(note=INTERRUPTED)
     started = time.perf_counter()
     try:
-        console.print(f"{config.algo} on {config.env}, in {path}: setting up", highlight=False)
+        console.print(f"{config.algo} on {config.env}, in {folder.path}: setting up", highlight=False)
         with open_session(config, env, device, targets) as session:
             planned = replace(config.algo_config, iterations=config.iterations)
             algorithm = registry.find_algorithm(config.algo)(session, planned)
@@ -78,6 +119,13 @@ def execute(
             gallery.show(session, algorithm.generator, "start")
             gallery.sample(session, algorithm.generator, "start")
             tally.setup_seconds = time.perf_counter() - started
+            if state is not None:
+                try:
+                    take_up(session, algorithm, tally, gallery, state)
+                except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+                    raise UserError(
+                        f"run folder {folder.path}: its checkpoint does not fit: {one_line(error)}"
+                    ) from error
             iterate(config, session, algorithm, folder, tally, gallery, console)
             gallery.show(session, algorithm.generator, "end")
             gallery.sample(session, algorithm.generator, "end")
@@ -88,9 +136,9 @@ def execute(
     except KeyboardInterrupt:
         tally.interrupted = True
         tally.setup_seconds = tally.setup_seconds or time.perf_counter() - started
-    except UserError:
-        if tally.iterations == 0:
-            folder.discard()
+    except RendererError as error:
+        if error.scene is not None:
+            folder.write_failed_scene(error.scene)
         raise
     finally:
         folder.close()
@@ -101,7 +149,7 @@ def execute(
     console.print(summary_table(summary))
     if tally.figures:
         console.print(figures_text(tally.figures), highlight=False, soft_wrap=True)
-    console.print(f"report: {path / 'report.html'}", highlight=False, soft_wrap=True)
+    console.print(f"report: {folder.path / 'report.html'}", highlight=False, soft_wrap=True)
     return summary
 
 
@@ -115,6 +163,13 @@ def iterate(
     console: Console,
 ) -> None:
     """Step until the budget is used up or Ctrl-C; metrics each time, checkpoints now and then and at the end."""
+    written = time.perf_counter()
+
+    def write() -> None:
+        nonlocal written
+        write_checkpoint(config, algorithm, folder, tally, gallery)
+        written = time.perf_counter()
+
     with StopRequest() as stop, ProgressDisplay(console, config.iterations, session.task.score_name) as display:
         while tally.iterations == 0 or (tally.fraction(config) < 1 and not stop.made):
             figures = advance(session, algorithm, tally)
@@ -123,10 +178,11 @@ def iterate(
             display.advance(tally.iterations, fraction, tally.seconds, tally.images, tally.val_score)
             if 0.5 <= fraction < 1 and "middle" not in gallery.frames:
                 gallery.show(session, algorithm.generator, "middle")
-            if tally.iterations % config.settings.checkpoint_every == 0 and fraction < 1:
-                write_checkpoint(config, algorithm, folder, tally)
+            overdue = time.perf_counter() - written >= config.settings.checkpoint_seconds
+            if fraction < 1 and (overdue or tally.iterations % config.settings.checkpoint_every == 0):
+                write()
         tally.interrupted = stop.made and tally.fraction(config) < 1
-        write_checkpoint(config, algorithm, folder, tally)
+        write()
 
 
 def advance(session: Session, algorithm: Algorithm, tally: Tally) -> dict[str, Any]:
@@ -139,17 +195,33 @@ def advance(session: Session, algorithm: Algorithm, tally: Tally) -> dict[str, A
     return {"seconds": round(tally.seconds, 3), "images": tally.images, "val_score": tally.val_score, **figures}
 
 
-def write_checkpoint(config: RunConfig, algorithm: Algorithm, folder: RunFolder, tally: Tally) -> None:
-    """Everything that later iterations depend on."""
-    counts = {"iteration": tally.iterations, "images": tally.images, "seconds": tally.seconds}
-    folder.write_checkpoint({**counts, "config": config.to_dict(), "algorithm": algorithm.state_dict()})
+def write_checkpoint(
+    config: RunConfig, algorithm: Algorithm, folder: RunFolder, tally: Tally, gallery: Gallery
+) -> None:
+    """Everything that later iterations, the summary and the pictures depend on."""
+    middle = gallery.frames.get("middle")
+    folder.write_checkpoint(
+        {
+            "iteration": tally.iterations,
+            "images": tally.images,
+            "seconds": tally.seconds,
+            "setup_seconds": tally.setup_seconds,
+            "val_score": tally.val_score,
+            "config": plain(config.to_dict()),
+            "algorithm": algorithm.state_dict(),
+            "middle": None if middle is None else middle.to_state(),
+        }
+    )
 
 
-def take_up(session: Session, algorithm: Algorithm, tally: Tally, state: Mapping[str, Any]) -> None:
+def take_up(session: Session, algorithm: Algorithm, tally: Tally, gallery: Gallery, state: Mapping[str, Any]) -> None:
     """Go on from what :func:`write_checkpoint` wrote."""
     algorithm.load_state_dict(state["algorithm"])
     tally.iterations, tally.images, tally.seconds = state["iteration"], state["images"], state["seconds"]
+    tally.setup_seconds, tally.val_score = state["setup_seconds"], state["val_score"]
     session.resumed_images += tally.images - session.images
+    if state["middle"] is not None:
+        gallery.frames["middle"] = Frames.from_state(state["middle"])
 
 
 def write_evidence(folder: RunFolder, env: Env, gallery: Gallery, moves: dict[str, Any]) -> None:
@@ -196,6 +268,12 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def packages_of(config: RunConfig) -> list[str]:
+    """Python packages that a run needs wherever a part of it works: autosim's and those of the two that it names."""
+    classes = registry.find_algorithm(config.algo), registry.find_environment(config.env)
+    return list(dict.fromkeys(["autosim", *(found.__module__.partition(".")[0] for found in classes)]))
+
+
 @contextmanager
 def open_session(
     config: RunConfig, env: Env, device: torch.device, targets: dict[str, Target] | None = None
@@ -204,6 +282,7 @@ def open_session(
     import torch
 
     from autosim.learning.sources import FeatureSource
+    from autosim.parallel import start_ray
     from autosim.rendering.pool import make_pool
     from autosim.session import Session
 
@@ -211,7 +290,9 @@ def open_session(
     # On few cores a second thread of this process and the render workers slow each other down tenfold; and sums in
     # another order differ in their last digits, so that results would depend on the machine.
     torch.set_num_threads(1)
-    with make_pool(env.renderer(), settings.workers) as pool:
+    if settings.workers:
+        start_ray(settings.workers, settings.ray.address, packages_of(config))
+    with make_pool(env.renderer(), settings.workers, settings.ray) as pool:
         yield Session(
             env,
             pool,

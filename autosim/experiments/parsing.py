@@ -33,8 +33,9 @@ SELECTION = (
     ("--env NAME", "environment; there are: {environments}"),
     ("--config FILE", "YAML file in the layout of a run folder's config.yaml; options given beside it count more"),
     ("--out DIR", "run folder to make; must not hold anything yet (default: one under runs/)"),
+    ("--resume DIR", "go on with the run in this folder, as it was configured; takes no other option"),
 )
-SELECTION_NAMES = ("algo", "env", "config", "out")
+SELECTION_NAMES = ("algo", "env", "config", "out", "resume")
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,17 @@ def parse_run(arguments: Sequence[str]) -> RunRequest:
         settings=build(RunSettings, parsed),
     )
     return RunRequest(config, Path(chosen["out"]) if "out" in chosen else None)
+
+
+def resumed_folder(arguments: Sequence[str]) -> Path | None:
+    """The folder of ``--resume``; None without. ``UserError`` where there are other options beside it."""
+    chosen, rest = select(arguments)
+    if "resume" not in chosen:
+        return None
+    others = [f"--{name}" for name in chosen if name != "resume"] + rest
+    if others:
+        raise UserError(f"--resume goes on with a run as it was configured, and takes no {others[0]}")
+    return Path(chosen["resume"])
 
 
 def run_help(arguments: Sequence[str]) -> str:
@@ -102,7 +114,7 @@ def run_parser(options: Sequence[Option], with_selection: bool = False) -> Argum
     """The second stage's parser. ``with_selection`` adds what the first stage takes, for the help text only."""
     parser = ArgumentParser(
         prog="autosim run",
-        usage="%(prog)s --algo NAME --env NAME [--config FILE] [--out DIR] [options]",
+        usage="%(prog)s --algo NAME --env NAME [--config FILE] [--out DIR] [options]\n       %(prog)s --resume DIR",
         description=DESCRIPTION,
         exit_on_error=False,
         allow_abbrev=False,
@@ -144,7 +156,7 @@ def read_config(path: Path) -> tuple[dict[str, Any], str]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{source}{error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{source}not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise UserError(f"{source}found {type(values).__name__}, expected a mapping of options")
@@ -160,7 +172,10 @@ def as_arguments(values: Mapping[str, Any], known: list[str], source: str, prefi
         if named_apart or name_alone:
             continue
         if key in known:
-            yield f"--{key}={value if isinstance(value, str) else json.dumps(value, default=str)}"
+            try:
+                yield f"--{key}={value if isinstance(value, str) else json.dumps(value, default=str)}"
+            except (ValueError, RecursionError, TypeError) as error:
+                raise UserError(f"{source}{key}: {' '.join(str(error).split())}") from error
         elif isinstance(value, dict) and any(other.startswith(f"{key}.") for other in known):
             yield from as_arguments(value, known, source, f"{key}.")
         else:

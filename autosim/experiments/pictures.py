@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from autosim.experiments.attributes import AttributeSamples
 from autosim.experiments.formatting import is_number
+from autosim.experiments.runfolder import write_whole
 from autosim.rendering.frames import Frames
 from autosim.scenes.graph import Continuous
 
@@ -59,7 +61,9 @@ def write_strips(folder: Path, frames: Mapping[str, Frames]) -> None:
 
     for stage, shown in frames.items():
         if len(shown):
-            Image.fromarray(montage([shown.images])).save(folder / f"{stage}.png")
+            content = io.BytesIO()
+            Image.fromarray(montage([shown.images])).save(content, format="png")
+            write_whole(folder / f"{stage}.png", content.getvalue())
 
 
 def montage(rows: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
@@ -198,7 +202,9 @@ def _figure(width: float, height: float, **options: Any) -> Figure:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, format="png")
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    write_whole(path, content.getvalue())
 
 
 def _has_mask(frames: Frames) -> bool:

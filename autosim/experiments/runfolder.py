@@ -5,10 +5,12 @@ Every file but ``metrics.jsonl`` and the TensorBoard events is written whole or 
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
 import shutil
+import zipfile
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 RUNS = Path("runs")
+CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
+CHECKPOINT_KEYS = ("iteration", "images", "seconds", "setup_seconds", "config", "algorithm", "middle", "val_score")
 
 
 class RunFolder:
@@ -30,6 +34,8 @@ class RunFolder:
         self.path = path
         self._metrics: IO[str] | None = None
         self._events: SummaryWriter | None = None
+        self._first_event: int | None = None
+        self._damaged: set[Path] = set()
 
     @staticmethod
     def create(path: Path) -> RunFolder:
@@ -47,11 +53,17 @@ class RunFolder:
         """Folder of the PNG files."""
         return self.path / "pictures"
 
-    def write_config(self, config: RunConfig) -> None:
-        """``config.yaml``, from which ``--config`` repeats the run."""
+    def write_config(self, config: RunConfig, command: str = "") -> None:
+        """``config.yaml``, from which ``--config`` repeats the run, headed by the command as a comment."""
         import yaml
 
-        write_whole(self.path / "config.yaml", yaml.safe_dump(config.to_dict(), sort_keys=False).encode())
+        head = f"# {' '.join(command.split())}\n" if command else ""
+        write_whole(self.path / "config.yaml", (head + yaml.safe_dump(config.to_dict(), sort_keys=False)).encode())
+
+    def read_command(self) -> str:
+        """The command that :meth:`write_config` noted; "" where it is not there."""
+        first, *_ = (self.path / "config.yaml").read_text(encoding="utf-8").splitlines() or [""]
+        return first.removeprefix("# ") if first.startswith("# ") else ""
 
     def add_metrics(self, iteration: int, figures: Mapping[str, Any]) -> None:
         """One line of ``metrics.jsonl``, on disk when this returns, and the same figures as TensorBoard events."""
@@ -63,7 +75,7 @@ class RunFolder:
         if self._events is None:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._events = SummaryWriter(str(self.path / "tensorboard"))
+            self._events = SummaryWriter(str(self.path / "tensorboard"), purge_step=self._first_event)
         for name, value in line.items():
             if name != "iteration" and isinstance(value, (int, float)):
                 self._events.add_scalar(name, value, iteration)
@@ -73,13 +85,66 @@ class RunFolder:
         path = self.path / "metrics.jsonl"
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
+    def keep_metrics(self, iterations: int) -> list[dict[str, Any]]:
+        """Drop the lines of ``metrics.jsonl`` from iteration number ``iterations`` on, and what is left of a last one
+        that was cut short: they will be written again. Returns those before; ``UserError`` where one cannot be read.
+        """
+        path = self.path / "metrics.jsonl"
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        try:
+            kept = [json.loads(line) for line in lines[:iterations]]
+            complete = [line["iteration"] for line in kept] == list(range(iterations))
+        except (ValueError, KeyError, TypeError):
+            complete = False
+        if not complete:
+            raise UserError(
+                f"{path}: it does not hold iterations 0 to {iterations - 1}, which the checkpoint goes on from"
+            )
+        write_whole(path, b"".join(lines[:iterations]))
+        self._first_event = iterations
+        return kept
+
     def write_checkpoint(self, state: Mapping[str, Any]) -> None:
-        """``checkpoint.pt``; the one before stays until the new one is complete."""
+        """``checkpoint.pt``, whole; the one before becomes ``checkpoint.previous.pt``."""
         import torch
 
-        temporary = self.path / "checkpoint.pt.part"
-        torch.save(dict(state), temporary)
-        os.replace(temporary, self.path / "checkpoint.pt")
+        content = io.BytesIO()
+        torch.save(dict(state), content)
+        current = self.path / CHECKPOINT
+        if current.exists() and current not in self._damaged:
+            write_whole(current, content.getvalue(), self.path / PREVIOUS)
+        else:
+            write_whole(current, content.getvalue())
+        self._damaged.discard(current)
+
+    def read_checkpoint(self) -> tuple[dict[str, Any] | None, str]:
+        """The latest checkpoint that can be read (None where none was written), and in one line why an earlier one was
+        taken ("" where it was not). ``UserError`` where all are damaged.
+        """
+        import torch
+
+        damaged: list[str] = []
+        for path in (self.path / CHECKPOINT, self.path / PREVIOUS):
+            try:
+                with zipfile.ZipFile(path) as parts:
+                    if (broken := parts.testzip()) is not None:
+                        raise ValueError(f"{broken} is not what was written")
+                state = torch.load(path, map_location="cpu", weights_only=True)
+                if not isinstance(state, dict) or not set(CHECKPOINT_KEYS) <= set(state):
+                    raise ValueError("it lacks parts of a checkpoint")
+                return state, f"{'; '.join(damaged)}; going on from the one before" if damaged else ""
+            except FileNotFoundError:
+                continue
+            except Exception as error:
+                damaged.append(f"{path} is damaged ({type(error).__name__})")
+                self._damaged.add(path)
+        if damaged:
+            raise UserError(f"{' and '.join(damaged)}: there is nothing to go on from")
+        return None, ""
+
+    def write_failed_scene(self, scene: Mapping[str, Any]) -> None:
+        """``failed-scene.json``: what a renderer could not draw, as a scene graph's JSON."""
+        write_whole(self.path / "failed-scene.json", (json.dumps(scene, indent=1) + "\n").encode())
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """``summary.json``; figures that are not finite become null."""
@@ -95,6 +160,12 @@ class RunFolder:
         except ValueError as error:
             raise UserError(f"run folder {self.path}: summary.json is not JSON: {error}") from error
         return summary
+
+    def ended(self) -> bool:
+        """Whether the run came to its end; ``UserError`` where there is no such folder."""
+        if not (self.path / "config.yaml").is_file():
+            raise UserError(f"run folder {self.path}: there is no config.yaml in it")
+        return (self.path / "summary.json").exists() and not self.read_summary().get("interrupted")
 
     def discard(self) -> None:
         """Remove the folder, which was empty before :meth:`create` or not there."""
@@ -129,11 +200,20 @@ def default_folder(config: RunConfig, root: Path = RUNS) -> Path:
     return path
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
+def write_whole(path: Path, content: bytes, former: Path | None = None) -> None:
+    """Write a file whole or not at all; the one that was there becomes ``former``, if named."""
     temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if former is not None:
+            os.replace(path, former)
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def finite(value: Any) -> Any:

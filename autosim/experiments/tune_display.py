@@ -83,10 +83,12 @@ def trials_table(records: Records, names: Sequence[str], metric: str, title: str
     table = Table(title=title, title_justify="left")
     for name in ("trial", *names, metric, "iterations", "images", "seconds"):
         table.add_column(name, justify="right")
-    table.add_column("ended", overflow="fold")
+    table.add_column("ended", overflow="fold", min_width=16)
     for record in records.ranked():
         settings = [value_text(record.setting[name]) for name in names]
         counts = [str(record.iterations), f"{record.images:,}", f"{record.seconds:.0f}"]
-        ended = f"{ending(record)} (the default)" if record.number == 0 else ending(record)
+        ended = f"early, at {record.progress:.0f} %" if record.state == "stopped" else ending(record)
+        if record.number == 0:
+            ended += " (default)"
         table.add_row(str(record.number), *settings, score_text(record.value), *counts, ended)
     return table

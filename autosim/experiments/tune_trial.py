@@ -6,7 +6,6 @@ A trial's folder holds ``config.yaml``, ``metrics.jsonl`` and ``checkpoint.pt`` 
 from __future__ import annotations
 
 import importlib
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -16,6 +15,7 @@ from typing import Any
 from autosim import registry
 from autosim.errors import UserError
 from autosim.experiments.config import RunConfig
+from autosim.experiments.gallery import Gallery
 from autosim.experiments.loop import (
     Tally,
     advance,
@@ -25,7 +25,7 @@ from autosim.experiments.loop import (
     take_up,
     write_checkpoint,
 )
-from autosim.experiments.runfolder import RunFolder, write_whole
+from autosim.experiments.runfolder import RunFolder
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -52,10 +52,10 @@ def run_trial(config: RunConfig, folder: Path, metric: str, mode: str, report: R
         with open_session(config, env, device) as session:
             planned = replace(config.algo_config, iterations=config.iterations)
             algorithm = registry.find_algorithm(config.algo)(session, planned)
-            state = _read_checkpoint(folder)
+            state, _ = files.read_checkpoint()
             if state is not None:
-                take_up(session, algorithm, tally, state)
-                for figures in _keep_metrics(folder, tally.iterations):
+                take_up(session, algorithm, tally, Gallery(), state)
+                for figures in files.keep_metrics(tally.iterations):
                     counted = Tally(figures["iteration"] + 1, figures["images"], figures["seconds"])
                     report(_reported(counted, config, best.after(figures.get(metric))))
             while tally.iterations == 0 or tally.fraction(config) < 1:
@@ -66,7 +66,7 @@ def run_trial(config: RunConfig, folder: Path, metric: str, mode: str, report: R
                     )
                 files.add_metrics(tally.iterations - 1, figures)
                 if tally.iterations % config.settings.checkpoint_every == 0 or tally.fraction(config) >= 1:
-                    write_checkpoint(config, algorithm, files, tally)
+                    write_checkpoint(config, algorithm, files, tally, Gallery())
                 report(_reported(tally, config, best.after(figures.get(metric))))
     finally:
         files.close()
@@ -102,23 +102,6 @@ def _open_folder(path: Path, config: RunConfig) -> RunFolder:
     path.mkdir(parents=True, exist_ok=True)
     folder = RunFolder(path)
     folder.write_config(config)
-    if not (path / "checkpoint.pt").exists():
-        _keep_metrics(path, 0)
+    if folder.read_checkpoint()[0] is None:
+        folder.keep_metrics(0)
     return folder
-
-
-def _read_checkpoint(path: Path) -> dict[str, Any] | None:
-    import torch
-
-    if not (path / "checkpoint.pt").exists():
-        return None
-    state: dict[str, Any] = torch.load(path / "checkpoint.pt", weights_only=True)
-    return state
-
-
-def _keep_metrics(path: Path, count: int) -> list[dict[str, Any]]:
-    """The first ``count`` lines of the metrics; those after them, the last perhaps half written, are dropped."""
-    file = path / "metrics.jsonl"
-    lines = file.read_bytes().splitlines(keepends=True)[:count] if file.exists() else []
-    write_whole(file, b"".join(lines))
-    return [json.loads(line) for line in lines]

@@ -8,22 +8,28 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autosim.errors import RendererError
-from autosim.parallel import original_error, placement, start_ray
+from autosim.parallel import RaySettings, original_error, placement, start_ray
 from autosim.rendering.differences import GradientSettings, Stencil, renders_per_scene
 from autosim.rendering.frames import Frames
 from autosim.rendering.renderer import Renderer
+from autosim.rendering.team import Answer, Errand, Team, TeamSettings, Work
 from autosim.rendering.worker import Piece, Worker, layout
 from autosim.scenes.graph import SceneGraph, Schema
+
+Pool = TypeVar("Pool", bound="RenderPool")
 
 
 class RenderPool(ABC):
@@ -34,6 +40,7 @@ class RenderPool(ABC):
 
     def __init__(self, renderer: Renderer, workers: int) -> None:
         self.schema: Schema = renderer.schema
+        self.renderer_name = type(renderer).__name__
         self.height, self.width = renderer.height, renderer.width
         self.workers = workers
         self.images = 0
@@ -46,11 +53,14 @@ class RenderPool(ABC):
         seeds = _checked(scenes, seeds)
         if not scenes:
             raise ValueError("no scenes to render")
-        parts = self._render(scenes, seeds)
+        with _with_scene(scenes):
+            parts = self._render(scenes, seeds)
         first = 0
         for part in parts:
             if layout(part) != layout(parts[0]):
-                raise RendererError(f"scene {first}: annotations {layout(part)} differ from {layout(parts[0])}")
+                raise RendererError(
+                    f"{self.renderer_name}: scene {first}: annotations {layout(part)} differ from {layout(parts[0])}"
+                )
             first += len(part)
         return Frames.concatenate(parts)
 
@@ -81,7 +91,8 @@ class RenderPool(ABC):
             for row, i in enumerate(active)
         ]
         if pieces:
-            losses = self._losses(pieces, np.ascontiguousarray(cotangents[active], dtype=np.float32), settings)
+            with _with_scene(scenes):
+                losses = self._losses(pieces, np.ascontiguousarray(cotangents[active], dtype=np.float32), settings)
             ends = np.cumsum([piece.stop for piece in pieces])[:-1]
             for piece, part in zip(pieces, np.split(losses, ends), strict=True):
                 gradients[piece.index] = Stencil(self.schema, piece.scene, piece.seed, settings).gradient(part)
@@ -105,7 +116,7 @@ class RenderPool(ABC):
     ) -> NDArray[np.float64]:
         """Losses of whole stencils, one after another."""
 
-    def __enter__(self) -> RenderPool:
+    def __enter__(self: Pool) -> Pool:
         return self
 
     def __exit__(
@@ -188,11 +199,11 @@ class _Actor:
     def build(self, sent: Sequence[Any]) -> None:
         self._ready(sent).build()
 
-    def render(self, sent: Sequence[Any], *work: Any) -> tuple[Frames, float]:
-        return self._ready(sent).render(*work)
+    def render(self, sent: Sequence[Any], *work: Any) -> Answer:
+        return Answer(*self._ready(sent).render(*work), memory_held())
 
-    def losses(self, sent: Sequence[Any], *work: Any) -> tuple[NDArray[np.float64], float]:
-        return self._ready(sent).losses(*work)
+    def losses(self, sent: Sequence[Any], *work: Any) -> Answer:
+        return Answer(*self._ready(sent).losses(*work), memory_held())
 
     def close(self) -> None:
         if self._worker is not None:
@@ -206,19 +217,32 @@ class _Actor:
         return self._worker
 
 
+def memory_held() -> int:
+    """Bytes of memory that this process holds for itself; 0 where the system does not tell."""
+    try:
+        resident, shared = map(int, Path("/proc/self/statm").read_text().split()[1:3])
+        return (resident - shared) * os.sysconf("SC_PAGESIZE")
+    except (OSError, ValueError):
+        return 0
+
+
 class RayPool(RenderPool):
     """Renders in ``workers`` Ray actors (at least 1), starting Ray where it does not run.
 
-    Each actor builds the renderer once and keeps it. Work goes out in chunks, two in flight for each actor, of
-    ``chunk`` images or, by default, of a size fitted to how long an image takes. An actor that dies is started again
-    and its work repeated, up to three times; then ``RendererError``. For a failing renderer's traceback use a
-    :class:`LocalPool`.
+    Each actor builds the renderer once and keeps it. Work goes out in chunks of ``chunk`` images or, by default, of a
+    size fitted to how long an image takes. An actor that dies, hangs or grows is replaced and its work repeated; a
+    scene over which several were lost ends in a ``RendererError``. ``settings`` say how much is borne. For a failing
+    renderer's traceback use a :class:`LocalPool`.
     """
 
-    in_flight = 2
-    retries = 3
-
-    def __init__(self, renderer: Renderer, workers: int, chunk: int | None = None) -> None:
+    def __init__(
+        self,
+        renderer: Renderer,
+        workers: int,
+        chunk: int | None = None,
+        settings: TeamSettings | None = None,
+        ray_settings: RaySettings | None = None,
+    ) -> None:
         if workers < 1:
             raise ValueError(f"workers: {workers} is not at least 1")
         if chunk is not None and chunk < 1:
@@ -227,43 +251,40 @@ class RayPool(RenderPool):
         start_ray(workers)
         import ray
 
-        self._name = type(renderer).__name__
         self._chunk = chunk
         self._frame_pace, self._loss_pace = _Pace(), _Pace()
         self._sent = [ray.put(renderer)]
-        actor: Any = ray.remote(_Actor).options(
-            num_cpus=0, max_restarts=-1, max_task_retries=self.retries, **placement()
+        self._reserved = ray_settings or RaySettings()
+        self._team = Team(
+            self._new_actor,
+            workers,
+            settings or TeamSettings(),
+            lambda error: self._explained(error, "could not be built"),
         )
-        self._actors: list[Any] = [actor.remote() for _ in range(workers)]
-        self._builds = [worker.build.remote(self._sent) for worker in self._actors]
+
+    @property
+    def replaced(self) -> int:
+        """Actors that were replaced so far."""
+        return self._team.replaced
 
     def warm_up(self) -> None:
-        import ray
-
-        try:
-            ray.get(self._builds)
-        except ray.exceptions.RayError as error:
-            raise self._explained(error, "could not be built") from None
+        self._team.build()
 
     def close(self) -> None:
+        self._team.close()
+
+    def _new_actor(self) -> tuple[Any, Any]:
         import ray
 
-        actors, self._actors, self._builds = self._actors, [], []
-        if not actors or not ray.is_initialized():
-            return
-        try:
-            # A renderer may own a process of its own, which should be told; a busy actor is not waited for.
-            closing = [actor.close.options(max_task_retries=0).remote() for actor in actors]
-            ray.wait(closing, num_returns=len(closing), timeout=2.0)
-        finally:
-            for actor in actors:
-                ray.kill(actor, no_restart=True)
+        reserved = {"num_cpus": self._reserved.cpus, "num_gpus": self._reserved.gpus}
+        actor: Any = ray.remote(_Actor).options(max_restarts=0, **reserved, **placement()).remote()
+        return actor, actor.build.remote(self._sent)
 
     def _render(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> list[Frames]:
         def send(actor: Any, start: int, stop: int) -> Any:
             return actor.render.remote(self._sent, start, scenes[start:stop], seeds[start:stop])
 
-        return self._map(len(scenes), send, lambda start, stop: _scenes(start, stop - 1), self._frame_pace)
+        return self._map(len(scenes), send, lambda start, stop: (start, stop - 1), "", self._frame_pace)
 
     def _losses(
         self, pieces: Sequence[Piece], cotangents: NDArray[np.float32], settings: GradientSettings
@@ -276,73 +297,74 @@ class RayPool(RenderPool):
         def send(actor: Any, start: int, stop: int) -> Any:
             return actor.losses.remote(self._sent, _cut(pieces, ends, start, stop), shared, settings)
 
-        def name(start: int, stop: int) -> str:
+        def places(start: int, stop: int) -> tuple[int, int]:
             cut = _cut(pieces, ends, start, stop)
-            return f"gradient of {_scenes(cut[0].index, cut[-1].index)}"
+            return cut[0].index, cut[-1].index
 
-        return np.concatenate(self._map(int(ends[-1]), send, name, self._loss_pace))
+        return np.concatenate(self._map(int(ends[-1]), send, places, "gradient of ", self._loss_pace))
 
     def _map(
         self,
         count: int,
         send: Callable[[Any, int, int], Any],
-        name: Callable[[int, int], str],
+        places: Callable[[int, int], tuple[int, int]],
+        what: str,
         pace: _Pace,
     ) -> list[Any]:
-        """Results, in order, of ``count`` pieces of work; ``send(actor, start, stop)`` gives some to an actor and
-        ``name(start, stop)`` names them.
+        """Results, in order, of ``count`` pieces of work; ``send(actor, start, stop)`` gives some to an actor,
+        ``places(start, stop)`` are the first and the last scene of these, and ``what`` leads their names.
         """
-        import ray
-
-        if not self._actors:
+        if not self._team.members:
             raise RuntimeError("the pool is closed")
         results: dict[int, Any] = {}
-        failures: dict[int, RendererError] = {}
-        pending: dict[Any, tuple[Any, int, int]] = {}
-        start = 0
-        idle = self._actors * self.in_flight
-        try:
-            while idle or pending:
-                while idle and start < count and not failures:
-                    actor = idle.pop(0)
-                    stop = min(count, start + (self._chunk or pace.size(count - start, self.workers)))
-                    pending[send(actor, start, stop)] = (actor, start, stop)
-                    start = stop
-                if not pending:
-                    break
-                reference = ray.wait(list(pending), num_returns=1)[0][0]
-                actor, first, last = pending.pop(reference)
-                idle.append(actor)
-                try:
-                    result, seconds = ray.get(reference)
-                except ray.exceptions.RayError as error:
-                    # All that was sent is waited for: the failure reported is the earliest one, whichever came first.
-                    failures[first] = self._explained(error, name(first, last))
-                    continue
-                results[first] = result
-                pace.note(last - first, seconds, result)
-                self.images += last - first
-        except BaseException:
-            for reference in pending:
-                ray.cancel(reference)
-            raise
-        if failures:
-            raise failures[min(failures)]
+
+        def take(work: Work, answer: Answer) -> None:
+            results[work.start] = answer.result
+            pace.note(work.stop - work.start, answer.seconds, answer.result)
+            self.images += work.stop - work.start
+
+        self._team.run(
+            Errand(
+                count,
+                cut=lambda left: min(left, self._chunk or pace.size(left, self.workers)),
+                send=send,
+                take=take,
+                explain=lambda error, work: self._failed(error, what, *places(work.start, work.stop)),
+                expected=lambda: pace.seconds,
+            )
+        )
         return [results[first] for first in sorted(results)]
 
-    def _explained(self, error: Exception, what: str) -> RendererError:
+    def _failed(self, error: BaseException, what: str, first: int, last: int) -> RendererError:
+        explained = self._explained(error, what + _scenes(first, last))
+        if explained.place is None and first == last:
+            explained.place = first
+        return explained
+
+    def _explained(self, error: BaseException, what: str) -> RendererError:
         cause = original_error(error)
         if isinstance(cause, RendererError):
             return cause
         line = " ".join(str(cause).split())[:300]
-        return RendererError(f"{self._name}: {what}: its process failed ({type(cause).__name__}: {line})")
+        return RendererError(f"{self.renderer_name}: {what}: its process failed ({type(cause).__name__}: {line})")
 
 
-def make_pool(renderer: Renderer, workers: int) -> RenderPool:
+def make_pool(renderer: Renderer, workers: int, ray_settings: RaySettings | None = None) -> RenderPool:
     """A pool of ``workers`` Ray actors, or of this process where ``workers`` is 0."""
     if workers < 0:
         raise ValueError(f"workers: {workers} is below 0")
-    return RayPool(renderer, workers) if workers else LocalPool(renderer)
+    return RayPool(renderer, workers, ray_settings=ray_settings) if workers else LocalPool(renderer)
+
+
+@contextmanager
+def _with_scene(scenes: Sequence[SceneGraph]) -> Iterator[None]:
+    """A renderer's error inside takes along the scene that it names."""
+    try:
+        yield
+    except RendererError as error:
+        if error.place is not None:
+            error.scene = scenes[error.place].to_json()
+        raise
 
 
 def _checked(scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +19,15 @@ class Renderer(ABC):
 
     Before :meth:`build` an instance is a light, picklable description, sent to the workers; ``build`` makes whatever is
     heavy (an engine's scene, buffers) in the worker's process.
+
+    ``classes`` tells how many classes there are in each annotation that holds class indices; what a renderer gives is
+    checked against it.
     """
 
     schema: Schema
     height: int
     width: int
+    classes: Mapping[str, int] = MappingProxyType({})
 
     @abstractmethod
     def build(self) -> None:

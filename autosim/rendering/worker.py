@@ -61,7 +61,7 @@ class Worker:
             name = type(self._renderer).__name__
             raise RendererError(f"{name}: render_many gave {len(frames)} frames of {len(scenes)} scenes")
         for index, frame in enumerate(frames, first):
-            with _named(self._renderer, f"scene {index}"):
+            with _named(self._renderer, f"scene {index}", index):
                 self._check(frame)
                 if layout(frame) != layout(frames[0]):
                     raise RendererError(f"annotations {layout(frame)} differ from {layout(frames[0])}")
@@ -75,7 +75,7 @@ class Worker:
         start = time.perf_counter()
         losses: list[float] = []
         for piece in pieces:
-            with _named(self._renderer, f"gradient of scene {piece.index}"):
+            with _named(self._renderer, f"gradient of scene {piece.index}", piece.index):
                 stencil = Stencil(self._renderer.schema, piece.scene, piece.seed, settings)
                 for start_of_part in range(piece.start, piece.stop, AT_ONCE):
                     numbers = range(start_of_part, min(start_of_part + AT_ONCE, piece.stop))
@@ -97,7 +97,7 @@ class Worker:
             return renderer.render_many(scenes, seeds)
         except Exception as error:
             for index, (scene, seed) in enumerate(zip(scenes, seeds, strict=True), first):
-                with _named(renderer, f"scene {index}"):
+                with _named(renderer, f"scene {index}", index):
                     renderer.render(scene, seed)
             with _named(renderer, f"scenes {first} to {first + len(scenes) - 1}"):
                 raise error
@@ -107,6 +107,16 @@ class Worker:
         if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape != expected:
             found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
             raise RendererError(f"image is {found} instead of uint8 {expected}")
+        for name, values in frame.annotations.items():
+            array, count = np.asarray(values), self._renderer.classes.get(name)
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise RendererError(f"annotation {name!r} has values that are not finite")
+            if count is not None and (array.dtype.kind not in "iub" or not ((array >= 0) & (array < count)).all()):
+                found = f"{array.dtype} from {array.min()} to {array.max()}"
+                raise RendererError(f"annotation {name!r} is {found} instead of integers from 0 to {count - 1}")
+        for name in self._renderer.classes:
+            if name not in frame.annotations:
+                raise RendererError(f"annotation {name!r} is missing; there are {sorted(frame.annotations)}")
 
 
 def layout(frames: Frame | Frames) -> dict[str, str]:
@@ -117,14 +127,18 @@ def layout(frames: Frame | Frames) -> dict[str, str]:
 
 
 @contextmanager
-def _named(renderer: Renderer, what: str) -> Iterator[None]:
+def _named(renderer: Renderer, what: str, place: int | None = None) -> Iterator[None]:
     name = type(renderer).__name__
     try:
         yield
     except RendererError as error:
-        raise RendererError(f"{name}: {what}: {_line(str(error)).removeprefix(f'{name}: ')}") from error
+        named = RendererError(f"{name}: {what}: {_line(str(error)).removeprefix(f'{name}: ')}")
+        named.place = place
+        raise named from error
     except Exception as error:
-        raise RendererError(f"{name}: {what}: {type(error).__name__}: {_line(str(error))}") from error
+        named = RendererError(f"{name}: {what}: {type(error).__name__}: {_line(str(error))}")
+        named.place = place
+        raise named from error
 
 
 def _line(text: str) -> str:

@@ -239,7 +239,7 @@ def test_trials_with_workers_share_a_small_machine_and_the_best_is_a_run(toy: Pa
     arguments = [*QUICK, "--samples=2", "--workers=2", "--concurrent=2", "--algo.iterations=4", "--out=out"]
     done = tune([*arguments, "--seed=5"], environment, toy)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == "" and "best trial" in done.stdout and "(the default)" in done.stdout
+    assert done.stderr == "" and "best trial" in done.stdout and "(default)" in done.stdout
     after = trials(Path("out"))
     assert all(trial.ended and trial.error is None for trial in after) and after[0].state == "done"
     best = min(after, key=lambda trial: trial.value or 0.0)

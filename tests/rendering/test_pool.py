@@ -17,10 +17,13 @@ from autosim.errors import RendererError
 from autosim.rendering.differences import GradientSettings, Method, scene_vjp
 from autosim.rendering.frames import Frame, Frames
 from autosim.rendering.pool import LocalPool, RayPool, RenderPool, make_pool
+from autosim.rendering.team import TeamSettings
 from tests.helpers import (
     BLOB_SCHEMA,
     BlobRenderer,
     FaultyRenderer,
+    GrowingRenderer,
+    HangingRenderer,
     MortalRenderer,
     ProbeRenderer,
     SlowRenderer,
@@ -115,13 +118,59 @@ def test_an_actor_killed_half_way_loses_nothing(ray_session: None, tmp_path: Pat
         assert (tmp_path / "died").exists()
 
 
-def test_a_scene_that_always_kills_its_process_is_given_up(ray_session: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RayPool, "retries", 1)
+@pytest.mark.parametrize(("workers", "chunk"), [(1, 1), (2, 4)])
+def test_a_scene_that_always_kills_its_process_is_given_up(ray_session: None, workers: int, chunk: int) -> None:
+    """And named, in whatever company it went out."""
     with (
-        RayPool(MortalRenderer(SEEDS[5], None), 1, chunk=1) as pool,
+        RayPool(MortalRenderer(SEEDS[5], None), workers, chunk, TeamSettings(attempts=2)) as pool,
         pytest.raises(RendererError, match=r"^MortalRenderer: scene 5: its process failed \(.*\)$"),
     ):
         pool.render(SCENES[:7], SEEDS[:7])
+    assert pool.replaced == 2
+
+
+def test_an_actor_that_hangs_is_replaced(ray_session: None, tmp_path: Path) -> None:
+    with LocalPool(BlobRenderer()) as local:
+        expected = local.render(SCENES, SEEDS)
+    settings = TeamSettings(patience=3.0, slack=1.0)
+    with RayPool(HangingRenderer(SEEDS[7], tmp_path / "hung"), 2, chunk=3, settings=settings) as pool:
+        pool.warm_up()
+        pool.render(SCENES[:4], SEEDS[:4])
+        started = time.perf_counter()
+        assert_same(pool.render(SCENES, SEEDS), expected)
+        assert time.perf_counter() - started < 30
+        assert pool.replaced == 1 and pool.images == 4 + COUNT
+
+
+def test_an_actor_that_always_hangs_is_named_with_its_scene(ray_session: None) -> None:
+    settings = TeamSettings(attempts=2, patience=3.0, slack=1.0, first_patience=60.0)
+    with RayPool(HangingRenderer(SEEDS[2], None), 1, chunk=1, settings=settings) as pool:
+        with pytest.raises(RendererError, match=r"^HangingRenderer: scene 2: .*no answer for"):
+            pool.render(SCENES[:3], SEEDS[:3])
+        assert len(pool.render(SCENES[:2], SEEDS[:2])) == 2
+
+
+def test_actors_are_renewed_after_so_many_images_and_nothing_changes(ray_session: None) -> None:
+    with LocalPool(BlobRenderer()) as local:
+        expected = local.render(SCENES, SEEDS)
+    with RayPool(BlobRenderer(), 2, chunk=2, settings=TeamSettings(recycled_after=3)) as pool:
+        for _ in range(2):
+            assert_same(pool.render(SCENES, SEEDS), expected)
+        assert pool.replaced >= 4 and pool.images == 2 * COUNT
+
+
+def test_actors_that_grow_are_renewed(ray_session: None) -> None:
+    with RayPool(GrowingRenderer(20 << 20), 1, chunk=1, settings=TeamSettings(most_growth=50 << 20)) as pool:
+        pool.render(SCENES, SEEDS)
+        assert 2 <= pool.replaced <= 6
+
+
+@pytest.mark.parametrize("name", ["in_flight", "attempts", "patience", "slack", "first_patience", "most_growth"])
+def test_settings_of_a_team_are_checked(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        TeamSettings(**{name: 0})
+    with pytest.raises(ValueError, match="recycled_after"):
+        TeamSettings(recycled_after=-1)
 
 
 FAULTS = [

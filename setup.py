@@ -43,9 +43,15 @@ setup(
             "bo = algorithms.bo:BayesianOptimisation",
             "lts = algorithms.lts:LearningToSimulate",
             "metasim = algorithms.metasim:MetaSim",
+            "metasim2 = algorithms.metasim2:MetaSim2",
             "optuna = algorithms.optuna_search:OptunaSearch",
             "random = algorithms.random_search:RandomSearch",
         ],
-        "autosim.envs": ["clevr = envs.clevr.env:Clevr"],
+        "autosim.envs": [
+            "aerial = envs.aerial.env:Aerial",
+            "clevr = envs.clevr.env:Clevr",
+            "mnist = envs.mnist.env:Mnist",
+            "multimnist = envs.multimnist.env:MultiMnist",
+        ],
     },
 )

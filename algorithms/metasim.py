@@ -6,12 +6,11 @@ task network on the frames and push its validation score up by REINFORCE (Eq. 3-
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from autosim.algorithm import Algorithm, Metrics
 from autosim.learning.schedule import half_cosine
-from autosim.rendering.frames import Frames
 from autosim.search_space import Choice, LogUniform, Uniform, tunable
 
 if TYPE_CHECKING:
@@ -81,6 +80,7 @@ class MetaSim(Algorithm):
     def __init__(self, session: Session, config: MetaSimConfig) -> None:
         import torch
 
+        from algorithms.alongside import TaskAlongside
         from autosim.learning.divergence import DistributionMatcher
         from autosim.learning.task import to_tensor
         from autosim.scenes.generator import MovingAverage
@@ -108,8 +108,7 @@ class MetaSim(Algorithm):
         ]
         self.optimiser = torch.optim.Adam(groups, lr=config.learning_rate, betas=(0.9, 0.99))
         self.rates = [group["lr"] for group in self.optimiser.param_groups]
-        self.task_network = session.network()
-        self.recent: list[Frames] = []
+        self.task = TaskAlongside(session, config.task_steps, config.task_rate)
         self.baseline = MovingAverage(config.baseline_decay)
         self.history: dict[str, list[float]] = {"mmd2": [], "task_loss": []}
 
@@ -136,7 +135,7 @@ class MetaSim(Algorithm):
             # The renderer has no derivative in a category: the score function of the same MMD² moves those.
             cost = self.matcher.witness(phi.detach(), baseline=True)
             loss = loss + self.transformer.score_function_loss(samples, cost, "categorical")
-        score, task_loss = self._task_step(frames, iteration), None
+        score, task_loss = self.task(frames, iteration), None
         if config.task_loss and score is not None:
             advantage = score - self.baseline.update(score)
             task_loss = -advantage * self.transformer.log_prob(samples).sum()
@@ -154,24 +153,12 @@ class MetaSim(Algorithm):
                 values.append(value)
         return metrics
 
-    def _task_step(self, frames: Frames, iteration: int) -> float | None:
-        """Train the task network on the frames of the last steps, the paper's epoch; its validation score."""
-        session, config = self.session, self.config
-        if not session.target.labelled:
-            return None
-        self.recent = [*self.recent, frames][-config.task_steps :]
-        schedule = replace(session.env.schedule, epochs=1, learning_rate=config.task_rate)
-        seed = session.integer_seed("task order", iteration)
-        session.task.train(self.task_network, Frames.concatenate(self.recent), schedule, seed, session.device)
-        return session.task.evaluate(self.task_network, session.target.validation, session.device)
-
     def state_dict(self) -> dict[str, Any]:
         """Transformer, optimiser, task network, baseline and the losses so far."""
         return {
             "transformer": self.transformer.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "task_network": self.task_network.state_dict(),
-            "recent": [frames.to_state() for frames in self.recent],
+            "task": self.task.state_dict(),
             "baseline": self.baseline.value,
             "history": {name: list(values) for name, values in self.history.items()},
         }
@@ -180,8 +167,7 @@ class MetaSim(Algorithm):
         """Take up where :meth:`state_dict` was called."""
         self.transformer.load_state_dict(state["transformer"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.task_network.load_state_dict(state["task_network"])
-        self.recent = [Frames.from_state(frames) for frames in state["recent"]]
+        self.task.load_state_dict(state["task"])
         self.baseline.value = state["baseline"]
         self.history = {name: list(values) for name, values in state["history"].items()}
 

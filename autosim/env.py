@@ -61,6 +61,12 @@ class Env(ABC):
         """
         return self.target()
 
+    def oracle(self) -> Grammar | None:
+        """The best distribution that a method could learn, which the oracle's score is of: ``target``, unless that
+        has what is not the method's to learn, such as textures that are kept for it.
+        """
+        return self.target()
+
     def target_frames(self) -> Frames | None:
         """The user's own (unlabelled) target images; None where ``target`` is a distribution."""
         return None

@@ -16,14 +16,15 @@ import pytest
 from autosim.experiments import comparison_parsing, tune_request
 from autosim.experiments.cli import main
 from autosim.experiments.parsing import SELECTION_NAMES, parse_run, run_options
-from autosim.registry import find_algorithm
+from autosim.registry import find_algorithm, find_environment
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-OF_OTHER_COMMANDS = {"help", "name", "readme", "editable", "logdir"}
+OF_OTHER_COMMANDS = {"help", "name", "readme", "editable", "logdir", "digits", "data-dir"}
 OF_THE_EXAMPLE = {"env.x", "algo.shift"}
-ALGORITHMS = ("metasim", "autosimulate", "lts", "bo", "optuna", "random")
+ALGORITHMS = ("metasim", "metasim2", "autosimulate", "lts", "bo", "optuna", "random")
+ENVIRONMENTS = ("aerial", "clevr", "mnist", "multimnist")
 
 
 def blocks(language: str) -> list[str]:
@@ -102,12 +103,12 @@ def test_the_example_package_runs(mysim: Path) -> None:
 
 
 def test_options_exist() -> None:
-    from envs.clevr.env import Clevr
-
     known = {*SELECTION_NAMES, *comparison_parsing.SELECTION_NAMES, *tune_request.OWN}
     known |= {*OF_OTHER_COMMANDS, *OF_THE_EXAMPLE}
+    for environment in map(find_environment, ENVIRONMENTS):
+        known |= {option.key for option in run_options(None, environment)}
     for name in ALGORITHMS:
-        found = {option.key for option in run_options(find_algorithm(name), Clevr)}
+        found = {option.key for option in run_options(find_algorithm(name), None)}
         known |= found | {key.replace("algo.", f"{name}.", 1) for key in found}
     shown = re.findall(r"(?<![\w-])--([a-z][\w.-]*\w)", re.sub(r"<!--.*?-->", "", TEXT))
     assert len(shown) > 20
@@ -124,6 +125,10 @@ def test_options_take_the_values_shown() -> None:
     for name, cell in re.findall(r"^\| `(\w+)` \|[^|]*\|([^|]*--algo[^|]*)\|", TEXT, re.MULTILINE):
         for words in re.findall(r"`(--algo\.\w+ \w+)`", cell):
             assert parse_run([f"--algo={name}", "--env=clevr", *words.split()])
+            tried += 1
+    for name, cell in re.findall(r"^\| `(\w+)` \|[^|]*\|([^|]*--env[^|]*)\|", TEXT, re.MULTILINE):
+        for words in re.findall(r"`(--env\.\w+ [a-z\d-]+)`", cell):
+            assert parse_run(["--algo=metasim", f"--env={name}", *words.split()])
             tried += 1
     assert tried >= 5
 

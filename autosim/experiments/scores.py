@@ -63,10 +63,10 @@ class GrammarSource(SceneGenerator):
 
 def closing_scores(session: Session, learned: SceneGenerator) -> Scores:
     """Prior, learned and oracle test scores. Prior and oracle are computed once for a target and cached."""
-    target = session.env.target()
-    if target is None or session.target.test is None:
+    oracle = session.env.oracle()
+    if oracle is None or session.target.test is None:
         return Scores(note=UNLABELLED)
-    own = {"prior": GrammarSource(session.env.prior()), "oracle": GrammarSource(target)}
+    own = {"prior": GrammarSource(session.env.prior()), "oracle": GrammarSource(oracle)}
     computed: dict[str, float] = {}
 
     def compute_all() -> dict[str, float]:
@@ -85,7 +85,7 @@ def describe_target(session: Session) -> dict[str, Any]:
     """What prior and oracle scores depend on, for the cache: by content, so that no stale score is ever found."""
     env, test = session.env, session.target.test
     assert test is not None
-    drawn: dict[str, Callable[[], Grammar | None]] = {"prior": env.prior, "oracle": env.target}
+    drawn: dict[str, Callable[[], Grammar | None]] = {"prior": env.prior, "oracle": env.oracle}
     scenes = {}
     for name, grammar_of in drawn.items():
         grammar = grammar_of()

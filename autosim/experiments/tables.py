@@ -68,13 +68,27 @@ def with_tables(text: str, results: Path, source: str = "document") -> str:
 
 
 def table_of(path: Path) -> str:
-    """The table of a JSON file of runs, of a comparison or of checks."""
+    """The table of a JSON file of runs, of a comparison, of checks, or of results that hold their table ready."""
     if not path.exists():
         return f"*Not measured yet: there is no `{path.name}` among the results.*"
     found = read_results(path)
     if is_comparison(found):
         return comparison_table(found)
+    if isinstance(found, dict) and "table" in found:
+        return ready_table(found["table"], str(path))
     return runs_table(found) if is_runs(found) else checks_table(found, str(path))
+
+
+def ready_table(table: Any, source: str = "results") -> str:
+    """``heads``, ``lines`` of as many texts, and their ``alignment``, a letter each (l or r)."""
+    try:
+        heads, lines, alignment = table["heads"], table["lines"], table["alignment"]
+        whole = all(len(line) == len(heads) == len(alignment) for line in lines) and set(alignment) <= {"l", "r"}
+    except (TypeError, KeyError):
+        whole = False
+    if not whole:
+        raise UserError(f"{source}: its table is not heads, lines of as many texts and an alignment of l and r")
+    return markdown_table(heads, [[_cell(cell) for cell in line] for line in lines], alignment)
 
 
 def runs_table(evidence: Mapping[str, Any]) -> str:

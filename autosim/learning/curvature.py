@@ -29,6 +29,9 @@ Product = Callable[[Tensor], Tensor]
 Method = Literal["cg", "fmin_ncg"]
 """Conjugate gradients, or Newton's method with conjugate gradients inside: scipy's functions of these names."""
 
+# Samples whose graph is held at once where a sum over samples is all that is wanted.
+AT_ONCE = 256
+
 
 class LossSurface:
     """The mean loss of a task on fixed samples, as a function of a network's parameters.
@@ -60,8 +63,11 @@ class LossSurface:
     @torch.enable_grad()
     def gradient(self) -> Tensor:
         """(P,) gradient of the mean loss."""
-        losses = self.task.losses(self.network(self.inputs), self.targets)
-        return _flat(torch.autograd.grad(losses.mean(), self._parameters(), materialize_grads=True))
+        parameters, total = self._parameters(), torch.zeros(())
+        for inputs, targets in zip(self.inputs.split(AT_ONCE), self.targets.split(AT_ONCE), strict=True):
+            loss = self.task.losses(self.network(inputs), targets).sum() / len(self.inputs)
+            total = total.to(loss.device) + _flat(torch.autograd.grad(loss, parameters, materialize_grads=True))
+        return total
 
     @torch.enable_grad()
     def sample_gradients(self) -> Tensor:

@@ -144,12 +144,12 @@ class DistributionMatcher:
         ]
         return torch.stack(values)
 
-    def witness(self, features: Tensor, baseline: bool = False) -> Tensor:
+    def witness(self, features: Tensor, shares: Tensor | None = None, baseline: bool = False) -> Tensor:
         """(n,) weighted sum over groups of :meth:`group_witness`."""
-        return self.weights @ self.group_witness(features, baseline)
+        return self.weights @ self.group_witness(features, shares, baseline)
 
     @torch.no_grad()
-    def group_witness(self, features: Tensor, baseline: bool = False) -> Tensor:
+    def group_witness(self, features: Tensor, shares: Tensor | None = None, baseline: bool = False) -> Tensor:
         """(groups, n) cost of each generated sample whose score-function estimate is the gradient of the group's MMD².
 
         The MMD² of the generating distribution q and the target p is ``E_q E_q k(s, s') − 2 E_q E_p k(s, y) + const``,
@@ -160,7 +160,8 @@ class DistributionMatcher:
 
         ``baseline`` subtracts from each sample's cost the mean cost of the *other* samples, among themselves: the
         estimate stays unbiased, which it would not with the plain mean of the others' costs, for those contain k(x_i',
-        x_i). Needs n >= 2, or 3 with ``baseline``; ``ValueError`` otherwise.
+        x_i). Needs n >= 2, or 3 with ``baseline``; ``ValueError`` otherwise. ``shares`` (n,) above 0, without
+        ``baseline``, are how much each sample stands for in the mean over i', the same by default.
         """
         n = len(features)
         least = 3 if baseline else 2
@@ -174,6 +175,9 @@ class DistributionMatcher:
             within = kernel.sum(dim=1) - kernel.diagonal()
             across = gaussian_kernel(x, y, bandwidths).mean(dim=1)
             own = within / (n - 1) - across
+            if shares is not None:
+                share = shares.to(kernel)
+                own = (kernel @ share - kernel.diagonal() * share) / (share.sum() - share) - across
             if baseline:
                 others_within = (within.sum() - 2.0 * within) / ((n - 1) * (n - 2))
                 others_across = (across.sum() - across) / (n - 1)

@@ -64,4 +64,5 @@ class Probe:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up where :meth:`state_dict` was called."""
         self.network.load_state_dict(state["network"])
+        self.network.eval()
         self.direction = None if state["direction"] is None else Direction(**state["direction"])

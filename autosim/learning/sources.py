@@ -62,15 +62,10 @@ class FeatureSource:
             images = to_tensor(frames.images[:REFERENCES], device)
             return {"features": features.to_state(), "reference": features.in_batches(images).cpu()}
 
-        # Known by what they are trained on, so that neither another target nor another renderer finds the wrong ones.
-        probe = pool.render(scenes[:PROBES], seeding.frame_seeds(SEED, "content frames", 0, PROBES))
         description = {
-            "env": env.name,
-            "frames": self.frames,
             "version": VERSION,
             "settings": asdict(settings),
-            "scenes": [scene.to_json() for scene in scenes[:PROBES]],
-            "pixels": hashlib.sha256(probe.images.tobytes()).hexdigest(),
+            **_trained_on(env, pool, device, scenes, "content frames"),
         }
         stored = cached_tensors("content", description, compute)
         return ReferencedFeatures(
@@ -88,6 +83,49 @@ class FeatureSource:
         scenes = broad_scenes(env, REFERENCES)
         frames = pool.render(scenes, seeding.frame_seeds(SEED, "content frames", 0, len(scenes)))
         return ReferencedFeatures(features, features.in_batches(to_tensor(frames.images, device)))
+
+
+def structure_features(env: Env, pool: RenderPool, device: torch.device, frames: int) -> ReferencedFeatures:
+    """Features that count what is in the picture, trained on ``frames`` frames of the environment's prior and cached;
+    the reference are those frames' features.
+    """
+    from autosim.learning.structure import VERSION, StructureFeatures, StructureSettings, train_structure_features
+    from autosim.learning.task import to_tensor
+
+    grammar, settings = env.prior(), StructureSettings()
+    scenes = grammar.sample_many(frames, seeding.seed_sequence(SEED, "structure scenes"))
+
+    def compute() -> dict[str, Any]:
+        drawn = pool.render(scenes, seeding.frame_seeds(SEED, "structure frames", 0, len(scenes)))
+        features = train_structure_features(grammar, scenes, drawn, SEED, settings, device)
+        images = to_tensor(drawn.images[:REFERENCES], device)
+        return {"features": features.to_state(), "reference": features.in_batches(images).cpu()}
+
+    description = {
+        "version": VERSION,
+        "settings": asdict(settings),
+        **_trained_on(env, pool, device, scenes, "structure frames"),
+    }
+    stored = cached_tensors("structure", description, compute)
+    features = StructureFeatures.from_state(stored["features"])
+    return ReferencedFeatures(features.to(device), stored["reference"].to(device))
+
+
+def _trained_on(
+    env: Env, pool: RenderPool, device: torch.device, scenes: list[SceneGraph], purpose: str
+) -> dict[str, Any]:
+    """What features are known by: neither another target nor another renderer may find the wrong ones."""
+    import torch
+
+    probe = pool.render(scenes[:PROBES], seeding.frame_seeds(SEED, purpose, 0, PROBES))
+    return {
+        "env": env.name,
+        "frames": len(scenes),
+        "device": device.type,
+        "torch": torch.__version__,
+        "scenes": [scene.to_json() for scene in scenes[:PROBES]],
+        "pixels": hashlib.sha256(probe.images.tobytes()).hexdigest(),
+    }
 
 
 def broad_scenes(env: Env, count: int) -> list[SceneGraph]:

@@ -91,7 +91,8 @@ class Grammar:
 
     ``strings`` takes the place of the rules' weights where these cannot say how structures are distributed (numbers of
     nodes that are uniform, say: a rule's probability would depend on the rules before it). It draws the indices of a
-    derivation's rules, in order.
+    derivation's rules, in order. ``arrange`` changes the attributes of a scene where priors, each by itself, cannot say
+    how they hang together (objects in a row, say).
 
     Raises ``ValueError`` naming the symbol, rule or attribute at fault.
     """
@@ -103,6 +104,7 @@ class Grammar:
     priors: Mapping[str, Prior] = field(default_factory=dict)
     max_steps: int = 200
     strings: Callable[[np.random.Generator], Sequence[int]] | None = None
+    arrange: Callable[[SceneGraph, np.random.Generator], SceneGraph] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rules", tuple(self.rules))
@@ -185,6 +187,12 @@ class Grammar:
         """
         return self._with_attributes(self._derivation(rule_indices), np.random.default_rng(seed))
 
+    def derivation(self, scene: SceneGraph) -> Derivation:
+        """The derivation of a scene, from its string of rules; ``ValueError`` where it has none, or another's."""
+        if scene.derivation is None:
+            raise ValueError("grammar: the scene has no derivation: which rules made it is not known")
+        return self._derivation(scene.derivation)
+
     def widened(self) -> Grammar:
         """The same rules, with every mutable attribute uniform over its range or choices."""
         learned = {key for keyed in self.attributes() for key in keyed.prior_keys}
@@ -242,7 +250,8 @@ class Grammar:
             node_class, draws = self._draws[symbol]
             values = {attribute.name: prior.draw(attribute, rng) for attribute, prior in draws}
             nodes.append(Node(node_class.name, values, self.emissions[symbol].slot))
-        return SceneGraph(tuple(nodes), tuple(derivation.parents), tuple(derivation.rules))
+        scene = SceneGraph(tuple(nodes), tuple(derivation.parents), tuple(derivation.rules))
+        return scene if self.arrange is None else self.arrange(scene, rng)
 
     def _check_rules(self) -> None:
         if self.start not in self.rules_of:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,6 +19,9 @@ from autosim.scenes.generator import Part, Samples, SceneGenerator
 from autosim.scenes.grammar import Derivation, Grammar, child_seed
 from autosim.scenes.graph import SceneGraph
 from autosim.seeding import torch_seeded
+
+if TYPE_CHECKING:
+    from autosim.scenes.transformer import DistributionTransformer
 
 # Strings that stay too long this many times in a row: the policy makes no end.
 ATTEMPTS = 100
@@ -36,7 +40,8 @@ class GrammarPolicy(SceneGenerator):
 
     ``longest`` (T_max) is the most rules that a derivation may have; longer strings are drawn again. ``width`` is the
     number of units of the recurrent network. With ``context`` False the network does not see the rules so far, and the
-    policy is a probabilistic context-free grammar: for comparison.
+    policy is a probabilistic context-free grammar: for comparison. ``transformer``, where one is set, transforms the
+    attributes of scenes; it is not learned here.
 
     Raises ``ValueError`` where no derivation is short enough.
     """
@@ -64,14 +69,23 @@ class GrammarPolicy(SceneGenerator):
             self.recurrent = nn.LSTM(width, width, batch_first=True)
             self.latent = nn.Parameter(0.1 * torch.randn(2, 1, 1, width))
             self.output = nn.Linear(width, self.rule_count)
+        self.transformer: DistributionTransformer | None = None
+
+    def learned(self) -> list[nn.Parameter]:
+        """Parameters of the policy itself."""
+        parts = (self.embedding, self.opened, self.recurrent, self.output)
+        return [self.latent, *(parameter for part in parts for parameter in part.parameters())]
 
     def sample(self, count: int, seed: np.random.SeedSequence) -> Samples:
         """Draw ``count`` scenes; ``values`` stays empty, for attributes are not learned here."""
         return self.scenes_of(self.sample_strings(count, child_seed(seed, 0)).rules, child_seed(seed, 1))
 
     def scenes_of(self, rules: Sequence[tuple[int, ...]], seed: np.random.SeedSequence) -> Samples:
-        """Scenes of given strings, with attributes from the priors."""
+        """Scenes of given strings, with attributes from the priors, or from the transformer."""
         scenes = [self.grammar.derive(string, child_seed(seed, i)) for i, string in enumerate(rules)]
+        if self.transformer is not None:
+            with torch.no_grad():
+                scenes = list(self.transformer.transform(scenes, child_seed(seed, len(rules))).scenes)
         return Samples(tuple(scenes), torch.empty(0))
 
     @torch.no_grad()
@@ -104,6 +118,12 @@ class GrammarPolicy(SceneGenerator):
 
     def log_prob_of(self, rules: Sequence[Sequence[int]]) -> Tensor:
         """The same for strings of rules."""
+        return self.log_prob_encoded(*self.encode(rules))
+
+    def encode(self, rules: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Strings of rules as :meth:`log_prob_encoded` takes them: the rules, and the symbols that they expand, both
+        int64 (n, t), filled up to the longest. ``ValueError`` where one is no derivation.
+        """
         longest = max([1, *(len(string) for string in rules)])
         taken = np.full((len(rules), longest), self.rule_count, dtype=np.int64)
         symbols = np.zeros((len(rules), longest), dtype=np.int64)
@@ -113,11 +133,14 @@ class GrammarPolicy(SceneGenerator):
                 symbols[i, t] = self._symbol_index[derivation.symbol]
                 derivation.apply(int(rule))
                 taken[i, t] = rule
-        rule_index, symbol_index = (torch.from_numpy(array).to(self.latent.device) for array in (taken, symbols))
-        begun = torch.full_like(rule_index[:, :1], self.rule_count)
-        logits, _ = self._logits(torch.cat([begun, rule_index[:, :-1]], dim=1), symbol_index, None)
-        known = rule_index < self.rule_count
-        chosen = logits.double().log_softmax(dim=2).gather(2, rule_index.clamp(max=self.rule_count - 1)[..., None])
+        return torch.from_numpy(taken).to(self.latent.device), torch.from_numpy(symbols).to(self.latent.device)
+
+    def log_prob_encoded(self, rules: Tensor, symbols: Tensor) -> Tensor:
+        """(n,) float64 log-probability of encoded strings."""
+        begun = torch.full_like(rules[:, :1], self.rule_count)
+        logits, _ = self._logits(torch.cat([begun, rules[:, :-1]], dim=1), symbols, None)
+        known = rules < self.rule_count
+        chosen = logits.double().log_softmax(dim=2).gather(2, rules.clamp(max=self.rule_count - 1)[..., None])
         return torch.where(known, chosen[..., 0], torch.zeros((), dtype=torch.float64, device=chosen.device)).sum(1)
 
     def _logits(

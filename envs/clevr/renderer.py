@@ -38,6 +38,7 @@ class ClevrRenderer(MitsubaRenderer):
         self, schema: Schema, sizes: tuple[int, ...], bounces: tuple[int, ...], edge: int, variant: str = SCALAR_VARIANT
     ) -> None:
         super().__init__(schema, sizes, bounces, edge, edge, variant)
+        self.classes = {"mask": 1 + len(SHAPES)}
         self.slots = schema.node_class("object").slots
         # By shape; a sphere needs no mesh. Each rests on the ground at its height.
         self._meshes = {"cube": Mesh.cube(RADIUS / np.sqrt(2.0)), "cylinder": Mesh.cylinder(RADIUS, RADIUS)}

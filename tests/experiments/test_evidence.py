@@ -121,6 +121,24 @@ def test_real_runs_become_a_file_a_page_and_a_table_in_the_readme(
     assert Path("README.md").read_text() == text
 
 
+def test_a_table_that_is_ready_is_shown_as_it_is(tmp_path: Path) -> None:
+    table: dict[str, Any] = {"heads": ["what", "is"], "lines": [["a|b", "1"]], "alignment": "lr"}
+    (tmp_path / "ready.json").write_text(json.dumps({"table": table}))
+    document = "<!-- evidence: ready -->\n<!-- end of evidence -->\n"
+    assert "| what | is |\n| --- | ---: |\n| a\\|b | 1 |" in with_tables(document, tmp_path)
+    broken: list[Any] = [
+        None,
+        {},
+        {**table, "alignment": "l"},
+        {**table, "alignment": "xy"},
+        {**table, "lines": [["1"]]},
+    ]
+    for wrong in broken:
+        (tmp_path / "ready.json").write_text(json.dumps({"table": wrong}))
+        with pytest.raises(UserError, match=r"ready\.json: its table is not"):
+            with_tables(document, tmp_path)
+
+
 def test_checks_become_a_table() -> None:
     failed = {**CHECK, "name": "a|b", "figure": "12 %", "holds": False}
     assert checks_table([CHECK, failed]) == checks_table({"checks": [CHECK, failed]})

@@ -156,6 +156,13 @@ def test_groups_add_up_with_their_weights() -> None:
     assert matcher.group_losses(x).tolist() == pytest.approx(apart)
     assert float(matcher(x)) == pytest.approx(0.5 * apart[0] + 2.0 * apart[1])
     assert matcher.witness(x).tolist() == pytest.approx((matcher.weights @ matcher.group_witness(x)).tolist())
+    equal = torch.full((len(x),), 0.2, dtype=x.dtype)
+    torch.testing.assert_close(matcher.witness(x, equal), matcher.witness(x))
+    # Twice the share is the sample twice, in the eyes of the others.
+    shares = torch.ones(len(x), dtype=x.dtype)
+    shares[0] = 2.0
+    doubled = matcher.witness(torch.cat([x[:1], x]))
+    torch.testing.assert_close(matcher.witness(x, shares)[1:], doubled[2:])
 
 
 def test_a_small_group_is_not_drowned_by_a_large_one() -> None:
@@ -191,7 +198,7 @@ def test_witness_gives_the_gradient_of_expected_mmd2(baseline: bool) -> None:
         index = torch.tensor(draw)
         probability = q[index].prod()
         expected = expected + probability * matcher(features[index])
-        cost = matcher.witness(features[index], baseline)
+        cost = matcher.witness(features[index], baseline=baseline)
         surrogate = (cost * logits.log_softmax(dim=0)[index]).mean()
         (gradient,) = torch.autograd.grad(surrogate, logits)
         estimate += float(probability.detach()) * gradient
@@ -210,7 +217,7 @@ def test_baseline_lowers_the_variance_of_the_estimate() -> None:
         estimates = []
         for draw in itertools.product(range(3), repeat=4):
             index = torch.tensor(draw)
-            surrogate = (matcher.witness(features[index], baseline) * logits.log_softmax(dim=0)[index]).mean()
+            surrogate = (matcher.witness(features[index], baseline=baseline) * logits.log_softmax(dim=0)[index]).mean()
             estimates.append(torch.autograd.grad(surrogate, logits)[0])
         spread.append(float(torch.stack(estimates).var(dim=0).sum()))
     assert spread[1] < 0.1 * spread[0]

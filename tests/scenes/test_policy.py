@@ -103,6 +103,15 @@ def test_only_with_context_do_choices_depend_on_each_other() -> None:
     assert losses[False] == pytest.approx(2 * np.log(2), abs=0.02)
 
 
+@given(grammar=st.sampled_from([digits, roads]), key=st.integers(0, 1000), count=st.integers(1, 12))
+@settings(max_examples=20, deadline=None)
+def test_the_same_seed_gives_the_same_strings(grammar: object, key: int, count: int) -> None:
+    assert callable(grammar)
+    policies = [spread(GrammarPolicy(grammar(), longest=40, width=8), 0.5, key) for _ in range(2)]
+    first, second = (policy.sample_strings(count, seed(key)) for policy in policies)
+    assert first.rules == second.rules and torch.equal(first.rejections, second.rejections)
+
+
 def test_equal_seeds_give_equal_strings_whatever_the_count() -> None:
     policy = GrammarPolicy(digits(), longest=40, width=8)
     many, few = policy.sample_strings(30, seed(5)), policy.sample_strings(10, seed(5))

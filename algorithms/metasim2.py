@@ -1,0 +1,197 @@
+"""Meta-Sim2 (Devaranjan, Kar and Fidler, ECCV 2020): which things are in a scene, learned by reinforcement.
+
+§3: draw strings of rules, render, and lower by the score function how much likelier each scene's features are among the
+generated than among the target's, ``log q(φ) − log p(φ)``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from autosim.algorithm import Algorithm, Metrics
+from autosim.learning.schedule import half_cosine
+from autosim.search_space import Choice, LogUniform, tunable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from autosim.scenes.generator import SceneGenerator
+    from autosim.session import Session
+
+POSITIVE = "iterations", "learning_rate", "bandwidth", "pretraining", "feature_frames", "score_every", "updates"
+
+
+@dataclass(frozen=True)
+class MetaSim2Config:
+    """Options of Meta-Sim2.
+
+    Args:
+        iterations: steps of the policy.
+        batch_size: scenes rendered in a step, M in the paper (at least 4).
+        learning_rate: of Adam; it falls to 0 on half a cosine.
+        longest: most rules in a scene's derivation, T_max; 0 for half as many again as the longest of the prior's.
+        penalty: λ, added to the cost of scenes before which more than patience longer ones were rejected.
+        patience: ε.
+        reward: density is log q − log p by kernel densities of each count by itself, joint the same of all together
+            (the paper's), mmd the derivative of the squared maximum mean discrepancy.
+        bandwidth: of kernels, in things counted; joint: times the root of the number of features (1 is the paper's).
+        memory: scenes that a step uses, weighted by how much likelier they have become; 0 (the paper) its own alone.
+        updates: of the policy in a step, where scenes are held.
+        baseline_decay: of the moving average of costs, where none are held.
+        context: let the policy see the rules so far; without, it is a probabilistic context-free grammar.
+        pretraining: strings of the prior that the policy imitates before it learns.
+        feature_frames: frames of the prior that the feature network is trained on.
+        score_every: steps from one training of the task network to the next; its score is only reported.
+        parameters: folder of a metasim run whose transformer sets the attributes; empty for the prior's.
+    """
+
+    iterations: int = 120
+    batch_size: int = tunable(64, Choice((32, 64, 128)))
+    learning_rate: float = tunable(3e-3, LogUniform(3e-4, 3e-2))
+    longest: int = 0
+    penalty: float = 1e-2
+    patience: int = 1
+    reward: Literal["density", "joint", "mmd"] = "density"
+    bandwidth: float = tunable(0.4, LogUniform(0.1, 2.0))
+    memory: int = tunable(1000, Choice((0, 500, 1000, 2000)))
+    updates: int = tunable(4, Choice((1, 2, 4, 8)))
+    baseline_decay: float = 0.9
+    context: bool = True
+    pretraining: int = 2000
+    feature_frames: int = 4000
+    score_every: int = 20
+    parameters: str = ""
+
+    def __post_init__(self) -> None:
+        for name in POSITIVE:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: {getattr(self, name)} is not above 0")
+        for name in ("longest", "penalty", "patience", "memory"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name}: {getattr(self, name)} is below 0")
+        if self.batch_size < 4:
+            raise ValueError(f"batch_size: {self.batch_size} is below 4")
+        if not 0 <= self.baseline_decay < 1:
+            raise ValueError(f"baseline_decay: {self.baseline_decay} is not in [0, 1)")
+
+
+class MetaSim2(Algorithm):
+    """Distribution matching over scene structure through a grammar policy."""
+
+    name: ClassVar[str] = "metasim2"
+    Config: ClassVar[type] = MetaSim2Config
+
+    def __init__(self, session: Session, config: MetaSim2Config) -> None:
+        import torch
+
+        from algorithms.alongside import TaskAlongside
+        from autosim.learning.density import DensityRatio
+        from autosim.learning.divergence import DistributionMatcher
+        from autosim.learning.imitation import imitate, prior_strings
+        from autosim.learning.recall import Recall
+        from autosim.learning.sources import structure_features
+        from autosim.learning.task import to_tensor
+        from autosim.scenes.generator import MovingAverage
+        from autosim.scenes.policy import GrammarPolicy
+
+        super().__init__(session, config)
+        grammar = session.env.prior()
+        seed = session.seed_sequence("prior strings")
+        strings, longest = prior_strings(grammar, config.pretraining, config.longest, seed)
+        policy = GrammarPolicy(grammar, longest, seed=session.integer_seed("policy"), context=config.context)
+        self.policy = policy.to(session.device)
+        if config.parameters:
+            from algorithms.trained import load_transformer
+
+            self.policy.transformer = load_transformer(config.parameters, session.env).to(session.device)
+        self.likelihood = imitate(self.policy, strings, session.seed_sequence("imitation"))
+        with session.uncounted():
+            source = structure_features(session.env, session.pool, session.device, config.feature_frames)
+        self.features = source.features
+        target = self.features.in_batches(to_tensor(session.target.validation.images, session.device))
+        groups = None if config.reward == "joint" else self.features.groups
+        self.ratio = DensityRatio(target, groups, config.bandwidth)
+        self.matcher = DistributionMatcher(target, source.reference, groups)
+        self.cost = self.matcher.witness if config.reward == "mmd" else self.ratio
+        self.optimiser = torch.optim.Adam(self.policy.learned(), lr=config.learning_rate)
+        self.baseline = MovingAverage(config.baseline_decay)
+        self.recall = Recall(config.memory)
+        self.task = TaskAlongside(session, steps=1, rate=2e-3, scored=200)
+        self.score: float | None = None
+
+    @property
+    def generator(self) -> SceneGenerator:
+        """The grammar policy."""
+        return self.policy
+
+    def step(self, iteration: int) -> Metrics:
+        """One batch of strings, one step of the policy, or a few on all that are held."""
+        from autosim.learning.task import to_tensor
+
+        session, config = self.session, self.config
+        decay = half_cosine(session.progress(iteration, config.iterations))
+        self.optimiser.param_groups[0]["lr"] = config.learning_rate * decay
+        strings = self.policy.sample_strings(config.batch_size, session.seed_sequence("strings", iteration))
+        samples = self.policy.scenes_of(strings.rules, session.seed_sequence("attributes", iteration))
+        frames = session.render(samples.scenes, "frames", iteration)
+        phi = self.features.in_batches(to_tensor(frames.images, session.device))
+        penalties = config.penalty * (strings.rejections.to(phi.device) > config.patience).double()
+        if config.memory:
+            drawn = self.policy.log_prob_of(strings.rules).detach()
+            self.recall.add(
+                strings.rules, phi, penalties, drawn + math.log1p(float(strings.rejections.double().mean()))
+            )
+            encoded = self.policy.encode(self.recall.rules)
+            now = self.policy.log_prob_encoded(*encoded)
+            cost = self.cost(self.recall.features, self.recall.weights(now)) + self.recall.penalties
+            for _ in range(config.updates):
+                log_probs = self.policy.log_prob_encoded(*encoded)
+                weights = self.recall.weights(log_probs)
+                self.descend((weights * (cost - weights @ cost) * log_probs).sum())
+        else:
+            cost = self.cost(phi) + penalties
+            self.descend(self.policy.score_function_loss(samples, cost - self.baseline.update(float(cost.mean()))))
+        if iteration % config.score_every == 0:
+            self.score = self.task(frames, iteration)
+        return {
+            "val_score": self.score,
+            "divergence": float(self.ratio(phi).mean()),
+            "mmd2": float(self.matcher(phi)),
+            "rejected": float((penalties > 0).double().mean()),
+            "rules": sum(map(len, strings.rules)) / len(strings.rules),
+        }
+
+    def descend(self, loss: Tensor) -> None:
+        """One step of the policy."""
+        from torch.nn.utils import clip_grad_norm_
+
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        clip_grad_norm_(self.policy.learned(), 1.0)
+        self.optimiser.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Policy, optimiser, baseline, the scenes held, and the task network."""
+        return {
+            "policy": self.policy.state_dict(),
+            "longest": self.policy.longest,
+            "optimiser": self.optimiser.state_dict(),
+            "baseline": self.baseline.value,
+            "recall": self.recall.state_dict(),
+            "task": self.task.state_dict(),
+            "score": self.score,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up where :meth:`state_dict` was called."""
+        self.policy.load_state_dict(state["policy"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.baseline.value, self.score = state["baseline"], state["score"]
+        self.recall.load_state_dict(state["recall"])
+        self.task.load_state_dict(state["task"])
+
+    def summary(self) -> dict[str, float]:
+        """How well the prior was imitated, in nats a scene."""
+        return {"pretraining_log_likelihood": self.likelihood}

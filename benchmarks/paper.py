@@ -1,0 +1,194 @@
+"""The papers' controlled experiments: ``python benchmarks/paper.py metasim-table1 [--seeds 3]``; see ``--help``.
+
+Makes the runs that a table or figure takes, two at once, and prints what was published beside what was measured; writes
+JSON, Markdown and pictures. Runs that are finished are not made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autosim.experiments.comparison_runs import Work
+    from benchmarks.paper_experiments import Experiment, Trial
+
+
+def work_of(trial: Trial, out: Path) -> Work:
+    """The run of a trial."""
+    from autosim import registry
+    from autosim.experiments.comparison_runs import Work
+    from autosim.experiments.config import RunConfig, RunSettings
+
+    algorithm, env = registry.find_algorithm(trial.algo), registry.find_environment(trial.env)
+    config = RunConfig(
+        trial.algo,
+        trial.env,
+        algorithm.Config(**trial.algo_options),
+        env.Config(**trial.env_options),
+        RunSettings(seed=trial.seed, workers=0, render=env.gradient),
+    )
+    return Work(config, out / "runs" / trial.name, f"autosim run --config runs/{trial.name}/config.yaml")
+
+
+def make_runs(works: Sequence[Work], out: Path, workers: int) -> None:
+    """Make those that are not finished; says which has started, is done or has failed."""
+    from autosim.experiments.comparison_runs import discard, import_libraries, is_finished, make_run
+    from autosim.experiments.comparison_workers import Event, JobProcesses
+
+    waiting = [work for work in works if not is_finished(work)]
+    discard(waiting)
+
+    def report(event: Event) -> None:
+        print(f"{waiting[event.index].folder.name}: {event.kind} {event.cause}".rstrip(), flush=True)
+
+    (out / "runs").mkdir(parents=True, exist_ok=True)
+    with JobProcesses(min(workers, len(waiting)), out / "processes.log", import_libraries) as processes:
+        processes.run(make_run, waiting, report)
+
+
+def gather(experiment: Experiment, trials: Sequence[Trial], works: Sequence[Work]) -> list[dict[str, Any]]:
+    """What was measured of each finished run."""
+    from autosim.experiments.comparison_runs import is_finished
+    from autosim.experiments.runfolder import RunFolder
+
+    runs = []
+    for trial, work in zip(trials, works, strict=True):
+        if is_finished(work):
+            figures = experiment.measure(work.config, work.folder, RunFolder(work.folder).read_summary())
+            runs.append({"row": trial.row, "seed": trial.seed, **figures})
+    return runs
+
+
+def copy_pictures(trials: Sequence[Trial], works: Sequence[Work], out: Path) -> None:
+    """``ROW-scenes.png``: frames of start, end and target of each row's first finished run."""
+    done: set[str] = set()
+    for trial, work in zip(trials, works, strict=True):
+        picture = work.folder / "pictures" / "scenes.png"
+        if trial.row not in done and picture.exists():
+            done.add(trial.row)
+            shutil.copyfile(picture, out / f"{trial.row.replace(' ', '-')}-scenes.png")
+
+
+def summarise(experiment: Experiment, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A row for each label: the published figure, and the median, least and largest of ours, by name; whether the worst
+    seed is within the bound, where there is one.
+    """
+    rows = []
+    for label in dict.fromkeys(run["row"] for run in runs):
+        own = [run for run in runs if run["row"] == label]
+        figures = {}
+        for name in experiment.figures:
+            known = [float(run[name]) for run in own if run[name] is not None]
+            bound = experiment.bounds.get(label, {}).get(name)
+            complete = len(known) == len(own)
+            figures[name] = {
+                "published": experiment.published.get(label, {}).get(name),
+                "median": statistics.median(known) if known else None,
+                "least": min(known, default=None),
+                "largest": max(known, default=None),
+                "bound": bound,
+                "holds": None
+                if bound is None
+                else complete and (min(known) >= bound if bound > 0 else max(known) <= -bound),
+            }
+        rows.append({"row": label, "seeds": len(own), "figures": figures})
+    return rows
+
+
+def number(value: float | None) -> str:
+    """Three digits or so."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 1.5 else f"{value:.3f}"
+
+
+def held(figure: Mapping[str, Any]) -> str:
+    """What a figure has to be, and whether the worst seed is."""
+    if figure["bound"] is None:
+        return ""
+    sign = "≥" if figure["bound"] > 0 else "≤"
+    return f"{sign} {number(abs(figure['bound']))}: {'yes' if figure['holds'] else 'no'}"
+
+
+def table(heads: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """For each row what was published, our median, our least and largest, and what they are held to."""
+    lines = []
+    for row in rows:
+        figures = [row["figures"][name] for name in heads]
+        lines.append([row["row"], "published", *(number(figure["published"]) for figure in figures)])
+        lines.append(["", f"ours, median of {row['seeds']}", *(number(figure["median"]) for figure in figures)])
+        spread = [f"{number(figure['least'])} to {number(figure['largest'])}" for figure in figures]
+        lines.append(["", "least to largest", *spread])
+        if any(figure["bound"] is not None for figure in figures):
+            lines.append(["", "held to", *map(held, figures)])
+    return {"heads": ["", "", *heads.values()], "lines": lines, "alignment": "ll" + "r" * len(heads)}
+
+
+def main() -> int:
+    """Run one experiment."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from autosim.errors import UserError
+    from autosim.experiments.summary import versions
+    from autosim.experiments.tables import ready_table
+    from benchmarks.paper_experiments import EXPERIMENTS
+    from benchmarks.paper_pictures import write_pictures
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("experiment", choices=list(EXPERIMENTS))
+    parser.add_argument("--seeds", type=int, default=3, help="runs of each row, with seeds 0 to N-1 (default: 3)")
+    parser.add_argument("--digits", choices=["bundled", "mnist"], default="bundled", help="which digits are drawn")
+    parser.add_argument("--data-dir", type=Path, help="folder of MNIST's idx files, for --digits mnist")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="runs at once")
+    parser.add_argument("--out", type=Path, help="folder to write to (default: runs/EXPERIMENT)")
+    arguments = parser.parse_args()
+    if arguments.seeds < 1 or arguments.workers < 1:
+        parser.error("--seeds and --workers have to be at least 1")
+    experiment = EXPERIMENTS[arguments.experiment]
+    out = arguments.out or Path("runs") / f"{arguments.experiment}-{arguments.digits}"
+    digits = {"digits": arguments.digits, "data_dir": arguments.data_dir}
+    try:
+        trials = experiment.trials(arguments.seeds, digits)
+        works = [work_of(trial, out) for trial in trials]
+        make_runs(works, out, arguments.workers)
+        runs = gather(experiment, trials, works)
+        copy_pictures(trials, works, out)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"interrupted; the same with --out {out} goes on from here", file=sys.stderr)
+        return 130
+    rows = summarise(experiment, runs)
+    command = f"python benchmarks/paper.py {arguments.experiment} --seeds {arguments.seeds} --digits {arguments.digits}"
+    results = {
+        "experiment": arguments.experiment,
+        "title": experiment.title,
+        "heads": dict(experiment.figures),
+        "rows": rows,
+        "table": table(experiment.figures, rows),
+        "runs": runs,
+        "command": command,
+        "date": date.today().isoformat(),
+        "cores": len(os.sched_getaffinity(0)),
+        "versions": versions(),
+    }
+    text = f"# {experiment.title}\n\n{ready_table(results['table'])}\n"
+    (out / "paper.json").write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (out / "paper.md").write_text(text, encoding="utf-8")
+    write_pictures(results, out)
+    print(text)
+    print(f"written to {out}")
+    return 0 if len(runs) == len(trials) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,146 @@
+"""MNIST: one digit, rotated, or rotated and moved; classified (Meta-Sim §4.1, Table 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autosim.env import Env, TargetSizes
+from autosim.learning.schedule import TrainingSchedule
+from autosim.rendering.renderer import Renderer
+from autosim.scenes.grammar import Constant, Emission, Grammar, Normal, Prior, Rule, Uniform
+from autosim.scenes.graph import Categorical, Continuous, NodeClass, SceneGraph, Schema
+from envs.digit_renderer import DigitRenderer
+from envs.digits import EDGE, LABELS, VARIANTS, Source, Split, load_digits
+
+if TYPE_CHECKING:
+    from autosim.learning.task import Task
+
+Case = Literal["rotation", "rotation-translation"]
+# Edge of the picture in pixels.
+CANVAS: dict[Case, int] = {"rotation": 32, "rotation-translation": 64}
+TARGET_YAW = 90.0
+# Standard deviations of the start: degrees and pixels.
+START_YAW_STD = 5.0
+START_PLACE_STD = 1.0
+
+
+@dataclass(frozen=True)
+class MnistConfig:
+    """Options of the MNIST environment.
+
+    Args:
+        case: rotation (32 × 32 pixels; the target's digits are turned by 90°) or rotation-translation (64 × 64; turned,
+            and in the lower left corner).
+        digits: scikit-learn's bundled digits, or mnist from data_dir.
+        data_dir: folder of MNIST's four idx files, compressed or not.
+        yaw_std: standard deviation of the target's angles, in degrees.
+        train_frames: frames that a network is trained on for the final scores; 0 takes 2,000 for bundled digits and
+            20,000 for MNIST.
+    """
+
+    case: Case = "rotation"
+    digits: Source = "bundled"
+    data_dir: Path | None = None
+    yaw_std: float = 0.0
+    train_frames: int = 0
+
+    def __post_init__(self) -> None:
+        if self.case not in CANVAS:
+            raise ValueError(f"case: {self.case!r} is not one of {list(CANVAS)}")
+        if self.digits not in ("bundled", "mnist"):
+            raise ValueError(f"digits: {self.digits!r} is not one of ['bundled', 'mnist']")
+        if not 0 <= self.yaw_std <= 90:
+            raise ValueError(f"yaw_std: {self.yaw_std} is not in [0, 90]")
+        if self.train_frames < 0:
+            raise ValueError(f"train_frames: {self.train_frames} is below 0")
+
+
+class OneDigitRenderer(DigitRenderer):
+    """One digit, which the mask tells from the background and the annotation ``label`` from the other nine."""
+
+    def __init__(self, schema: Schema, edge: int, source: Source, folder: Path | None) -> None:
+        super().__init__(schema, edge, EDGE, source, folder)
+        self.classes = {"mask": 2, "label": len(LABELS)}
+
+    def mask_class(self, label: int) -> int:
+        """1, whichever digit it is."""
+        return 1
+
+    def labels(self, scene: SceneGraph) -> Mapping[str, NDArray[np.generic]]:
+        """``label`` of the digit."""
+        (node,) = scene.find("digit")
+        return {"label": np.array(int(node["label"]))}
+
+
+class Mnist(Env):
+    """Turn upright digits until a classifier trained on them knows the target's."""
+
+    name: ClassVar[str] = "mnist"
+    Config: ClassVar[type] = MnistConfig
+
+    def __init__(self, config: MnistConfig) -> None:
+        load_digits(config.digits, config.data_dir)
+        self.config = config
+        self.edge = CANVAS[config.case]
+        place = (Continuous(name, 0.0, 1.0, unit="of the canvas", step=1.0 / self.edge) for name in ("x", "y"))
+        self.schema = Schema(
+            (
+                NodeClass(
+                    "digit",
+                    (
+                        *(place if config.case == "rotation-translation" else ()),
+                        Continuous("yaw", 0.0, 360.0, unit="°", periodic=True, step=4.0),
+                        Continuous("variant", 0.0, 1.0, mutable=False),
+                        Categorical("label", LABELS, mutable=False),
+                    ),
+                ),
+            )
+        )
+        bundled = config.digits == "bundled"
+        self.sizes = TargetSizes(validation=200, test=400) if bundled else TargetSizes(validation=1000, test=4000)
+        self.train_frames = config.train_frames or (2000 if bundled else 20_000)
+        self.schedule = TrainingSchedule(epochs=20 if bundled else 10, batch_size=32, learning_rate=2e-3)
+
+    def prior(self) -> Grammar:
+        """Upright digits in the middle."""
+        middle = Normal(0.5, START_PLACE_STD / self.edge)
+        return self._grammar("train", Normal(0.0, START_YAW_STD), middle, middle)
+
+    def target(self) -> Grammar:
+        """Digits turned by 90°, in the lower left corner where they are moved; no image of them is in the prior's."""
+        return self._target("test")
+
+    def validation_target(self) -> Grammar:
+        """The same with yet other images."""
+        return self._target("validation")
+
+    def oracle(self) -> Grammar:
+        """The target's scenes with the images of digits that a method has."""
+        return self._target("train")
+
+    def renderer(self) -> Renderer:
+        """Sprites on a black canvas."""
+        return OneDigitRenderer(self.schema, self.edge, self.config.digits, self.config.data_dir)
+
+    def task(self) -> Task:
+        """Classification of the ten digits."""
+        from autosim.learning.classification import Classification
+
+        return Classification(len(LABELS), self.edge, self.edge)
+
+    def _target(self, split: Split) -> Grammar:
+        near = EDGE / 2 / self.edge
+        yaw = Normal(TARGET_YAW, self.config.yaw_std) if self.config.yaw_std else Constant(TARGET_YAW)
+        return self._grammar(split, yaw, Constant(near), Constant(1.0 - near))
+
+    def _grammar(self, split: Split, yaw: Prior, x: Prior, y: Prior) -> Grammar:
+        priors: dict[str, Prior] = {"digit.yaw": yaw, "digit.variant": Uniform(*VARIANTS[split])}
+        if self.config.case == "rotation-translation":
+            priors |= {"digit.x": x, "digit.y": y}
+        return Grammar(self.schema, "Scene", (Rule("Scene", ("Digit",)),), {"Digit": Emission("digit")}, priors)

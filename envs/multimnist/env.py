@@ -1,0 +1,166 @@
+"""MultiMNIST: how many digits and which, on one canvas (Meta-Sim2 §4.1, Figures 6 and 7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autosim.env import Env, TargetSizes
+from autosim.learning.schedule import TrainingSchedule
+from autosim.rendering.renderer import Renderer
+from autosim.scenes.grammar import Constant, Emission, Grammar, Normal, Prior, Rule, Uniform
+from autosim.scenes.graph import Categorical, Continuous, NodeClass, SceneGraph, Schema
+from autosim.seeding import seed_sequence
+from envs.digit_renderer import DigitRenderer
+from envs.digits import LABELS, VARIANTS, Source, Split, load_digits
+
+if TYPE_CHECKING:
+    from autosim.learning.task import Task
+
+MOST = 10
+# Rules: Scene, one digit more, no more digits, and then which digit.
+SCENE, MORE, END, FIRST_DIGIT = 0, 1, 2, 3
+# Edge of a digit, distance of two neighbours in the target's line, standard deviation of its height: shares of the
+# canvas.
+DIGIT = 28 / 256
+SPACING = 0.1
+LINE_STD = 0.005
+
+
+@dataclass(frozen=True)
+class MultiMnistConfig:
+    """Options of the MultiMNIST environment.
+
+    Args:
+        target_seed: which hidden distribution of counts and classes to recover (0 or more).
+        edge: edge of the canvas in pixels, a multiple of 8 from 64 to 512; a digit takes 28 of 256.
+        digits: scikit-learn's bundled digits, or mnist from data_dir.
+        data_dir: folder of MNIST's four idx files, compressed or not.
+        train_frames: frames that a network is trained on for the final scores.
+    """
+
+    target_seed: int = 0
+    edge: int = 256
+    digits: Source = "bundled"
+    data_dir: Path | None = None
+    train_frames: int = 200
+
+    def __post_init__(self) -> None:
+        if self.target_seed < 0:
+            raise ValueError(f"target_seed: {self.target_seed} is below 0")
+        if self.edge % 8 or not 64 <= self.edge <= 512:
+            raise ValueError(f"edge: {self.edge} is not a multiple of 8 from 64 to 512")
+        if self.digits not in ("bundled", "mnist"):
+            raise ValueError(f"digits: {self.digits!r} is not one of ['bundled', 'mnist']")
+        if self.train_frames < 1:
+            raise ValueError(f"train_frames: {self.train_frames} is below 1")
+
+
+def in_a_row(scene: SceneGraph, rng: np.random.Generator) -> SceneGraph:
+    """The digits side by side in the middle, at the same distance."""
+    places = [i for i, node in enumerate(scene.nodes) if node.node_class == "digit"]
+    nodes = list(scene.nodes)
+    for order, i in enumerate(places):
+        x = 0.5 + SPACING * (order - (len(places) - 1) / 2)
+        nodes[i] = replace(nodes[i], attributes={**nodes[i].attributes, "x": x})
+    return replace(scene, nodes=tuple(nodes))
+
+
+class MultiMnist(Env):
+    """Learn how many digits there are and which."""
+
+    name: ClassVar[str] = "multimnist"
+    Config: ClassVar[type] = MultiMnistConfig
+
+    def __init__(self, config: MultiMnistConfig) -> None:
+        load_digits(config.digits, config.data_dir)
+        self.config = config
+        self.schema = Schema(
+            (
+                NodeClass("background"),
+                NodeClass(
+                    "digit",
+                    (
+                        Continuous("x", 0.0, 1.0, unit="of the width", step=0.01),
+                        Continuous("y", 0.0, 1.0, unit="of the height", step=0.01),
+                        Continuous("variant", 0.0, 1.0, mutable=False),
+                        Categorical("label", LABELS, mutable=False),
+                    ),
+                ),
+            )
+        )
+        self.sizes = TargetSizes(validation=2000, test=200)
+        self.train_frames = config.train_frames
+        self.schedule = TrainingSchedule(epochs=10, batch_size=8, learning_rate=5e-3)
+
+    def prior(self) -> Grammar:
+        """0 to 10 digits, all numbers and classes as likely, anywhere, none of them cut off."""
+        counts, classes = np.full(MOST + 1, 1 / (MOST + 1)), np.full(len(LABELS), 1 / len(LABELS))
+        anywhere = Uniform(DIGIT / 2, 1.0 - DIGIT / 2)
+        return self._grammar("train", counts, classes, anywhere, anywhere)
+
+    def target(self) -> Grammar:
+        """Hidden distributions of the count and the classes; on a horizontal line in the middle."""
+        return self._target("test")
+
+    def validation_target(self) -> Grammar:
+        """The same with other images of digits."""
+        return self._target("validation")
+
+    @cached_property
+    def target_counts(self) -> NDArray[np.float64]:
+        """(11,) the target's probabilities of 0 to 10 digits."""
+        rng = np.random.default_rng(seed_sequence(self.config.target_seed, "multimnist counts"))
+        return rng.dirichlet(np.ones(MOST + 1))
+
+    @cached_property
+    def target_classes(self) -> NDArray[np.float64]:
+        """(10,) the target's probabilities of the digits."""
+        rng = np.random.default_rng(seed_sequence(self.config.target_seed, "multimnist classes"))
+        return rng.dirichlet(np.ones(len(LABELS)))
+
+    def oracle(self) -> Grammar:
+        """The target's scenes with the images of digits that a method has."""
+        return self._target("train")
+
+    def renderer(self) -> Renderer:
+        """Sprites on a black canvas."""
+        return DigitRenderer(
+            self.schema, self.config.edge, self.config.edge * DIGIT, self.config.digits, self.config.data_dir
+        )
+
+    def task(self) -> Task:
+        """Segmentation into background and the ten digits."""
+        from autosim.learning.segmentation import Segmentation
+
+        return Segmentation(("background", *(f"digit {label}" for label in LABELS)))
+
+    def _target(self, split: Split) -> Grammar:
+        x, y = Constant(0.5), Normal(0.5, LINE_STD)
+        grammar = self._grammar(split, self.target_counts, self.target_classes, x, y)
+        return replace(grammar, arrange=in_a_row)
+
+    def _grammar(
+        self, split: Split, counts: NDArray[np.float64], classes: NDArray[np.float64], x: Prior, y: Prior
+    ) -> Grammar:
+        def strings(rng: np.random.Generator) -> list[int]:
+            rules = [SCENE]
+            for label in rng.choice(len(LABELS), size=rng.choice(MOST + 1, p=counts), p=classes):
+                rules += [MORE, FIRST_DIGIT + int(label)]
+            return [*rules, END]
+
+        rules = (
+            Rule("Scene", ("Background", "Digits")),
+            Rule("Digits", ("Digit", "Digits"), 5.0),
+            Rule("Digits", ()),
+            *(Rule("Digit", (f"digit {label}",)) for label in LABELS),
+        )
+        emissions = {"Background": Emission("background")}
+        emissions |= {f"digit {label}": Emission("digit", 0, {"label": label}) for label in LABELS}
+        priors: dict[str, Prior] = {"digit.x": x, "digit.y": y, "digit.variant": Uniform(*VARIANTS[split])}
+        return Grammar(self.schema, "Scene", rules, emissions, priors, strings=strings)

@@ -1,0 +1,65 @@
+"""The papers' experiments: what is asked of a figure, how rows are made of runs, distances of distributions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from autosim import registry
+from benchmarks.paper import held, number, summarise, table
+from benchmarks.paper_experiments import EXPERIMENTS, Experiment, road_numbers, total_variation
+from envs.aerial.env import structure_string
+
+
+def experiment(bounds: dict[str, dict[str, float]]) -> Experiment:
+    def nothing(*arguments: Any) -> Any:
+        return {}
+
+    return Experiment("A table", nothing, nothing, {"score": "score", "error": "error"}, {"a": {"score": 0.9}}, bounds)
+
+
+def test_a_row_tells_the_median_the_spread_and_whether_the_worst_run_holds() -> None:
+    made = experiment({"a": {"score": 0.8, "error": -0.1}})
+    runs = [{"row": "a", "score": s, "error": e} for s, e in ((0.9, 0.02), (0.7, 0.1), (0.95, 0.05))]
+    (row,) = summarise(made, runs)
+    score, error = row["figures"]["score"], row["figures"]["error"]
+    assert (score["median"], score["least"], score["largest"], score["published"]) == (0.9, 0.7, 0.95, 0.9)
+    assert score["holds"] is False and error["holds"] is True
+    assert held(score) == "≥ 0.800: no" and held(error) == "≤ 0.100: yes" and held({"bound": None}) == ""
+    lines = table(made.figures, [row])["lines"]
+    assert [line[1] for line in lines] == ["published", "ours, median of 3", "least to largest", "held to"]
+    assert lines[2][2:] == ["0.700 to 0.950", "0.020 to 0.100"]
+
+
+def test_what_a_run_never_reached_does_not_hold() -> None:
+    runs: list[dict[str, Any]] = [{"row": "a", "score": 0.9, "error": None}, {"row": "a", "score": 0.9, "error": 0.01}]
+    (row,) = summarise(experiment({"a": {"error": -0.1}}), runs)
+    assert row["figures"]["error"]["holds"] is False and row["figures"]["score"]["holds"] is None
+
+
+@pytest.mark.parametrize(("value", "text"), [(None, "–"), (1234.4, "1,234"), (12.34, "12.3"), (0.0512, "0.051")])
+def test_numbers_have_three_digits_or_so(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+@pytest.mark.parametrize("name", list(EXPERIMENTS))
+def test_every_run_of_an_experiment_can_be_configured(name: str) -> None:
+    trials = EXPERIMENTS[name].trials(2, {"digits": "bundled", "data_dir": None})
+    assert len({trial.name for trial in trials}) == len(trials) and {trial.seed for trial in trials} == {0, 1}
+    for trial in trials:
+        registry.find_algorithm(trial.algo).Config(**trial.algo_options)
+        registry.find_environment(trial.env).Config(**trial.env_options)
+    assert set(EXPERIMENTS[name].bounds) <= {trial.row for trial in trials}
+
+
+def test_total_variation_is_half_the_absolute_difference() -> None:
+    p, q = np.array([0.5, 0.5]), np.array([0.25, 0.5, 0.25])
+    assert total_variation(p, q) == total_variation(q, p) == pytest.approx(0.25)
+    assert total_variation(p, p) == 0 and total_variation(np.array([1.0]), np.array([0.0, 1.0])) == 1
+
+
+def test_roads_and_their_cars_are_counted() -> None:
+    found = road_numbers([structure_string([2, 0, 3]), structure_string([]), structure_string([5])])
+    assert found == {"roads": [3, 0, 1], "first": [2, 5], "others": [0, 3]}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from autosim.errors import UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+# Seconds for a cluster's head to answer.
+REACHED_WITHIN = 10.0
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -58,6 +62,7 @@ def start_ray(workers: int, address: str = "", packages: Sequence[str] = ()) -> 
         return
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address := address or os.environ.get("RAY_ADDRESS", ""):
+        check_reachable(address)
         sent = {"py_modules": [_folder(package) for package in packages], "env_vars": dict.fromkeys(_ONE_THREAD, "1")}
         try:
             ray.init(address=address, runtime_env=sent, **quiet)
@@ -145,6 +150,19 @@ def original_error(error: BaseException) -> BaseException:
     """What a Ray task raised, without Ray's wrapping where Ray could carry it."""
     cause = getattr(error, "cause", None)
     return cause if isinstance(cause, BaseException) else error
+
+
+def check_reachable(address: str) -> None:
+    """``UserError`` unless something listens at ``HOST:PORT``; Ray itself would try for minutes. Other forms of address
+    are Ray's own to judge.
+    """
+    host, colon, port = address.rpartition(":")
+    if not colon or "/" in address or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=REACHED_WITHIN).close()
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise UserError(f"ray.address: {address!r} cannot be joined: {' '.join(str(error).split())}") from error
 
 
 def _folder(package: str) -> str:

@@ -195,7 +195,7 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Command:
     return command
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.8])
+@pytest.mark.parametrize("delay", [0.5])
 def test_a_process_that_was_killed_is_taken_up(command: Command, delay: float) -> None:
     """SIGKILL, some time after the first checkpoint."""
     parts = command.folder / f"parts-{delay}"

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from autosim.errors import UserError
 from autosim.scenes.generator import Part, Samples, SceneGenerator
 from autosim.scenes.grammar import Derivation, Grammar, child_seed
 from autosim.scenes.graph import SceneGraph
@@ -90,7 +91,7 @@ class GrammarPolicy(SceneGenerator):
 
     @torch.no_grad()
     def sample_strings(self, count: int, seed: np.random.SeedSequence) -> RuleStrings:
-        """Draw ``count`` strings; ``ValueError`` where one is too long 100 times in a row."""
+        """Draw ``count`` strings; ``UserError`` where one is too long 100 times in a row."""
         found: dict[int, tuple[int, ...]] = {}
         rejections = torch.zeros(count, dtype=torch.int64)
         for attempt in range(ATTEMPTS):
@@ -104,7 +105,10 @@ class GrammarPolicy(SceneGenerator):
                 else:
                     found[place] = string
         if len(found) < count:
-            raise ValueError(f"grammar policy: {ATTEMPTS} strings in a row had more than {self.longest} rules")
+            raise UserError(
+                f"grammar policy: {ATTEMPTS} strings in a row had more than {self.longest} rules; it no longer ends "
+                "them, which a lower learning rate or a greater longest may mend"
+            )
         return RuleStrings(tuple(found[i] for i in range(count)), rejections)
 
     def log_prob(self, samples: Samples, part: Part = "all") -> Tensor:

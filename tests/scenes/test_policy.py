@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autosim.errors import UserError
 from autosim.scenes.generator import Samples
 from autosim.scenes.grammar import Derivation, Emission, Grammar, Rule
 from autosim.scenes.graph import NodeClass, Schema
@@ -35,7 +36,7 @@ def test_every_string_derives_from_the_grammar(grammar: object, scale: float, ke
     policy = spread(GrammarPolicy(grammar(), longest=60, width=8, context=context), scale, key)
     try:
         strings = policy.sample_strings(20, seed(key))
-    except ValueError as error:  # weights may make a policy that hardly ever ends
+    except UserError as error:  # weights may make a policy that hardly ever ends
         assert "in a row had more than 60 rules" in str(error)
         return
     for string in strings.rules:
@@ -150,7 +151,7 @@ def test_settings_that_cannot_be_are_refused() -> None:
         GrammarPolicy(digits(), longest=1)
     with pytest.raises(ValueError, match="at least 1"):
         GrammarPolicy(table(), width=0)
-    with pytest.raises(ValueError, match="100 strings in a row had more than 2 rules"):
+    with pytest.raises(UserError, match="100 strings in a row had more than 2 rules"):
         policy = GrammarPolicy(digits(), longest=2, width=4)
         with torch.no_grad():
             policy.output.bias.fill_(-50.0)

@@ -53,7 +53,9 @@ def run_trial(config: RunConfig, folder: Path, metric: str, mode: str, report: R
             planned = replace(config.algo_config, iterations=config.iterations)
             algorithm = registry.find_algorithm(config.algo)(session, planned)
             state, _ = files.read_checkpoint()
-            if state is not None:
+            if state is None:
+                files.keep_metrics(0)
+            else:
                 take_up(session, algorithm, tally, Gallery(), state)
                 for figures in files.keep_metrics(tally.iterations):
                     counted = Tally(figures["iteration"] + 1, figures["images"], figures["seconds"])
@@ -102,6 +104,4 @@ def _open_folder(path: Path, config: RunConfig) -> RunFolder:
     path.mkdir(parents=True, exist_ok=True)
     folder = RunFolder(path)
     folder.write_config(config)
-    if folder.read_checkpoint()[0] is None:
-        folder.keep_metrics(0)
     return folder

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -25,7 +24,8 @@ from autosim.learning.features import (
     image_statistics,
 )
 from autosim.learning.labels import ContentLabels, ContentTargets, content_labels, content_targets
-from autosim.learning.task import to_tensor, warm_cosine
+from autosim.learning.schedule import TrainingSchedule
+from autosim.learning.task import fit, to_tensor
 from autosim.rendering.frames import Frames
 from autosim.scenes.graph import SceneGraph, Schema
 from autosim.seeding import torch_seeded
@@ -264,17 +264,13 @@ def train_content_features(
     held_out = shuffled[: int(HELD_OUT * len(frames))]
     training = shuffled[len(held_out) :]
     loss = ContentLoss(targets, labels.select(training.to(device)))
-    optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
-    steps = settings.epochs * -(-len(training) // settings.batch_size)
-    decay = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(warm_cosine, steps=steps))
-    for _ in range(settings.epochs):
-        for part in torch.randperm(len(training), generator=order).split(settings.batch_size):
-            batch = training[part].to(device)
-            optimiser.zero_grad(set_to_none=True)
-            loss(network(small[batch], statistics[batch]), labels.select(batch)).backward()
-            optimiser.step()
-            decay.step()
 
+    def loss_of(part: Tensor) -> Tensor:
+        batch = training[part].to(device)
+        return loss(network(small[batch], statistics[batch]), labels.select(batch))
+
+    schedule = TrainingSchedule(settings.epochs, settings.batch_size, settings.learning_rate)
+    fit(network, len(training), schedule, order, loss_of)
     features = ContentFeatures(targets, size, settings, network.cpu().state_dict()).to(device)
     if len(held_out) >= 2:
         explained = _explained(features, images[held_out.to(device)], labels.select(held_out.to(device)))

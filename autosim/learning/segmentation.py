@@ -127,14 +127,12 @@ class Segmentation(Task):
         predictions = outputs.argmax(dim=1)
         return float(multiclass_jaccard_index(predictions, targets, num_classes=len(self.classes), average="macro"))
 
-    @torch.no_grad()
     def class_scores(self, network: nn.Module, frames: Frames, device: torch.device | str = "cpu") -> dict[str, float]:
         """Intersection over union of each class that is there or predicted."""
         from torchmetrics.functional.classification import multiclass_jaccard_index
 
-        images, targets = self.prepare(frames, device)
-        network.to(device).eval()
-        found = torch.cat([network(part).argmax(dim=1) for part in images.split(128)])
+        outputs, targets = self.predict(network, frames, device)
+        found = outputs.argmax(dim=1)
         scores = multiclass_jaccard_index(found, targets, num_classes=len(self.classes), average="none")
         there = [bool((found == c).any() or (targets == c).any()) for c in range(len(self.classes))]
         return {name: float(score) for name, score, known in zip(self.classes, scores, there, strict=True) if known}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,8 +20,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from autosim.env import Env
+    from autosim.learning.content import ContentFeatures
     from autosim.learning.features import Features
+    from autosim.learning.structure import StructureFeatures
+    from autosim.rendering.frames import Frames
     from autosim.rendering.pool import RenderPool
+
+    TrainedFeatures = ContentFeatures | StructureFeatures
 
 # Features belong to an environment, not to a run: all seeds share them.
 SEED = 0
@@ -51,26 +57,15 @@ class FeatureSource:
 
     def _content(self, env: Env, pool: RenderPool, device: torch.device) -> ReferencedFeatures:
         from autosim.learning.content import VERSION, ContentFeatures, ContentSettings, train_content_features
-        from autosim.learning.task import to_tensor
 
-        scenes = broad_scenes(env, self.frames)
         settings = ContentSettings()
+        scenes = broad_scenes(env, self.frames)
 
-        def compute() -> dict[str, Any]:
-            frames = pool.render(scenes, seeding.frame_seeds(SEED, "content frames", 0, len(scenes)))
-            features = train_content_features(env.schema, scenes, frames, SEED, settings, device)
-            images = to_tensor(frames.images[:REFERENCES], device)
-            return {"features": features.to_state(), "reference": features.in_batches(images).cpu()}
+        def train(frames: Frames) -> TrainedFeatures:
+            return train_content_features(env.schema, scenes, frames, SEED, settings, device)
 
-        description = {
-            "version": VERSION,
-            "settings": asdict(settings),
-            **_trained_on(env, pool, device, scenes, "content frames"),
-        }
-        stored = cached_tensors("content", description, compute)
-        return ReferencedFeatures(
-            ContentFeatures.from_state(stored["features"]).to(device), stored["reference"].to(device)
-        )
+        known_by = {"version": VERSION, "settings": asdict(settings)}
+        return _trained("content", known_by, env, pool, device, scenes, train, ContentFeatures.from_state)
 
     def _pretrained(self, env: Env, pool: RenderPool, device: torch.device) -> ReferencedFeatures:
         from autosim.learning.pretrained import InceptionFeatures, SqueezeNetFeatures
@@ -85,40 +80,48 @@ class FeatureSource:
         return ReferencedFeatures(features, features.in_batches(to_tensor(frames.images, device)))
 
 
-def structure_features(env: Env, pool: RenderPool, device: torch.device, frames: int) -> ReferencedFeatures:
-    """Features that count what is in the picture, trained on ``frames`` frames of the environment's prior and cached;
+def structure_features(env: Env, pool: RenderPool, device: torch.device, count: int) -> ReferencedFeatures:
+    """Features that count what is in the picture, trained on ``count`` frames of the environment's prior and cached;
     the reference are those frames' features.
     """
     from autosim.learning.structure import VERSION, StructureFeatures, StructureSettings, train_structure_features
-    from autosim.learning.task import to_tensor
 
     grammar, settings = env.prior(), StructureSettings()
-    scenes = grammar.sample_many(frames, seeding.seed_sequence(SEED, "structure scenes"))
+    scenes = grammar.sample_many(count, seeding.seed_sequence(SEED, "structure scenes"))
 
-    def compute() -> dict[str, Any]:
-        drawn = pool.render(scenes, seeding.frame_seeds(SEED, "structure frames", 0, len(scenes)))
-        features = train_structure_features(grammar, scenes, drawn, SEED, settings, device)
-        images = to_tensor(drawn.images[:REFERENCES], device)
-        return {"features": features.to_state(), "reference": features.in_batches(images).cpu()}
+    def train(frames: Frames) -> TrainedFeatures:
+        return train_structure_features(grammar, scenes, frames, SEED, settings, device)
 
-    description = {
-        "version": VERSION,
-        "settings": asdict(settings),
-        **_trained_on(env, pool, device, scenes, "structure frames"),
-    }
-    stored = cached_tensors("structure", description, compute)
-    features = StructureFeatures.from_state(stored["features"])
-    return ReferencedFeatures(features.to(device), stored["reference"].to(device))
+    known_by = {"version": VERSION, "settings": asdict(settings)}
+    return _trained("structure", known_by, env, pool, device, scenes, train, StructureFeatures.from_state)
 
 
-def _trained_on(
-    env: Env, pool: RenderPool, device: torch.device, scenes: list[SceneGraph], purpose: str
-) -> dict[str, Any]:
-    """What features are known by: neither another target nor another renderer may find the wrong ones."""
+def _trained(
+    kind: str,
+    known_by: Mapping[str, Any],
+    env: Env,
+    pool: RenderPool,
+    device: torch.device,
+    scenes: list[SceneGraph],
+    train: Callable[[Frames], TrainedFeatures],
+    read: Callable[[dict[str, Any]], Features],
+) -> ReferencedFeatures:
+    """Features trained on frames of ``scenes``, from the cache where they are there. They are known by ``known_by`` and
+    by what they are trained on, so that neither another target nor another renderer finds the wrong ones.
+    """
     import torch
 
-    probe = pool.render(scenes[:PROBES], seeding.frame_seeds(SEED, purpose, 0, PROBES))
-    return {
+    from autosim.learning.task import to_tensor
+
+    def compute() -> dict[str, Any]:
+        frames = pool.render(scenes, seeding.frame_seeds(SEED, f"{kind} frames", 0, len(scenes)))
+        features = train(frames)
+        images = to_tensor(frames.images[:REFERENCES], device)
+        return {"features": features.to_state(), "reference": features.in_batches(images).cpu()}
+
+    probe = pool.render(scenes[:PROBES], seeding.frame_seeds(SEED, f"{kind} frames", 0, PROBES))
+    description = {
+        **known_by,
         "env": env.name,
         "frames": len(scenes),
         "device": device.type,
@@ -126,6 +129,8 @@ def _trained_on(
         "scenes": [scene.to_json() for scene in scenes[:PROBES]],
         "pixels": hashlib.sha256(probe.images.tobytes()).hexdigest(),
     }
+    stored = cached_tensors(kind, description, compute)
+    return ReferencedFeatures(read(stored["features"]).to(device), stored["reference"].to(device))
 
 
 def broad_scenes(env: Env, count: int) -> list[SceneGraph]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from autosim.learning.features import Features
-from autosim.learning.task import to_tensor, warm_cosine
+from autosim.learning.schedule import TrainingSchedule
+from autosim.learning.task import fit, to_tensor
 from autosim.rendering.frames import Frames
 from autosim.scenes.grammar import Grammar
 from autosim.scenes.graph import SceneGraph
@@ -209,21 +209,18 @@ def train_structure_features(
     shuffled = torch.randperm(len(frames), generator=order)
     held_out, training = shuffled.split([int(HELD_OUT * len(frames)), len(frames) - int(HELD_OUT * len(frames))])
     std = truth[training].std(dim=0) + 1e-3
-    optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
-    steps = settings.epochs * -(-len(training) // settings.batch_size)
-    decay = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(warm_cosine, steps=steps))
-    for _ in range(settings.epochs):
-        for part in torch.randperm(len(training), generator=order).split(settings.batch_size):
-            batch = training[part]
-            images = to_tensor(frames.images[batch.numpy()], device).contiguous(memory_format=torch.channels_last)
-            optimiser.zero_grad(set_to_none=True)
-            found, logits = network(images)
-            loss = functional.smooth_l1_loss(found / std, truth[batch] / std, beta=0.3)
-            if shares is not None:
-                loss = loss + GRID_WEIGHT * functional.cross_entropy(logits, shares[batch].to(device))
-            loss.backward()
-            optimiser.step()
-            decay.step()
+
+    def loss_of(part: Tensor) -> Tensor:
+        batch = training[part]
+        images = to_tensor(frames.images[batch.numpy()], device).contiguous(memory_format=torch.channels_last)
+        found, logits = network(images)
+        loss = functional.smooth_l1_loss(found / std, truth[batch] / std, beta=0.3)
+        return (
+            loss if shares is None else loss + GRID_WEIGHT * functional.cross_entropy(logits, shares[batch].to(device))
+        )
+
+    schedule = TrainingSchedule(settings.epochs, settings.batch_size, settings.learning_rate)
+    fit(network, len(training), schedule, order, loss_of)
     state = {name: value.cpu() for name, value in network.state_dict().items()}
     features = StructureFeatures(names, mask_classes, settings, state, [])
     features.explained = _explained(features, frames.images[held_out.numpy()], truth[held_out].cpu())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -25,6 +26,30 @@ def warm_cosine(step: int, steps: int) -> float:
     """
     rise = min(1.0, (step + 1) / max(1.0, 0.1 * steps))
     return rise * half_cosine(step / steps)
+
+
+def fit(
+    network: nn.Module,
+    count: int,
+    schedule: TrainingSchedule,
+    order: torch.Generator,
+    loss_of: Callable[[Tensor], Tensor],
+) -> None:
+    """Descend by Adam on ``loss_of(batch)``, a scalar, ``batch`` being indices below ``count``, int64, in an order that
+    is drawn anew for each epoch.
+
+    The learning rate rises over the first tenth of the steps and falls to 0 on half a cosine: a network that ends at
+    rest scores more evenly from seed to seed than one that is stopped at full speed.
+    """
+    optimiser = torch.optim.Adam(network.parameters(), lr=schedule.learning_rate)
+    steps = schedule.epochs * -(-count // schedule.batch_size)
+    decay = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(warm_cosine, steps=steps))
+    for _ in range(schedule.epochs):
+        for batch in torch.randperm(count, generator=order).split(schedule.batch_size):
+            optimiser.zero_grad(set_to_none=True)
+            loss_of(batch).backward()
+            optimiser.step()
+            decay.step()
 
 
 class Task(ABC):
@@ -56,40 +81,37 @@ class Task(ABC):
         seed: int,
         device: torch.device | str = "cpu",
     ) -> float:
-        """Train in place; returns the last epoch's mean loss. Equal arguments and thread counts give equal weights.
-
-        The learning rate rises over the first tenth of the steps and falls to 0 on half a cosine: a network that ends
-        at rest scores more evenly from seed to seed than one that is stopped at full speed.
+        """Train in place, as :func:`fit` does; returns the last epoch's mean loss. Equal arguments and thread counts
+        give equal weights.
         """
         if not len(frames):
             raise ValueError("training: no frames to train on")
         inputs, targets = self.prepare(frames, device)
         network.to(device).train()
-        optimiser = torch.optim.Adam(network.parameters(), lr=schedule.learning_rate)
-        steps = schedule.epochs * -(-len(frames) // schedule.batch_size)
-        decay = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(warm_cosine, steps=steps))
-        order = torch.Generator().manual_seed(seed)
-        total = 0.0
-        with torch_seeded(seed, device):
-            for _ in range(schedule.epochs):
-                total = 0.0
-                for batch in torch.randperm(len(frames), generator=order).split(schedule.batch_size):
-                    batch = batch.to(device)
-                    optimiser.zero_grad(set_to_none=True)
-                    losses = self.losses(network(inputs[batch]), targets[batch])
-                    losses.mean().backward()
-                    optimiser.step()
-                    decay.step()
-                    total += float(losses.detach().sum())
-        network.eval()
-        return total / len(frames)
+        sums: list[float] = []
 
-    @torch.no_grad()
+        def loss_of(batch: Tensor) -> Tensor:
+            batch = batch.to(device)
+            losses = self.losses(network(inputs[batch]), targets[batch])
+            sums.append(float(losses.detach().sum()))
+            return losses.mean()
+
+        with torch_seeded(seed, device):
+            fit(network, len(frames), schedule, torch.Generator().manual_seed(seed), loss_of)
+        network.eval()
+        return sum(sums[-(len(sums) // schedule.epochs) :]) / len(frames)
+
     def evaluate(
         self, network: nn.Module, frames: Frames, device: torch.device | str = "cpu", batch_size: int = 128
     ) -> float:
         """Score of a network on frames."""
+        return self.score(*self.predict(network, frames, device, batch_size))
+
+    @torch.no_grad()
+    def predict(
+        self, network: nn.Module, frames: Frames, device: torch.device | str = "cpu", batch_size: int = 128
+    ) -> tuple[Tensor, Tensor]:
+        """(outputs (n, …) of a network on frames, targets (n, …))."""
         inputs, targets = self.prepare(frames, device)
         network.to(device).eval()
-        outputs = torch.cat([network(part) for part in inputs.split(batch_size)])
-        return self.score(outputs, targets)
+        return torch.cat([network(part) for part in inputs.split(batch_size)]), targets

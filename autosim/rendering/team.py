@@ -73,6 +73,17 @@ class Errand:
 
 
 @dataclass
+class Course:
+    """How far an errand has come: work to be done ``again``, and what has failed, by first item. Without an errand only
+    constructions are waited for.
+    """
+
+    errand: Errand | None = None
+    again: deque[Work] = field(default_factory=deque)
+    failures: dict[int, RendererError] = field(default_factory=dict)
+
+
+@dataclass
 class Member:
     """An actor: ``building`` is Ray's reference of its construction until that is over, ``queue`` the work that it has
     (the first is at hand), ``since`` when it has been at what it does, and what it has done.
@@ -117,7 +128,7 @@ class Team:
     def build(self) -> None:
         """Wait until every actor is ready."""
         while building := [member for member in self.members if member.building is not None]:
-            self._wait(building)
+            self._wait(building, Course())
 
     def run(self, errand: Errand) -> None:
         """All of an errand. An item over which ``attempts`` actors were lost, and any error of a renderer's own, ends
@@ -125,8 +136,8 @@ class Team:
         """
         import ray
 
-        again: deque[Work] = deque()
-        failures: dict[int, RendererError] = {}
+        course = Course(errand)
+        again, failures = course.again, course.failures
         following = 0
         try:
             while True:
@@ -144,7 +155,7 @@ class Team:
                 if not left and not any(member.queue for member in self.members):
                     break
                 busy = [m for m in self.members if m.queue or (left and m.building is not None)]
-                self._wait(busy, errand, again, failures)
+                self._wait(busy, course)
         except BaseException:
             for member in self.members:
                 for reference, _ in member.queue:
@@ -181,45 +192,34 @@ class Team:
             member.since = time.monotonic()
         member.queue.append((errand.send(member.actor, work.start, work.stop), work))
 
-    def _wait(
-        self,
-        busy: list[Member],
-        errand: Errand | None = None,
-        again: deque[Work] | None = None,
-        failures: dict[int, RendererError] | None = None,
-    ) -> None:
+    def _wait(self, busy: list[Member], course: Course) -> None:
         """Take in one answer, of the member that has waited longest; give up on those that are silent for too long."""
         import ray
 
         by_reference = {member.awaited: member for member in sorted(busy, key=lambda member: member.since)}
         ready, silent = ray.wait(list(by_reference), num_returns=1, timeout=INTERVAL)
         for reference in ready:
-            self._receive(by_reference[reference], errand, again, failures)
+            self._receive(by_reference[reference], course)
         if ready:
             return
         for reference in silent:
             member = by_reference[reference]
             # This process may itself have been asleep: what is there by now is not silent.
-            if time.monotonic() - member.since > (patience := self._patience(member, errand)):
+            if time.monotonic() - member.since > (patience := self._patience(member, course)):
                 if ray.wait([reference], timeout=0)[0]:
                     continue
-                self._lose(member, errand, again, failures, TimeoutError(f"no answer for {patience:.0f} s"))
+                self._lose(member, course, TimeoutError(f"no answer for {patience:.0f} s"))
 
-    def _patience(self, member: Member, errand: Errand | None) -> float:
+    def _patience(self, member: Member, course: Course) -> float:
         """Seconds that a member may take for what it is at."""
-        seconds = errand.expected() if errand is not None else None
+        seconds = course.errand.expected() if course.errand is not None else None
         if member.building is not None or seconds is None:
             return self.settings.first_patience
         work = member.queue[0][1]
         return self.settings.patience + self.settings.slack * seconds * (work.stop - work.start)
 
-    def _receive(
-        self,
-        member: Member,
-        errand: Errand | None,
-        again: deque[Work] | None,
-        failures: dict[int, RendererError] | None,
-    ) -> None:
+    def _receive(self, member: Member, course: Course) -> None:
+        """Take in a member's answer: that it is built, what its work came to, or that it is lost."""
         import ray
 
         reference: Any = member.awaited
@@ -228,20 +228,26 @@ class Team:
         except ray.exceptions.RayTaskError as error:
             if member.building is not None:
                 raise self._explain(error) from None
-            assert errand is not None and failures is not None
-            work = member.queue[0][1]
-            failures[work.start] = errand.explain(error, work)
+            self._finish(member, course, error)
         except ray.exceptions.RayError as error:
-            self._lose(member, errand, again, failures, error)
-            return
+            self._lose(member, course, error)
         else:
             if member.building is not None:
                 member.building, self._stillborn = None, 0
-                return
-            assert errand is not None
-            work = member.queue[0][1]
-            errand.take(work, answer)
-            self._note(member, work, answer)
+            else:
+                self._finish(member, course, answer)
+
+    def _finish(self, member: Member, course: Course, outcome: Answer | BaseException) -> None:
+        """The work at hand is over, with an answer or with an error of the renderer's own."""
+        import ray
+
+        assert course.errand is not None
+        work = member.queue[0][1]
+        if isinstance(outcome, BaseException):
+            course.failures[work.start] = course.errand.explain(outcome, work)
+        else:
+            course.errand.take(work, outcome)
+            self._note(member, work, outcome)
         member.queue.popleft()
         member.since = time.monotonic()
         if member.retiring and not member.queue:
@@ -256,14 +262,7 @@ class Team:
         old = settings.recycled_after and member.images >= settings.recycled_after
         member.retiring = bool(old) or answer.memory - member.first_memory > settings.most_growth
 
-    def _lose(
-        self,
-        member: Member,
-        errand: Errand | None,
-        again: deque[Work] | None,
-        failures: dict[int, RendererError] | None,
-        error: BaseException,
-    ) -> None:
+    def _lose(self, member: Member, course: Course, error: BaseException) -> None:
         """Replace an actor. What it had at hand is tried again item by item, so that the one at fault shows; what was
         queued behind goes out as it was. Where actor after actor is lost before it is built, that is the error.
         """
@@ -272,14 +271,14 @@ class Team:
             if self._stillborn >= self.settings.attempts * len(self.members):
                 raise self._explain(error) from None
         else:
-            assert errand is not None and again is not None and failures is not None
+            assert course.errand is not None
             (_, first), *behind = member.queue
-            again.extendleft(work for _, work in reversed(behind))
+            course.again.extendleft(work for _, work in reversed(behind))
             lost = first.lost + 1
             if lost >= self.settings.attempts and first.stop - first.start == 1:
-                failures[first.start] = errand.explain(error, first)
+                course.failures[first.start] = course.errand.explain(error, first)
             else:
-                again.extendleft(Work(item, item + 1, lost) for item in reversed(range(first.start, first.stop)))
+                course.again.extendleft(Work(item, item + 1, lost) for item in reversed(range(first.start, first.stop)))
         self._replace(member)
 
     def _replace(self, member: Member) -> None:

@@ -126,7 +126,8 @@ def test_a_scene_that_always_kills_its_process_is_given_up(ray_session: None, wo
         pytest.raises(RendererError, match=r"^MortalRenderer: scene 5: its process failed \(.*\)$"),
     ):
         pool.render(SCENES[:7], SEEDS[:7])
-    assert pool.replaced == 2
+    # A third where the process took the answer before it along.
+    assert pool.replaced in (2, 3)
 
 
 def test_an_actor_that_hangs_is_replaced(ray_session: None, tmp_path: Path) -> None:

@@ -23,7 +23,16 @@ REQUIRES = [
     "torchvision>=0.19",
 ]
 OPTUNA_REQUIRES = ["optuna>=4.0"]
-TEST_REQUIRES = ["hypothesis>=6.100", "mypy>=1.13", "pytest>=8.0", "ruff>=0.8", "types-PyYAML", *OPTUNA_REQUIRES]
+TEST_REQUIRES = [
+    "hypothesis>=6.100",
+    "mypy>=1.13",
+    "psutil>=5.9",
+    "pytest>=8.0",
+    "ruff>=0.8",
+    "types-PyYAML",
+    "types-psutil",
+    *OPTUNA_REQUIRES,
+]
 
 setup(
     name="autosim",

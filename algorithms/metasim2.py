@@ -34,6 +34,8 @@ class MetaSim2Config:
         longest: most rules in a scene's derivation, T_max; 0 for half as many again as the longest of the prior's.
         penalty: λ, added to the cost of scenes before which more than patience longer ones were rejected.
         patience: ε.
+        ending: weight of ½ log² of the share of strings that are not rejected; 0 is the paper's, where a policy may
+            come to live on rejection, which lends it distributions that it has not itself.
         reward: density is log q − log p by kernel densities of each count by itself, joint the same of all together
             (the paper's), mmd the derivative of the squared maximum mean discrepancy.
         bandwidth: of kernels, in things counted; joint: times the root of the number of features (1 is the paper's).
@@ -53,6 +55,7 @@ class MetaSim2Config:
     longest: int = 0
     penalty: float = 1e-2
     patience: int = 1
+    ending: float = 1.0
     reward: Literal["density", "joint", "mmd"] = "density"
     bandwidth: float = tunable(0.4, LogUniform(0.1, 2.0))
     memory: int = tunable(1000, Choice((0, 500, 1000, 2000)))
@@ -68,7 +71,7 @@ class MetaSim2Config:
         for name in POSITIVE:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: {getattr(self, name)} is not above 0")
-        for name in ("longest", "penalty", "patience", "memory"):
+        for name in ("longest", "penalty", "patience", "ending", "memory"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name}: {getattr(self, name)} is below 0")
         if self.batch_size < 4:
@@ -138,21 +141,22 @@ class MetaSim2(Algorithm):
         frames = session.render(samples.scenes, "frames", iteration)
         phi = self.features.in_batches(to_tensor(frames.images, session.device))
         penalties = config.penalty * (strings.rejections.to(phi.device) > config.patience).double()
+        refused = math.log1p(float(strings.rejections.double().mean()))
+        ending = config.ending * refused
         if config.memory:
             drawn = self.policy.log_prob_of(strings.rules).detach()
-            self.recall.add(
-                strings.rules, phi, penalties, drawn + math.log1p(float(strings.rejections.double().mean()))
-            )
+            self.recall.add(strings.rules, phi, penalties, drawn + refused)
             encoded = self.policy.encode(self.recall.rules)
             now = self.policy.log_prob_encoded(*encoded)
             cost = self.cost(self.recall.features, self.recall.weights(now)) + self.recall.penalties
             for _ in range(config.updates):
                 log_probs = self.policy.log_prob_encoded(*encoded)
                 weights = self.recall.weights(log_probs)
-                self.descend((weights * (cost - weights @ cost) * log_probs).sum())
+                self.descend((weights * (cost - weights @ cost - ending) * log_probs).sum())
         else:
             cost = self.cost(phi) + penalties
-            self.descend(self.policy.score_function_loss(samples, cost - self.baseline.update(float(cost.mean()))))
+            baseline = self.baseline.update(float(cost.mean())) + ending
+            self.descend(self.policy.score_function_loss(samples, cost - baseline))
         if iteration % config.score_every == 0:
             self.score = self.task(frames, iteration)
         return {

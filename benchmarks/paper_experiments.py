@@ -29,7 +29,9 @@ FAST_ENOUGH = 0.94
 # (the paper's, for all features together, is 1).
 EDGE = 128
 FEATURE_FRAMES = 12_000
-BANDWIDTH = {"density": 0.4, "joint": 1.0, "mmd": 0.4}
+BANDWIDTH = {"density": 0.25, "joint": 1.0, "mmd": 0.4}
+# Steps that it takes to recover eleven numbers and ten classes.
+ITERATIONS = 200
 # Standard deviations of the angle in degrees, where it is learned too.
 START_STD, TARGET_STD = 5.0, 15.0
 
@@ -166,7 +168,12 @@ def multimnist_trials(rewards: Sequence[str]) -> Callable[[int, Mapping[str, Any
                 reward,
                 "metasim2",
                 "multimnist",
-                {"reward": reward, "bandwidth": BANDWIDTH[reward], "feature_frames": FEATURE_FRAMES},
+                {
+                    "reward": reward,
+                    "bandwidth": BANDWIDTH[reward],
+                    "feature_frames": FEATURE_FRAMES,
+                    "iterations": ITERATIONS,
+                },
                 {"target_seed": seed, "edge": EDGE, **digits},
                 seed,
             )

@@ -67,7 +67,7 @@ class IdleRenderer(Renderer):
         return {"mask": self.mask}
 
 
-def clevr() -> tuple[ClevrRenderer, list[SceneGraph]]:
+def clevr(samples: int = 16) -> tuple[ClevrRenderer, list[SceneGraph]]:
     """An unbuilt renderer of one quality, and scenes of the first target."""
     from benchmarks.checks import fixed_renderer
     from envs.clevr.env import Clevr, ClevrConfig
@@ -75,8 +75,8 @@ def clevr() -> tuple[ClevrRenderer, list[SceneGraph]]:
     env = Clevr(ClevrConfig())
     target = env.target()
     assert target is not None
-    renderer = fixed_renderer(env, 16)
-    assert renderer.quality(target.sample(seed_sequence(0, "scaling"))) == Quality(16, 8, 64)
+    renderer = fixed_renderer(env, samples)
+    assert renderer.quality(target.sample(seed_sequence(0, "scaling"))) == Quality(samples, 8, 64)
     return renderer, target.sample_many(200, seed_sequence(0, "scaling"))
 
 

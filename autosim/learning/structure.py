@@ -26,7 +26,7 @@ from autosim.scenes.graph import SceneGraph
 from autosim.seeding import torch_seeded
 
 # To be raised where features of equal settings and frames come to be others: stored ones are known by it.
-VERSION = 1
+VERSION = 2
 # Cells of the grid that the network's last maps are pooled to, an edge: what is where matters for order.
 GRID = 4
 HELD_OUT = 0.1
@@ -61,6 +61,11 @@ def structure_counts(grammar: Grammar, scenes: Sequence[SceneGraph]) -> list[Cou
     return result
 
 
+def is_of_one_parent(name: str) -> bool:
+    """Whether a count is that of the parent of a certain place, ``parent.i.symbol``."""
+    return name.count(".") == 2
+
+
 @dataclass(frozen=True)
 class StructureSettings:
     """How the network is made and trained: filters, passes over the frames, frames in a batch, Adam's peak rate."""
@@ -92,16 +97,19 @@ class ResidualBlock(nn.Module):
 
 
 class StructureNetwork(nn.Module):
-    """Images (n, 3, H, W) to ``outputs`` counts each, and to logits of ``mask_classes`` (0 for none) in each cell of a
+    """Images (n, 3, H, W) to the counts ``names``, and to logits of ``mask_classes`` (0 for none) in each cell of a
     grid an eighth as fine, which is learned beside.
 
-    A count is the sum over the grid of what each cell has of it, which is the same wherever a thing is and takes few
-    weights, and a correction by fully connected layers, which see what is where: order shows only there.
+    A count is the sum over the grid of what each cell has of it, which is the same wherever a thing is, however many
+    there are. Those of a parent of a certain place (:func:`is_of_one_parent`) have a correction by fully connected
+    layers beside, which see what is where: order shows only there. Such layers know the layouts that they were trained
+    on and are wrong about others, so that other counts do without.
     """
 
-    def __init__(self, outputs: int, mask_classes: int, width: int) -> None:
+    def __init__(self, names: Sequence[str], mask_classes: int, width: int) -> None:
         super().__init__()
-        self.outputs = outputs
+        self.outputs = outputs = len(names)
+        self.corrected = [i for i, name in enumerate(names) if is_of_one_parent(name)]
         self.maps = nn.Sequential(
             nn.Conv2d(3, width, 3, 2, 1, bias=False),
             nn.BatchNorm2d(width),
@@ -111,28 +119,27 @@ class StructureNetwork(nn.Module):
             ResidualBlock(4 * width, 4 * width, 1),
         )
         self.cells = nn.Conv2d(4 * width, outputs + mask_classes, 1)
-        self.correction = nn.Sequential(
-            nn.Linear((4 * width + mask_classes) * GRID * GRID, 128),
-            nn.ReLU(),
-            nn.Linear(128, 64),
-            nn.ReLU(),
-            nn.Linear(64, outputs),
-        )
-        last = self.correction[-1]
-        assert self.cells.bias is not None and isinstance(last, nn.Linear)
+        assert self.cells.bias is not None
         # Training starts from almost nothing in each cell, and from no correction.
         nn.init.constant_(self.cells.bias[:outputs], -6.0)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        if self.corrected:
+            last = nn.Linear(64, len(self.corrected))
+            inputs = (4 * width + mask_classes) * GRID * GRID
+            self.correction = nn.Sequential(nn.Linear(inputs, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), last)
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(n, outputs) and (n, mask_classes, H/8, W/8)."""
         maps = self.maps(images)
         cells = self.cells(maps)
         amounts, logits = cells[:, : self.outputs], cells[:, self.outputs :]
-        layout = torch.cat([maps, logits.softmax(dim=1)], dim=1)
-        correction = self.correction(functional.adaptive_avg_pool2d(layout, GRID).flatten(1))
-        return functional.softplus(amounts).sum(dim=(2, 3)) + correction, logits
+        counts = functional.softplus(amounts).sum(dim=(2, 3))
+        if self.corrected:
+            layout = torch.cat([maps, logits.softmax(dim=1)], dim=1)
+            correction = self.correction(functional.adaptive_avg_pool2d(layout, GRID).flatten(1))
+            counts = counts.index_add(1, torch.tensor(self.corrected, device=counts.device), correction)
+        return counts, logits
 
 
 class StructureFeatures(Features):
@@ -151,7 +158,7 @@ class StructureFeatures(Features):
     ) -> None:
         super().__init__()
         self.mask_classes, self.settings, self.explained = mask_classes, settings, list(explained)
-        self.network = StructureNetwork(len(names), mask_classes, settings.width).to(memory_format=torch.channels_last)
+        self.network = StructureNetwork(names, mask_classes, settings.width).to(memory_format=torch.channels_last)
         self.network.load_state_dict(state)
         self.group_names = list(names)
         self.groups = [slice(i, i + 1) for i in range(len(names))]
@@ -203,21 +210,21 @@ def train_structure_features(
     shares = _mask_shares(frames)
     mask_classes = 0 if shares is None else shares.shape[1]
     with torch_seeded(seed, device):
-        network = StructureNetwork(len(names), mask_classes, settings.width).to(device)
+        network = StructureNetwork(names, mask_classes, settings.width).to(device)
         network = network.to(memory_format=torch.channels_last)
     order = torch.Generator().manual_seed(seed)
     shuffled = torch.randperm(len(frames), generator=order)
     held_out, training = shuffled.split([int(HELD_OUT * len(frames)), len(frames) - int(HELD_OUT * len(frames))])
-    std = truth[training].std(dim=0) + 1e-3
 
     def loss_of(part: Tensor) -> Tensor:
         batch = training[part]
         images = to_tensor(frames.images[batch.numpy()], device).contiguous(memory_format=torch.channels_last)
         found, logits = network(images)
-        loss = functional.smooth_l1_loss(found / std, truth[batch] / std, beta=0.3)
-        return (
-            loss if shares is None else loss + GRID_WEIGHT * functional.cross_entropy(logits, shares[batch].to(device))
-        )
+        # In things, and not in shares of the spread: that of all things together is by far the largest.
+        loss = functional.smooth_l1_loss(found, truth[batch], beta=0.3)
+        if shares is None:
+            return loss
+        return loss + GRID_WEIGHT * functional.cross_entropy(logits, shares[batch].to(device))
 
     schedule = TrainingSchedule(settings.epochs, settings.batch_size, settings.learning_rate)
     fit(network, len(training), schedule, order, loss_of)

@@ -94,7 +94,7 @@ class MultiMnist(Env):
                 ),
             )
         )
-        self.sizes = TargetSizes(validation=2000, test=200)
+        self.sizes = TargetSizes(validation=4000, test=200)
         self.train_frames = config.train_frames
         self.schedule = TrainingSchedule(epochs=10, batch_size=8, learning_rate=5e-3)
 

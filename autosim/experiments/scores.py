@@ -98,6 +98,7 @@ def describe_target(session: Session) -> dict[str, Any]:
         "config": plain(asdict(env.config)),
         "train_frames": env.train_frames,
         "schedule": plain(asdict(env.schedule)),
+        "task": f"{type(session.task).__qualname__} {sorted(vars(session.task).items())}",
         "torch": torch.__version__,
         "scenes": scenes,
         "test": _digest(*_frame_bytes(test)),

@@ -131,7 +131,8 @@ class Aerial(Env):
         """Segmentation into grass, road, car, tree and house."""
         from autosim.learning.segmentation import Segmentation
 
-        return Segmentation(CLASSES if self.config.case == "segmentation" else CLASSES[:3])
+        # Every pixel counts the same: with classes balanced, networks draw what is small too large.
+        return Segmentation(CLASSES if self.config.case == "segmentation" else CLASSES[:3], balance=0.0)
 
     def _target(self, low: float, high: float) -> Grammar:
         if self.config.case == "structure":

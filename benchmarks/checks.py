@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from autosim.rendering.differences import GradientSettings
 from autosim.rendering.mitsuba import Quality
+from autosim.rendering.mitsuba_variant import Variant
 from autosim.scenes.graph import SceneGraph
 from autosim.scenes.priors import Choice, Normal
 from autosim.seeding import frame_seeds, seed_sequence
@@ -51,9 +52,11 @@ class FixedQuality(ClevrRenderer):
         return self.fixed
 
 
-def fixed_renderer(env: Clevr, samples: int, bounces: int = 8, size: int = 64) -> FixedQuality:
+def fixed_renderer(
+    env: Clevr, samples: int, bounces: int = 8, size: int = 64, variant: Variant = "scalar_rgb"
+) -> FixedQuality:
     """An unbuilt renderer of one quality."""
-    renderer = FixedQuality(env.schema, (size,), (bounces,), size)
+    renderer = FixedQuality(env.schema, (size,), (bounces,), size, variant)
     renderer.fixed = Quality(samples, bounces, size)
     return renderer
 

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosim.rendering.mitsuba import Quality
+from autosim.rendering.mitsuba_variant import Variant, llvm_library
 from autosim.rendering.pool import RayPool
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.graph import Continuous, Node, NodeClass, SceneGraph, Schema
@@ -67,7 +68,7 @@ class IdleRenderer(Renderer):
         return {"mask": self.mask}
 
 
-def clevr(samples: int = 16) -> tuple[ClevrRenderer, list[SceneGraph]]:
+def clevr(samples: int = 16, variant: Variant = "scalar_rgb") -> tuple[ClevrRenderer, list[SceneGraph]]:
     """An unbuilt renderer of one quality, and scenes of the first target."""
     from benchmarks.checks import fixed_renderer
     from envs.clevr.env import Clevr, ClevrConfig
@@ -75,7 +76,7 @@ def clevr(samples: int = 16) -> tuple[ClevrRenderer, list[SceneGraph]]:
     env = Clevr(ClevrConfig())
     target = env.target()
     assert target is not None
-    renderer = fixed_renderer(env, samples)
+    renderer = fixed_renderer(env, samples, variant=variant)
     assert renderer.quality(target.sample(seed_sequence(0, "scaling"))) == Quality(samples, 8, 64)
     return renderer, target.sample_many(200, seed_sequence(0, "scaling"))
 
@@ -161,6 +162,14 @@ def measure_clevr(repeats: int) -> list[Row]:
             pool.warm_up()
             pool.render(some, seeds[: len(some)])
             found[f"the render pool, {actors} actors"] = rates(
+                len(scenes), repeats, partial(pool.render, scenes, seeds)
+            )
+    if llvm_library() is not None:
+        compiled, _ = clevr(variant="llvm_ad_rgb")
+        with RayPool(compiled, cores) as pool:
+            pool.warm_up()
+            pool.render(some, seeds[: len(some)])
+            found[f"the render pool, {cores} actors, LLVM"] = rates(
                 len(scenes), repeats, partial(pool.render, scenes, seeds)
             )
     fresh = rates(len(scenes), repeats, lambda: fresh_processes(unbuilt, scenes, cores))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autosim.rendering.mitsuba_variant import LIBRARY, Variant, choose_variant, llvm_library
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.graph import SceneGraph, Schema
 
-SCALAR_VARIANT = "scalar_rgb"
 # A fixed block size makes scalar renders independent of the number of threads.
 BLOCK_SIZE = 16
 
@@ -100,7 +101,8 @@ class MitsubaRenderer(Renderer):
     A subclass describes the scene once (:meth:`scene_dict`), writes a scene graph's values into it (:meth:`pose`),
     tells the :class:`Quality` that a scene asks for, and which class id each shape has in the mask
     (:meth:`mask_classes`). Images smaller than (height, width) are enlarged bilinearly; masks are always cast through
-    the centres of the final pixels, so they are exact at any quality.
+    the centres of the final pixels, so they are exact at any quality. ``variant`` is one of Mitsuba's: pixels of LLVM's
+    and of the scalar one differ within the noise of their samples.
     """
 
     field_of_view: float
@@ -112,14 +114,15 @@ class MitsubaRenderer(Renderer):
         bounces: tuple[int, ...],
         height: int,
         width: int,
-        variant: str = SCALAR_VARIANT,
+        variant: Variant = "scalar_rgb",
     ) -> None:
         self.schema = schema
         self.sizes = sizes
         self.bounces = bounces
         self.height = height
         self.width = width
-        self.variant = variant
+        self.variant = choose_variant(variant)
+        self.library = llvm_library() if self.variant == "llvm_ad_rgb" else None
 
     @abstractmethod
     def scene_dict(self, mi: Any) -> dict[str, Any]:
@@ -143,6 +146,8 @@ class MitsubaRenderer(Renderer):
 
     def build(self) -> None:
         """Load the scene with one sensor for each size and one integrator for each number of bounces."""
+        if self.library is not None:
+            os.environ[LIBRARY] = self.library
         import drjit as dr
         import mitsuba as mi
 

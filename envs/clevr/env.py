@@ -11,6 +11,7 @@ from autosim.learning.schedule import TrainingSchedule
 from autosim.rendering.differences import GradientSettings
 from autosim.rendering.folder import read_image_folder
 from autosim.rendering.frames import Frames
+from autosim.rendering.mitsuba_variant import VARIANTS, Variant, choose_variant
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.grammar import Grammar
 from envs.clevr.renderer import ClevrRenderer
@@ -30,6 +31,8 @@ class ClevrConfig:
         target: a folder of target images of your own, instead of the hidden configuration.
         edge: edge length in pixels of the images that networks see; 0 takes the profile's.
         train_frames: frames that a network is trained on for the final scores.
+        variant: of Mitsuba's: scalar_rgb, llvm_ad_rgb, or auto for LLVM's where it renders correctly, which is written
+            to the run's configuration as what it was.
     """
 
     profile: Literal["default", "paper"] = "default"
@@ -37,8 +40,15 @@ class ClevrConfig:
     target: Path | None = None
     edge: int = 0
     train_frames: int = 200
+    variant: Variant = "auto"
 
     def __post_init__(self) -> None:
+        if self.variant not in VARIANTS:
+            raise ValueError(f"variant: {self.variant!r} is not one of {list(VARIANTS)}")
+        try:
+            object.__setattr__(self, "variant", choose_variant(self.variant))
+        except ValueError as error:
+            raise ValueError(f"variant: {error}") from None
         if self.profile not in PROFILES:
             raise ValueError(f"profile: {self.profile!r} is not one of {list(PROFILES)}")
         if self.target_seed < 0:
@@ -84,7 +94,7 @@ class Clevr(Env):
 
     def renderer(self) -> Renderer:
         """A Mitsuba renderer of this profile."""
-        return ClevrRenderer(self.schema, self.profile.sizes, self.profile.bounces, self.edge)
+        return ClevrRenderer(self.schema, self.profile.sizes, self.profile.bounces, self.edge, self.config.variant)
 
     def task(self) -> Task:
         """Segmentation into background and the three shapes."""

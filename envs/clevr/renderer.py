@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from autosim.rendering.mitsuba import SCALAR_VARIANT, Mesh, MitsubaRenderer, Quality, linear_rgb
+from autosim.rendering.mitsuba import Mesh, MitsubaRenderer, Quality, linear_rgb
+from autosim.rendering.mitsuba_variant import Variant
 from autosim.scenes.graph import SceneGraph, Schema
 from envs.clevr.scene import COLOURS, SHAPES
 
@@ -35,7 +36,12 @@ class ClevrRenderer(MitsubaRenderer):
     field_of_view = 49.13
 
     def __init__(
-        self, schema: Schema, sizes: tuple[int, ...], bounces: tuple[int, ...], edge: int, variant: str = SCALAR_VARIANT
+        self,
+        schema: Schema,
+        sizes: tuple[int, ...],
+        bounces: tuple[int, ...],
+        edge: int,
+        variant: Variant = "scalar_rgb",
     ) -> None:
         super().__init__(schema, sizes, bounces, edge, edge, variant)
         self.classes = {"mask": 1 + len(SHAPES)}

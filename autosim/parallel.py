@@ -29,7 +29,7 @@ _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NU
 
 @dataclass(frozen=True)
 class RaySettings:
-    """Where Ray runs, and what it reserves for a render actor."""
+    """Where Ray runs, what it reserves for a render actor, and when an actor is replaced."""
 
     address: str = ""
     """Cluster to join: HOST:6379, or auto for the one that this machine belongs to; empty starts Ray here."""
@@ -38,7 +38,20 @@ class RaySettings:
     gpus: float = 0.0
     """GPUs that a render actor reserves, or a part of one, for renderers that use them."""
 
+    patience: float = 60.0
+    """Seconds of silence, beside thirty times what its work should take, after which a render actor is replaced."""
+    recycle_after: int = 0
+    """Images after which a render actor is replaced by a fresh one; 0 for never."""
+    growth: int = 1024
+    """Mebibytes by which a render actor may grow before it is replaced."""
+
     def __post_init__(self) -> None:
+        if not self.patience > 0:
+            raise ValueError(f"patience: {self.patience} is not above 0")
+        if self.recycle_after < 0:
+            raise ValueError(f"recycle_after: {self.recycle_after} is below 0")
+        if self.growth < 1:
+            raise ValueError(f"growth: {self.growth} is below 1")
         for name in ("cpus", "gpus"):
             value = getattr(self, name)
             if not 0 <= value < float("inf") or (value > 1 and value != int(value)):

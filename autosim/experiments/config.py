@@ -66,7 +66,7 @@ class RunSettings:
     render: GradientSettings = field(default_factory=GradientSettings)
     """How gradients through the renderer are estimated."""
     ray: RaySettings = field(default_factory=RaySettings)
-    """Where Ray runs, and what it reserves for a render actor."""
+    """Where Ray runs, what it reserves for a render actor, and when an actor is replaced."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:

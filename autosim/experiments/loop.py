@@ -16,6 +16,7 @@ from autosim.errors import RendererError, UserError
 from autosim.experiments.config import RunConfig, plain
 from autosim.experiments.gallery import Gallery
 from autosim.experiments.interrupt import StopRequest
+from autosim.experiments.lock import locked
 from autosim.experiments.progress import ProgressDisplay, figures_text, summary_table
 from autosim.experiments.runfolder import RunFolder, check_free, default_folder
 from autosim.experiments.scores import INTERRUPTED, Scores, closing_scores
@@ -70,7 +71,8 @@ def execute(
     folder = RunFolder.create(path)
     folder.write_config(config, command)
     try:
-        return make(config, env, device, folder, console, command, None, targets)
+        with locked(path):
+            return make(config, env, device, folder, console, command, None, targets)
     except UserError:
         if not folder.read_metrics():
             folder.discard()
@@ -81,20 +83,21 @@ def resume(config: RunConfig, path: Path, console: Console, command: str) -> dic
     """Go on with a run that was stopped, at whatever moment, and end as it would have; returns the summary.
 
     ``config`` is the one in the folder; ``command`` is noted where the folder does not tell the first. ``UserError``
-    where the run has ended, or its checkpoints cannot be used.
+    where the run has ended or another process is at work on it, or its checkpoints cannot be used.
     """
     folder = RunFolder(path)
-    if folder.ended():
-        raise UserError(f"run folder {path}: the run has ended, there is nothing to go on with")
-    state, note = folder.read_checkpoint()
-    if state is not None and state["config"] != plain(config.to_dict()):
-        raise UserError(f"run folder {path}: checkpoint.pt is of a run with another configuration than config.yaml")
-    if note:
-        console.print(note, highlight=False, soft_wrap=True)
-    env = open_environment(config)
-    device = choose_device(config.settings.device)
-    folder.keep_metrics(0 if state is None else state["iteration"])
-    return make(config, env, device, folder, console, folder.read_command() or command, state)
+    with locked(path):
+        if folder.ended():
+            raise UserError(f"run folder {path}: the run has ended, there is nothing to go on with")
+        state, note = folder.read_checkpoint()
+        if state is not None and state["config"] != plain(config.to_dict()):
+            raise UserError(f"run folder {path}: checkpoint.pt is of a run with another configuration than config.yaml")
+        if note:
+            console.print(note, highlight=False, soft_wrap=True)
+        env = open_environment(config)
+        device = choose_device(config.settings.device)
+        folder.keep_metrics(0 if state is None else state["iteration"])
+        return make(config, env, device, folder, console, folder.read_command() or command, state)
 
 
 def make(

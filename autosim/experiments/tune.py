@@ -13,12 +13,13 @@ from typing import Any
 from rich.console import Console
 
 from autosim.errors import UserError
+from autosim.experiments.lock import locked
 from autosim.experiments.loop import choose_device, open_environment
 from autosim.experiments.runfolder import RUNS, check_free, default_folder
 from autosim.experiments.summary import versions
 from autosim.experiments.tune_display import TuneDisplay, trials_table
 from autosim.experiments.tune_ray import Listener, cluster_cpus, run_trials
-from autosim.experiments.tune_records import Records, TrialRecord, locked, read_trials, write_best
+from autosim.experiments.tune_records import Records, TrialRecord, read_trials, write_best
 from autosim.experiments.tune_request import TuneRequest
 from autosim.experiments.tune_settings import grid_settings, optuna_distributions, random_settings
 from autosim.experiments.tune_trial import configured

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -112,19 +111,6 @@ def write_best(path: Path, config: Mapping[str, Any], comment: str) -> None:
 
     content = {key: value for key, value in config.items() if key != "workers"}
     write_whole(path / "best.yaml", f"# {comment}\n{yaml.safe_dump(content, sort_keys=False)}".encode())
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Holds a search's folder for this process; ``UserError`` where another one works in it."""
-    import fcntl
-
-    with (path / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError(f"--resume {path}: another process is at work in this folder") from error
-        yield
 
 
 def trial_folder(path: Path, number: int) -> Path:

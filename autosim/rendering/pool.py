@@ -231,8 +231,8 @@ class RayPool(RenderPool):
 
     Each actor builds the renderer once and keeps it. Work goes out in chunks of ``chunk`` images or, by default, of a
     size fitted to how long an image takes. An actor that dies, hangs or grows is replaced and its work repeated; a
-    scene over which several were lost ends in a ``RendererError``. ``settings`` say how much is borne. For a failing
-    renderer's traceback use a :class:`LocalPool`.
+    scene over which several were lost ends in a ``RendererError``. ``settings`` say how much is borne, by default what
+    ``ray_settings`` say. For a failing renderer's traceback use a :class:`LocalPool`.
     """
 
     def __init__(
@@ -254,11 +254,12 @@ class RayPool(RenderPool):
         self._chunk = chunk
         self._frame_pace, self._loss_pace = _Pace(), _Pace()
         self._sent = [ray.put(renderer)]
-        self._reserved = ray_settings or RaySettings()
+        self._reserved = own = ray_settings or RaySettings()
+        borne = TeamSettings(patience=own.patience, recycled_after=own.recycle_after, most_growth=own.growth << 20)
         self._team = Team(
             self._new_actor,
             workers,
-            settings or TeamSettings(),
+            settings or borne,
             lambda error: self._explained(error, "could not be built"),
         )
 

@@ -19,6 +19,7 @@ from rich.console import Console
 from autosim.errors import UserError
 from autosim.experiments import loop
 from autosim.experiments.cli import main
+from autosim.experiments.lock import locked
 from autosim.experiments.loop import execute, resume
 from autosim.experiments.parsing import parse_run
 from tests.experiments.toy import install_toy
@@ -109,6 +110,15 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(toy: Path, monk
     Path("parts/checkpoint.pt").write_bytes(Path("parts/checkpoint.pt").read_bytes()[:200])
     _, printed = go_on("parts")
     assert "parts/checkpoint.pt is damaged" in printed and "going on from the one before" in printed
+    assert results("parts") == results("whole")
+
+
+def test_a_run_that_is_at_work_is_not_taken_up(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start("whole")
+    crash_after(monkeypatch, "parts", 5)
+    with locked(Path("parts")), pytest.raises(UserError, match=r"^--resume parts: another process is at work"):
+        go_on("parts")
+    go_on("parts")
     assert results("parts") == results("whole")
 
 

@@ -12,9 +12,10 @@ from rich.console import Console
 
 from autosim.errors import UserError
 from autosim.experiments.cli import main
+from autosim.experiments.lock import locked
 from autosim.experiments.tune import check, plan
 from autosim.experiments.tune_display import TuneDisplay
-from autosim.experiments.tune_records import Records, TrialRecord, locked, read_trials
+from autosim.experiments.tune_records import Records, TrialRecord, read_trials
 from autosim.experiments.tune_request import TuneRequest, parse_tune, tune_help
 from autosim.search_space import Choice, LogUniform
 

@@ -57,6 +57,12 @@ def test_what_cannot_be_reserved_is_refused(value: float) -> None:
         RaySettings(gpus=value)
 
 
+@pytest.mark.parametrize(("name", "value"), [("patience", 0.0), ("recycle_after", -1), ("growth", 0)])
+def test_when_actors_are_replaced_is_checked(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=name):
+        RaySettings(**{name: value})  # type: ignore[arg-type]
+
+
 def test_ray_settings_need_ray() -> None:
     with pytest.raises(ValueError, match="ray: with workers 0"):
         RunSettings(workers=0, ray=RaySettings(address="auto"))

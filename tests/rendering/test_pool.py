@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from autosim.errors import RendererError
+from autosim.parallel import RaySettings
 from autosim.rendering.differences import GradientSettings, Method, scene_vjp
 from autosim.rendering.frames import Frame, Frames
 from autosim.rendering.pool import LocalPool, RayPool, RenderPool, make_pool
@@ -154,7 +155,7 @@ def test_an_actor_that_always_hangs_is_named_with_its_scene(ray_session: None) -
 def test_actors_are_renewed_after_so_many_images_and_nothing_changes(ray_session: None) -> None:
     with LocalPool(BlobRenderer()) as local:
         expected = local.render(SCENES, SEEDS)
-    with RayPool(BlobRenderer(), 2, chunk=2, settings=TeamSettings(recycled_after=3)) as pool:
+    with RayPool(BlobRenderer(), 2, chunk=2, ray_settings=RaySettings(recycle_after=3)) as pool:
         for _ in range(2):
             assert_same(pool.render(SCENES, SEEDS), expected)
         assert pool.replaced >= 4 and pool.images == 2 * COUNT

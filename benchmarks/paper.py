@@ -1,7 +1,7 @@
 """The papers' controlled experiments: ``python benchmarks/paper.py metasim-table1 [--seeds 3]``; see ``--help``.
 
 Makes the runs that a table or figure takes, two at once, and prints what was published beside what was measured; writes
-JSON, Markdown and pictures. Runs that are finished are not made again.
+JSON, Markdown and pictures. Runs that are finished are not made again, and not measured again.
 """
 
 from __future__ import annotations
@@ -14,12 +14,16 @@ import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autosim.experiments.comparison_runs import Work
     from benchmarks.paper_experiments import Experiment, Trial
+
+# What was measured of a run, in its folder.
+MEASURED = "measured.json"
 
 
 def work_of(trial: Trial, out: Path) -> Work:
@@ -39,33 +43,41 @@ def work_of(trial: Trial, out: Path) -> Work:
     return Work(config, out / "runs" / trial.name, f"autosim run --config runs/{trial.name}/config.yaml")
 
 
-def make_runs(works: Sequence[Work], out: Path, workers: int) -> None:
-    """Make those that are not finished; says which has started, is done or has failed."""
-    from autosim.experiments.comparison_runs import discard, import_libraries, is_finished, make_run
+def make_runs(name: str, works: Sequence[Work], out: Path, workers: int) -> None:
+    """Make and measure those that are not finished; says which has started, is done or has failed."""
+    from autosim.experiments.comparison_runs import discard, import_libraries, is_finished
     from autosim.experiments.comparison_workers import Event, JobProcesses
 
-    waiting = [work for work in works if not is_finished(work)]
-    discard(waiting)
+    discard([work for work in works if not is_finished(work)])
+    waiting = [work for work in works if not (work.folder / MEASURED).exists()]
 
     def report(event: Event) -> None:
         print(f"{waiting[event.index].folder.name}: {event.kind} {event.cause}".rstrip(), flush=True)
 
     (out / "runs").mkdir(parents=True, exist_ok=True)
     with JobProcesses(min(workers, len(waiting)), out / "processes.log", import_libraries) as processes:
-        processes.run(make_run, waiting, report)
+        processes.run(partial(make_and_measure, name), waiting, report)
 
 
-def gather(experiment: Experiment, trials: Sequence[Trial], works: Sequence[Work]) -> list[dict[str, Any]]:
-    """What was measured of each finished run."""
-    from autosim.experiments.comparison_runs import is_finished
-    from autosim.experiments.runfolder import RunFolder
+def make_and_measure(name: str, work: Work) -> None:
+    """Make a run of an experiment, unless it is finished, and note in its folder what is measured of it."""
+    from autosim.experiments.comparison_runs import is_finished, make_run
+    from autosim.experiments.runfolder import RunFolder, write_whole
+    from benchmarks.paper_experiments import EXPERIMENTS
 
-    runs = []
-    for trial, work in zip(trials, works, strict=True):
-        if is_finished(work):
-            figures = experiment.measure(work.config, work.folder, RunFolder(work.folder).read_summary())
-            runs.append({"row": trial.row, "seed": trial.seed, **figures})
-    return runs
+    if not is_finished(work):
+        make_run(work)
+    figures = EXPERIMENTS[name].measure(work.config, work.folder, RunFolder(work.folder).read_summary())
+    write_whole(work.folder / MEASURED, json.dumps(figures, indent=1).encode())
+
+
+def gather(trials: Sequence[Trial], works: Sequence[Work]) -> list[dict[str, Any]]:
+    """What was measured of each run that is there."""
+    return [
+        {"row": trial.row, "seed": trial.seed, **json.loads((work.folder / MEASURED).read_text(encoding="utf-8"))}
+        for trial, work in zip(trials, works, strict=True)
+        if (work.folder / MEASURED).exists()
+    ]
 
 
 def copy_pictures(trials: Sequence[Trial], works: Sequence[Work], out: Path) -> None:
@@ -158,8 +170,8 @@ def main() -> int:
     try:
         trials = experiment.trials(arguments.seeds, digits)
         works = [work_of(trial, out) for trial in trials]
-        make_runs(works, out, arguments.workers)
-        runs = gather(experiment, trials, works)
+        make_runs(arguments.experiment, works, out, arguments.workers)
+        runs = gather(trials, works)
         copy_pictures(trials, works, out)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

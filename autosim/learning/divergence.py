@@ -32,12 +32,20 @@ def gaussian_kernel(x: Tensor, y: Tensor, bandwidths: Tensor | Sequence[float]) 
     return total
 
 
-def mmd2(x: Tensor, y: Tensor, bandwidths: Tensor | Sequence[float], biased: bool = False) -> Tensor:
+def mmd2(
+    x: Tensor,
+    y: Tensor,
+    bandwidths: Tensor | Sequence[float],
+    biased: bool = False,
+    within_y: Tensor | None = None,
+) -> Tensor:
     """Squared maximum mean discrepancy between ``x`` (n, d) and ``y`` (m, d); a scalar, differentiable in both.
 
     ``1/n² ΣΣ k(x_i, x_i') + 1/m² ΣΣ k(y_j, y_j') − 2/(nm) ΣΣ k(x_i, y_j)`` where ``biased``: never negative, and above
     0 by O(1/n) for two samples of one distribution. Otherwise the first two sums leave out the diagonal and are divided
     by n(n−1) and m(m−1): the mean over samples is the squared MMD of the distributions, and the value may be negative.
+    ``within_y`` is the second term (:func:`mean_kernel`) where it is known, which among many y takes longest.
+
     Raises ``ValueError`` where shapes do not fit or a set is too small (1 vector if biased, 2 otherwise).
     """
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
@@ -45,14 +53,13 @@ def mmd2(x: Tensor, y: Tensor, bandwidths: Tensor | Sequence[float], biased: boo
     least = 1 if biased else 2
     if min(len(x), len(y)) < least:
         raise ValueError(f"mmd2: {len(x)} and {len(y)} vectors, but at least {least} of each are needed")
-    return (
-        _mean_within(gaussian_kernel(x, x, bandwidths), biased)
-        + _mean_within(gaussian_kernel(y, y, bandwidths), biased)
-        - 2.0 * gaussian_kernel(x, y, bandwidths).mean()
-    )
+    within_y = mean_kernel(y, bandwidths, biased) if within_y is None else within_y
+    return mean_kernel(x, bandwidths, biased) + within_y - 2.0 * gaussian_kernel(x, y, bandwidths).mean()
 
 
-def _mean_within(kernel: Tensor, biased: bool) -> Tensor:
+def mean_kernel(x: Tensor, bandwidths: Tensor | Sequence[float], biased: bool = False) -> Tensor:
+    """Mean of the kernel among ``x`` (n, d), a scalar; without the diagonal unless ``biased``."""
+    kernel = gaussian_kernel(x, x, bandwidths)
     if biased:
         return kernel.mean()
     n = len(kernel)
@@ -130,6 +137,10 @@ class DistributionMatcher:
         self.target = self.standardiser(target.detach())
         spread = self.standardiser(reference.detach())
         self.bandwidths = [median_bandwidths(spread[:, group], scales) for group in self.groups]
+        self.within_target = [
+            mean_kernel(self.target[:, group], bandwidths, biased)
+            for group, bandwidths in zip(self.groups, self.bandwidths, strict=True)
+        ]
 
     def __call__(self, features: Tensor) -> Tensor:
         """Weighted sum of :meth:`group_losses`, a scalar: the loss."""
@@ -139,8 +150,8 @@ class DistributionMatcher:
         """(groups,) MMD² of each group, unweighted, for raw generated features (n, d); differentiable."""
         features = self.standardiser(features)
         values = [
-            mmd2(features[:, group], self.target[:, group], bandwidths, self.biased)
-            for group, bandwidths in zip(self.groups, self.bandwidths, strict=True)
+            mmd2(features[:, group], self.target[:, group], bandwidths, self.biased, within)
+            for group, bandwidths, within in zip(self.groups, self.bandwidths, self.within_target, strict=True)
         ]
         return torch.stack(values)
 

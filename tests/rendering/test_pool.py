@@ -134,7 +134,7 @@ def test_a_scene_that_always_kills_its_process_is_given_up(ray_session: None, wo
 def test_an_actor_that_hangs_is_replaced(ray_session: None, tmp_path: Path) -> None:
     with LocalPool(BlobRenderer()) as local:
         expected = local.render(SCENES, SEEDS)
-    settings = TeamSettings(patience=3.0, slack=1.0)
+    settings = TeamSettings(patience=2.0, slack=1.0)
     with RayPool(HangingRenderer(SEEDS[7], tmp_path / "hung"), 2, chunk=3, settings=settings) as pool:
         pool.warm_up()
         pool.render(SCENES[:4], SEEDS[:4])
@@ -145,7 +145,7 @@ def test_an_actor_that_hangs_is_replaced(ray_session: None, tmp_path: Path) -> N
 
 
 def test_an_actor_that_always_hangs_is_named_with_its_scene(ray_session: None) -> None:
-    settings = TeamSettings(attempts=2, patience=3.0, slack=1.0, first_patience=60.0)
+    settings = TeamSettings(attempts=2, patience=1.0, slack=1.0, first_patience=60.0)
     with RayPool(HangingRenderer(SEEDS[2], None), 1, chunk=1, settings=settings) as pool:
         with pytest.raises(RendererError, match=r"^HangingRenderer: scene 2: .*no answer for"):
             pool.render(SCENES[:3], SEEDS[:3])

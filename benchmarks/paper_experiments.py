@@ -33,7 +33,7 @@ BANDWIDTH = {"density": 0.25, "joint": 1.0, "mmd": 0.4}
 # Edge of the aerial view, and frames that its networks are trained on for the table.
 AERIAL_EDGE, AERIAL_FRAMES = 128, 2000
 # Steps that it takes to recover eleven numbers and ten classes.
-ITERATIONS = 200
+ITERATIONS = 240
 # Standard deviations of the angle in degrees, where it is learned too.
 START_STD, TARGET_STD = 5.0, 15.0
 

@@ -352,7 +352,8 @@ class Derivation:
         self.rules: list[int] = []
         self.emitted: list[str] = []
         self.parents: list[int] = []
-        self._open: list[tuple[str, int]] = [(grammar.start, -1)]
+        # Symbol, index of the parent node, and how often the symbol has come forth from itself.
+        self._open: list[tuple[str, int, int]] = [(grammar.start, -1, 0)]
 
     @property
     def done(self) -> bool:
@@ -366,6 +367,13 @@ class Derivation:
             raise ValueError(f"derivation: no symbol is open after {len(self.rules)} rules")
         return self._open[-1][0]
 
+    @property
+    def repeats(self) -> int:
+        """How often in a row the open symbol came forth from a rule of its own: how long a list is so far, where a
+        symbol makes one; 0 where none is open.
+        """
+        return self._open[-1][2] if self._open else 0
+
     def mask(self) -> NDArray[np.bool_]:
         """(K,) which of the grammar's K rules expand the open symbol; all False where the derivation is done."""
         mask = np.zeros(len(self.grammar.rules), dtype=bool)
@@ -375,18 +383,19 @@ class Derivation:
 
     def apply(self, rule: int) -> None:
         """Expand the open symbol; ``ValueError`` where the rule is not one of its own."""
-        symbol, parent = self.symbol, self._open[-1][1]
+        symbol = self.symbol
         if rule not in self.grammar.rules_of[symbol]:
             raise ValueError(
                 f"derivation: step {len(self.rules)}: rule {rule} does not expand {symbol!r}, whose rules are "
                 f"{list(self.grammar.rules_of[symbol])}"
             )
-        self._open.pop()
+        _, parent, repeats = self._open.pop()
         self.rules.append(rule)
         parent = self._emit(symbol, parent)
-        self._open.extend((part, parent) for part in reversed(self.grammar.rules[rule].body))
+        body = reversed(self.grammar.rules[rule].body)
+        self._open.extend((part, parent, repeats + 1 if part == symbol else 0) for part in body)
         while self._open and self._open[-1][0] not in self.grammar.rules_of:
-            self._emit(*self._open.pop())
+            self._emit(*self._open.pop()[:2])
 
     def _emit(self, symbol: str, parent: int) -> int:
         """Emit the symbol's node, if it has one; returns the parent of what its body emits."""

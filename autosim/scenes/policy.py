@@ -39,6 +39,8 @@ class RuleStrings:
 class GrammarPolicy(SceneGenerator):
     """A distribution over the derivations of ``grammar``; attributes are drawn from the grammar's priors.
 
+    Beside the paper's latent vector and rules so far, the network is told how long the list at hand is.
+
     ``longest`` (T_max) is the most rules that a derivation may have; longer strings are drawn again. ``width`` is the
     number of units of the recurrent network. With ``context`` False the network does not see the rules so far, and the
     policy is a probabilistic context-free grammar: for comparison. ``transformer``, where one is set, transforms the
@@ -70,11 +72,14 @@ class GrammarPolicy(SceneGenerator):
             self.recurrent = nn.LSTM(width, width, batch_first=True)
             self.latent = nn.Parameter(0.1 * torch.randn(2, 1, 1, width))
             self.output = nn.Linear(width, self.rule_count)
+            # Added to the logits, by how long a list is so far: a recurrent network learns to count, but slowly.
+            self.repeated = nn.Embedding(longest + 1, self.rule_count)
+            nn.init.zeros_(self.repeated.weight)
         self.transformer: DistributionTransformer | None = None
 
     def learned(self) -> list[nn.Parameter]:
         """Parameters of the policy itself."""
-        parts = (self.embedding, self.opened, self.recurrent, self.output)
+        parts = (self.embedding, self.opened, self.recurrent, self.output, self.repeated)
         return [self.latent, *(parameter for part in parts for parameter in part.parameters())]
 
     def sample(self, count: int, seed: np.random.SeedSequence) -> Samples:
@@ -124,31 +129,34 @@ class GrammarPolicy(SceneGenerator):
         """The same for strings of rules."""
         return self.log_prob_encoded(*self.encode(rules))
 
-    def encode(self, rules: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """Strings of rules as :meth:`log_prob_encoded` takes them: the rules, and the symbols that they expand, both
-        int64 (n, t), filled up to the longest. ``ValueError`` where one is no derivation.
+    def encode(self, rules: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:
+        """Strings of rules as :meth:`log_prob_encoded` takes them: the rules, the symbols that they expand, and how
+        often each had come forth from itself, all int64 (n, t), filled up to the longest. ``ValueError`` where one is
+        no derivation.
         """
         longest = max([1, *(len(string) for string in rules)])
         taken = np.full((len(rules), longest), self.rule_count, dtype=np.int64)
-        symbols = np.zeros((len(rules), longest), dtype=np.int64)
+        symbols, repeats = (np.zeros((len(rules), longest), dtype=np.int64) for _ in range(2))
         for i, string in enumerate(rules):
             derivation = Derivation(self.grammar)
             for t, rule in enumerate(string):
                 symbols[i, t] = self._symbol_index[derivation.symbol]
+                repeats[i, t] = derivation.repeats
                 derivation.apply(int(rule))
                 taken[i, t] = rule
-        return torch.from_numpy(taken).to(self.latent.device), torch.from_numpy(symbols).to(self.latent.device)
+        first, second, third = (torch.from_numpy(part).to(self.latent.device) for part in (taken, symbols, repeats))
+        return first, second, third
 
-    def log_prob_encoded(self, rules: Tensor, symbols: Tensor) -> Tensor:
+    def log_prob_encoded(self, rules: Tensor, symbols: Tensor, repeats: Tensor) -> Tensor:
         """(n,) float64 log-probability of encoded strings."""
         begun = torch.full_like(rules[:, :1], self.rule_count)
-        logits, _ = self._logits(torch.cat([begun, rules[:, :-1]], dim=1), symbols, None)
+        logits, _ = self._logits(torch.cat([begun, rules[:, :-1]], dim=1), symbols, repeats, None)
         known = rules < self.rule_count
         chosen = logits.double().log_softmax(dim=2).gather(2, rules.clamp(max=self.rule_count - 1)[..., None])
         return torch.where(known, chosen[..., 0], torch.zeros((), dtype=torch.float64, device=chosen.device)).sum(1)
 
     def _logits(
-        self, previous: Tensor, symbols: Tensor, state: tuple[Tensor, Tensor] | None
+        self, previous: Tensor, symbols: Tensor, repeats: Tensor, state: tuple[Tensor, Tensor] | None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """(n, t, K) logits, minus infinity for rules that do not expand the open symbol, and the state after."""
         if state is None:
@@ -157,11 +165,12 @@ class GrammarPolicy(SceneGenerator):
         inputs = seen + self.opened(symbols)
         if self.context:
             hidden, state = self.recurrent(inputs, state)
+            logits = self.output(hidden) + self.repeated(repeats.clamp(max=self.longest))
         else:
-            hidden = inputs
+            logits = self.output(inputs)
         allowed = self._allowed
         assert isinstance(allowed, Tensor)
-        return self.output(hidden).masked_fill(~allowed[symbols], float("-inf")), state
+        return logits.masked_fill(~allowed[symbols], float("-inf")), state
 
     def _draw(self, uniform: NDArray[np.float64]) -> list[tuple[int, ...] | None]:
         """A string for each row of ``uniform`` (n, longest); None where it would be longer."""
@@ -172,7 +181,8 @@ class GrammarPolicy(SceneGenerator):
         state: tuple[Tensor, Tensor] | None = None
         for t in range(self.longest):
             symbols = torch.tensor([[self._symbol_index[derivations[i].symbol]] for i in active], device=device)
-            logits, state = self._logits(previous, symbols, state)
+            repeats = torch.tensor([[derivations[i].repeats] for i in active], device=device)
+            logits, state = self._logits(previous, symbols, repeats, state)
             cumulative = logits[:, 0].double().softmax(dim=1).cumsum(dim=1)
             # A hair below the sum, so that rounding never picks a rule of no probability behind the last.
             drawn = torch.from_numpy(uniform[active, t]).to(device) * cumulative[:, -1] * (1 - 1e-12)

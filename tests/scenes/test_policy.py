@@ -157,3 +157,15 @@ def test_settings_that_cannot_be_are_refused() -> None:
             policy.output.bias.fill_(-50.0)
             policy.output.bias[1] = 50.0
         policy.sample_strings(3, seed(0))
+
+
+def test_how_long_a_list_is_so_far_counts_from_where_it_began() -> None:
+    """Roads and the cars on each are lists; a road's cars begin anew."""
+    derivation = Derivation(roads())
+    seen = []
+    for rule in (0, 1, 3, 4, 4, 5, 1, 3, 5, 2):
+        seen.append((derivation.symbol, derivation.repeats))
+        derivation.apply(rule)
+    first = [("Scene", 0), ("Roads", 0), ("Road", 0), ("Cars", 0), ("Cars", 1), ("Cars", 2)]
+    assert seen == [*first, ("Roads", 1), ("Road", 0), ("Cars", 0), ("Roads", 2)]
+    assert derivation.done and derivation.repeats == 0

@@ -228,6 +228,41 @@ def measure_sleepers(actors: Sequence[int], seconds: float) -> list[Row]:
     return rows
 
 
+def judged(results: Mapping[str, Any]) -> dict[str, Any]:
+    """What is held to a figure, as the README's table shows it."""
+    cores = results["cores"]
+    rows = {row["name"]: row for row in results["clevr"]}
+    pool, bare = rows[f"the render pool, {cores} actors"], rows[f"multiprocessing.Pool, {cores} processes"]
+    lines = []
+
+    def add(what: str, value: float, bound: float, most: bool = False, digits: int = 2) -> None:
+        holds = value <= bound if most else value >= bound
+        sign = "≤" if most else "≥"
+        lines.append([what, f"{value:.{digits}f}", f"{sign} {bound:g}", "yes" if holds else "**no**"])
+
+    add(f"CLEVR, {cores} actors, images/s", pool["images_per_second"], 45, digits=1)
+    if (compiled := rows.get(f"the render pool, {cores} actors, LLVM")) is not None:
+        add(f"the same with LLVM, images/s, {cores} actors", compiled["images_per_second"], 100, digits=1)
+    share = pool["images_per_second"] / bare["images_per_second"]
+    add(f"CLEVR, {cores} actors beside as many bare processes", share, 0.95)
+    fresh = rows[f"a fresh process for each data set of {DATASET}, {cores} at once"]
+    ratio = pool["images_per_second"] / fresh["images_per_second"]
+    lines.append([f"beside a fresh process for each data set of {DATASET}", f"× {ratio:.1f}", "", "–"])
+    rebuilt = rows["the scene built anew for each image, one process"]
+    ratio = rows["a loop in one process"]["images_per_second"] / rebuilt["images_per_second"]
+    lines.append(["one process beside building the scene for each image", f"× {ratio:.1f}", "", "–"])
+    own = results["overhead"]
+    add(f"the pool's own cost, µs an image of {own['images']:,}", own["microseconds"], 50, most=True, digits=0)
+    for row in results["sleepers"]:
+        if row["actors"] == max(other["actors"] for other in results["sleepers"]):
+            what = f"{row['actors']} actors that sleep {row['milliseconds']} ms an image, share of linear"
+            if row["milliseconds"] == 50:
+                add(what, row["share_of_linear"], 0.9)
+            else:
+                lines.append([what, f"{row['share_of_linear']:.2f}", "", "–"])
+    return {"heads": ["what", "is", "has to be", "holds"], "lines": lines, "alignment": "lrrl"}
+
+
 def document(results: Mapping[str, Any]) -> str:
     """The tables as Markdown."""
     from autosim.experiments.formatting import markdown_table
@@ -291,7 +326,7 @@ def main() -> int:
     from autosim.experiments.summary import versions
 
     quick = arguments.quick
-    results = {
+    results: dict[str, Any] = {
         "clevr": measure_clevr(1 if quick else 3),
         "overhead": measure_overhead(2000 if quick else 20_000, 1 if quick else 3),
         "sleepers": measure_sleepers(ACTORS[:2] if quick else ACTORS, 0.3 if quick else 3.0),
@@ -300,6 +335,7 @@ def main() -> int:
         "cores": len(os.sched_getaffinity(0)),
         "versions": versions(),
     }
+    results["table"] = judged(results)
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "scaling.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     text = document(results)

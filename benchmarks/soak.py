@@ -139,23 +139,18 @@ def measure_memory(count: int) -> Figures:
     }
 
 
-def document(found: Figures) -> str:
-    """What was found, in Markdown."""
-    from autosim.experiments.formatting import markdown_table
-
-    lines = [
-        [name, f"{part['kills']}", "yes" if part["same"] else "no", f"{part['seconds']:.0f}"]
-        for name, part in (("render actors", found["actors"]), ("the run itself", found["drivers"]))
-    ]
+def judged(found: Figures) -> Figures:
+    """What was found, as a table."""
+    run = f"Meta-Sim on CLEVR, {found['iterations']} iterations, two actors"
+    lines = [[f"{run}, undisturbed", "", f"{found['seconds']:.0f}", ""]]
+    for name, part in (("render actors", found["actors"]), ("the run itself, resumed each time", found["drivers"])):
+        same = "the same numbers" if part["same"] else "**not the same numbers**"
+        lines.append([f"the same, killed: {name}", f"{part['kills']} times", f"{part['seconds']:.0f}", same])
     memory = found["memory"]
-    growth = ", ".join(f"{name} {value:+.1f} MiB" for name, value in memory["growth_mebibytes"].items())
-    parts = [
-        "# Soak",
-        f"Meta-Sim on CLEVR, {found['iterations']} iterations, two actors; undisturbed {found['seconds']:.0f} s.",
-        markdown_table(["killed", "times", "same numbers", "s"], lines, "lrlr"),
-        f"Memory from frame {LOOK * (SETTLED + 1):,} to {memory['frames']:,}: {growth}.",
-    ]
-    return "\n\n".join(parts) + "\n"
+    for name, growth in memory["growth_mebibytes"].items():
+        what = f"memory of {name}, CLEVR, from frame {LOOK * (SETTLED + 1):,} to {memory['frames']:,}"
+        lines.append([what, "", "", f"{growth:+.1f} MiB"])
+    return {"heads": ["what", "killed", "s", "outcome"], "lines": lines, "alignment": "lrrl"}
 
 
 def main() -> int:
@@ -163,6 +158,7 @@ def main() -> int:
     sys.path.insert(0, str(ROOT))
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     from autosim.experiments.summary import versions
+    from autosim.experiments.tables import ready_table
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder to write to")
@@ -196,9 +192,10 @@ def main() -> int:
     found["memory"] = measure_memory(arguments.frames)
     found |= {"command": "python benchmarks/soak.py", "date": date.today().isoformat(), "versions": versions()}
     found["cores"] = len(os.sched_getaffinity(0))
+    found["table"] = judged(found)
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "soak.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    text = document(found)
+    text = f"# Soak\n\n{ready_table(found['table'])}\n"
     (arguments.out / "soak.md").write_text(text, encoding="utf-8")
     print(text)
     return 0 if found["actors"]["same"] and found["drivers"]["same"] else 1

@@ -34,15 +34,14 @@ class MetaSim2Config:
         longest: most rules in a scene's derivation, T_max; 0 for half as many again as the longest of the prior's.
         penalty: λ, added to the cost of scenes before which more than patience longer ones were rejected.
         patience: ε.
-        ending: weight of ½ log² of the share of strings that are not rejected; 0 is the paper's, where a policy may
-            come to live on rejection, which lends it distributions that it has not itself.
-        reward: density is log q − log p by kernel densities of each count by itself, joint the same of all together
-            (the paper's), mmd the derivative of the squared maximum mean discrepancy.
+        ending: weight of ½ log² of the share of strings that are not rejected; 0 is the paper's.
+        reward: log q − log p by kernel densities of each count (density) or of all together (joint, the paper's); mmd.
         bandwidth: of kernels, in things counted; joint: times the root of the number of features (1 is the paper's).
         memory: scenes that a step uses, weighted by how much likelier they have become; 0 (the paper) its own alone.
         updates: of the policy in a step, where scenes are held.
         baseline_decay: of the moving average of costs, where none are held.
         context: let the policy see the rules so far; without, it is a probabilistic context-free grammar.
+        lengths: tell it how long the list at hand is: numbers are learned sooner, lists less apart from each other.
         pretraining: strings of the prior that the policy imitates before it learns.
         feature_frames: frames of the prior that the feature network is trained on.
         score_every: steps from one training of the task network to the next; its score is only reported.
@@ -62,6 +61,7 @@ class MetaSim2Config:
     updates: int = tunable(4, Choice((1, 2, 4, 8)))
     baseline_decay: float = 0.9
     context: bool = True
+    lengths: bool = False
     pretraining: int = 2000
     feature_frames: int = 4000
     score_every: int = 20
@@ -74,6 +74,8 @@ class MetaSim2Config:
         for name in ("longest", "penalty", "patience", "ending", "memory"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name}: {getattr(self, name)} is below 0")
+        if self.lengths and not self.context:
+            raise ValueError("lengths: without context the policy sees nothing of the rules so far")
         if self.batch_size < 4:
             raise ValueError(f"batch_size: {self.batch_size} is below 4")
         if not 0 <= self.baseline_decay < 1:
@@ -100,11 +102,10 @@ class MetaSim2(Algorithm):
         from autosim.scenes.policy import GrammarPolicy
 
         super().__init__(session, config)
-        grammar = session.env.prior()
-        seed = session.seed_sequence("prior strings")
+        grammar, seed = session.env.prior(), session.seed_sequence("prior strings")
         strings, longest = prior_strings(grammar, config.pretraining, config.longest, seed)
-        policy = GrammarPolicy(grammar, longest, seed=session.integer_seed("policy"), context=config.context)
-        self.policy = policy.to(session.device)
+        told = {"context": config.context, "lengths": config.lengths}
+        self.policy = GrammarPolicy(grammar, longest, seed=session.integer_seed("policy"), **told).to(session.device)
         if config.parameters:
             from algorithms.trained import load_transformer
 
@@ -119,8 +120,7 @@ class MetaSim2(Algorithm):
         self.matcher = DistributionMatcher(target, source.reference, groups)
         self.cost = self.matcher.witness if config.reward == "mmd" else self.ratio
         self.optimiser = torch.optim.Adam(self.policy.learned(), lr=config.learning_rate)
-        self.baseline = MovingAverage(config.baseline_decay)
-        self.recall = Recall(config.memory)
+        self.baseline, self.recall = MovingAverage(config.baseline_decay), Recall(config.memory)
         self.task = TaskAlongside(session, steps=1, rate=2e-3, scored=200)
         self.score: float | None = None
 
@@ -142,20 +142,18 @@ class MetaSim2(Algorithm):
         phi = self.features.in_batches(to_tensor(frames.images, session.device))
         penalties = config.penalty * (strings.rejections.to(phi.device) > config.patience).double()
         refused = math.log1p(float(strings.rejections.double().mean()))
-        ending = config.ending * refused
         if config.memory:
-            drawn = self.policy.log_prob_of(strings.rules).detach()
-            self.recall.add(strings.rules, phi, penalties, drawn + refused)
+            self.recall.add(strings.rules, phi, penalties, self.policy.log_prob_of(strings.rules).detach() + refused)
             encoded = self.policy.encode(self.recall.rules)
             now = self.policy.log_prob_encoded(*encoded)
             cost = self.cost(self.recall.features, self.recall.weights(now)) + self.recall.penalties
             for _ in range(config.updates):
                 log_probs = self.policy.log_prob_encoded(*encoded)
                 weights = self.recall.weights(log_probs)
-                self.descend((weights * (cost - weights @ cost - ending) * log_probs).sum())
+                self.descend((weights * (cost - weights @ cost - config.ending * refused) * log_probs).sum())
         else:
             cost = self.cost(phi) + penalties
-            baseline = self.baseline.update(float(cost.mean())) + ending
+            baseline = self.baseline.update(float(cost.mean())) + config.ending * refused
             self.descend(self.policy.score_function_loss(samples, cost - baseline))
         if iteration % config.score_every == 0:
             self.score = self.task(frames, iteration)

@@ -33,7 +33,8 @@ def load_transformer(folder: str, env: Env) -> DistributionTransformer:
 def load_policy(folder: str, env: Env) -> GrammarPolicy:
     """The policy that a run of ``metasim2`` ended with; ``UserError`` as above."""
     with _checkpoint(folder, "metasim2", env) as (options, state):
-        policy = GrammarPolicy(env.prior(), int(state["longest"]), context=bool(options["context"]))
+        told = {name: bool(options[name]) for name in ("context", "lengths")}
+        policy = GrammarPolicy(env.prior(), int(state["longest"]), **told)
         if options["parameters"]:
             policy.transformer = load_transformer(options["parameters"], env)
         policy.load_state_dict(state["policy"])

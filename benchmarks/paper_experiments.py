@@ -187,6 +187,7 @@ def multimnist_trials(rewards: Sequence[str]) -> Callable[[int, Mapping[str, Any
                     "reward": reward,
                     "bandwidth": BANDWIDTH[reward],
                     "feature_frames": FEATURE_FRAMES,
+                    "lengths": True,
                     "iterations": ITERATIONS,
                 },
                 {"target_seed": seed, "edge": EDGE, **digits},

@@ -39,7 +39,8 @@ class RuleStrings:
 class GrammarPolicy(SceneGenerator):
     """A distribution over the derivations of ``grammar``; attributes are drawn from the grammar's priors.
 
-    Beside the paper's latent vector and rules so far, the network is told how long the list at hand is.
+    With ``lengths`` the network is told, beside the paper's latent vector and rules so far, how long the list at hand
+    is: numbers of things are learned far sooner, but one list's less apart from another's.
 
     ``longest`` (T_max) is the most rules that a derivation may have; longer strings are drawn again. ``width`` is the
     number of units of the recurrent network. With ``context`` False the network does not see the rules so far, and the
@@ -50,7 +51,13 @@ class GrammarPolicy(SceneGenerator):
     """
 
     def __init__(
-        self, grammar: Grammar, longest: int = 100, width: int = 64, seed: int = 0, context: bool = True
+        self,
+        grammar: Grammar,
+        longest: int = 100,
+        width: int = 64,
+        seed: int = 0,
+        context: bool = True,
+        lengths: bool = False,
     ) -> None:
         super().__init__()
         if longest < 1 or width < 1:
@@ -58,6 +65,7 @@ class GrammarPolicy(SceneGenerator):
         if grammar.shortest > longest:
             raise ValueError(f"grammar policy: the shortest derivation has {grammar.shortest} rules, above {longest}")
         self.grammar, self.schema, self.longest, self.context = grammar, grammar.schema, longest, context
+        self.lengths = lengths
         self.rule_count = len(grammar.rules)
         symbols = list(grammar.rules_of)
         self._symbol_index = {symbol: i for i, symbol in enumerate(symbols)}
@@ -72,14 +80,15 @@ class GrammarPolicy(SceneGenerator):
             self.recurrent = nn.LSTM(width, width, batch_first=True)
             self.latent = nn.Parameter(0.1 * torch.randn(2, 1, 1, width))
             self.output = nn.Linear(width, self.rule_count)
-            # Added to the logits, by how long a list is so far: a recurrent network learns to count, but slowly.
-            self.repeated = nn.Embedding(longest + 1, self.rule_count)
-            nn.init.zeros_(self.repeated.weight)
+            if lengths:
+                # Added to the logits, by how long a list is so far: a recurrent network learns to count, but slowly.
+                self.repeated = nn.Embedding(longest + 1, self.rule_count)
+                nn.init.zeros_(self.repeated.weight)
         self.transformer: DistributionTransformer | None = None
 
     def learned(self) -> list[nn.Parameter]:
         """Parameters of the policy itself."""
-        parts = (self.embedding, self.opened, self.recurrent, self.output, self.repeated)
+        parts = [self.embedding, self.opened, self.recurrent, self.output, *([self.repeated] if self.lengths else [])]
         return [self.latent, *(parameter for part in parts for parameter in part.parameters())]
 
     def sample(self, count: int, seed: np.random.SeedSequence) -> Samples:
@@ -164,10 +173,10 @@ class GrammarPolicy(SceneGenerator):
         seen = self.embedding(previous if self.context else torch.full_like(previous, self.rule_count))
         inputs = seen + self.opened(symbols)
         if self.context:
-            hidden, state = self.recurrent(inputs, state)
-            logits = self.output(hidden) + self.repeated(repeats.clamp(max=self.longest))
-        else:
-            logits = self.output(inputs)
+            inputs, state = self.recurrent(inputs, state)
+        logits = self.output(inputs)
+        if self.lengths:
+            logits = logits + self.repeated(repeats.clamp(max=self.longest))
         allowed = self._allowed
         assert isinstance(allowed, Tensor)
         return logits.masked_fill(~allowed[symbols], float("-inf")), state

@@ -48,11 +48,11 @@ def test_every_string_derives_from_the_grammar(grammar: object, scale: float, ke
     assert int(strings.rejections.min()) >= 0
 
 
-@given(scale=st.floats(0, 2), key=st.integers(0, 1000), context=st.booleans())
+@given(scale=st.floats(0, 2), key=st.integers(0, 1000), context=st.booleans(), lengths=st.booleans())
 @settings(max_examples=20, deadline=None)
-def test_log_prob_is_the_sum_over_the_steps(scale: float, key: int, context: bool) -> None:
+def test_log_prob_is_the_sum_over_the_steps(scale: float, key: int, context: bool, lengths: bool) -> None:
     """Step by step, each string on its own: a softmax over the rules of the open symbol."""
-    policy = spread(GrammarPolicy(roads(), longest=40, width=8, context=context), scale, key)
+    policy = spread(GrammarPolicy(roads(), longest=40, width=8, context=context, lengths=lengths), scale, key)
     strings = [roads().sample(seed(key, i)).derivation or () for i in range(4)]
     found = policy.requires_grad_(False).log_prob_of(strings)
     for string, value in zip(strings, found.tolist(), strict=True):
@@ -76,9 +76,9 @@ def two_steps() -> Grammar:
     return Grammar(schema, "S", rules, {"a": Emission("a"), "b": Emission("b")})
 
 
-@pytest.mark.parametrize("context", [True, False])
-def test_frequencies_are_those_of_the_probabilities(context: bool) -> None:
-    policy = spread(GrammarPolicy(two_steps(), width=8, context=context), 1.0, 3)
+@pytest.mark.parametrize(("context", "lengths"), [(True, False), (True, True), (False, False)])
+def test_frequencies_are_those_of_the_probabilities(context: bool, lengths: bool) -> None:
+    policy = spread(GrammarPolicy(two_steps(), width=8, context=context, lengths=lengths), 1.0, 3)
     strings = [(0, first, second) for first in (1, 2) for second in (3, 4)]
     probabilities = policy.log_prob_of(strings).exp().detach().numpy()
     assert probabilities.sum() == pytest.approx(1.0, abs=1e-6)
@@ -169,3 +169,15 @@ def test_how_long_a_list_is_so_far_counts_from_where_it_began() -> None:
     first = [("Scene", 0), ("Roads", 0), ("Road", 0), ("Cars", 0), ("Cars", 1), ("Cars", 2)]
     assert seen == [*first, ("Roads", 1), ("Road", 0), ("Cars", 0), ("Roads", 2)]
     assert derivation.done and derivation.repeats == 0
+
+
+def test_a_policy_that_is_told_lengths_has_a_say_for_each() -> None:
+    """Only lists of exactly two roads, without cars: the offsets alone can say so."""
+    policy = GrammarPolicy(roads(), longest=30, width=4, lengths=True)
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.zero_()
+        policy.repeated.weight[:2, 1] = 20.0
+        policy.repeated.weight[2, 2] = 20.0
+        policy.repeated.weight[:, 5] = 20.0
+    assert set(policy.sample_strings(50, seed(0)).rules) == {(0, 1, 3, 5, 1, 3, 5, 2)}

@@ -99,7 +99,7 @@ def test_parameters_come_from_a_run_of_meta_sim_or_a_line_says_why_not(tmp_path:
 
 
 def test_lengths_are_part_of_the_context() -> None:
-    with pytest.raises(ValueError, match="^lengths: without context the policy sees nothing"):
+    with pytest.raises(ValueError, match=r"^lengths: without context the policy sees nothing"):
         MetaSim2Config(lengths=True, context=False)
     policy = MetaSim2(session(), replace(QUICK, lengths=True)).policy
     assert policy.lengths and policy.repeated.weight.requires_grad

@@ -34,7 +34,7 @@ from autosim.seeding import seed_sequence
 if TYPE_CHECKING:
     from envs.clevr.renderer import ClevrRenderer
 
-SCHEMA = Schema((NodeClass("thing", (Continuous("x", 0.0, 1.0),)),))
+SCHEMA = Schema((NodeClass("thing", (Continuous("seconds", 0.0, 1.0),)),))
 DATASET = 25
 MILLISECONDS = (1, 10, 50, 100)
 ACTORS = (1, 2, 4, 8, 16, 32, 64)
@@ -45,12 +45,11 @@ Row = dict[str, Any]
 
 
 class IdleRenderer(Renderer):
-    """Sleeps, and gives a black frame of 64×64 pixels with a mask."""
+    """Sleeps for as many seconds as a scene says, and gives a black frame of 64×64 pixels with a mask."""
 
     schema, height, width = SCHEMA, 64, 64
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    def __init__(self) -> None:
         self.black = np.zeros((64, 64, 3), dtype=np.float32)
         self.mask = np.zeros((64, 64), dtype=np.uint8)
 
@@ -59,8 +58,8 @@ class IdleRenderer(Renderer):
 
     def draw(self, scene: SceneGraph, seed: int, effort: float = 1.0) -> NDArray[np.float32]:
         """A black image, after a while."""
-        if self.seconds:
-            time.sleep(self.seconds)
+        if seconds := float(scene.nodes[0]["seconds"]):
+            time.sleep(seconds)
         return self.black
 
     def annotate(self, scene: SceneGraph) -> Mapping[str, NDArray[np.generic]]:
@@ -189,9 +188,9 @@ def measure_clevr(repeats: int) -> list[Row]:
 
 def measure_overhead(count: int, repeats: int) -> Row:
     """Microseconds an image of two actors whose renderer does nothing."""
-    scenes = [SceneGraph((Node("thing", {"x": 0.5}),), (-1,))] * count
+    scenes = [SceneGraph((Node("thing", {"seconds": 0.0}),), (-1,))] * count
     seeds = list(range(count))
-    with RayPool(IdleRenderer(0.0), 2) as pool:
+    with RayPool(IdleRenderer(), 2) as pool:
         pool.warm_up()
         pool.render(scenes[:2000], seeds[:2000])
         found = [1e6 / rate for rate in rates(count, repeats, lambda: pool.render(scenes, seeds))]
@@ -207,24 +206,20 @@ def measure_sleepers(actors: Sequence[int], seconds: float) -> list[Row]:
     """Share of linear scaling that renderers which sleep reach; each setting renders for about ``seconds``."""
     rows = []
     for number in actors:
-        for milliseconds in MILLISECONDS:
-            count = min(MOST_IMAGES, max(4 * number, int(number * seconds * 1000 / milliseconds)))
-            scenes, seeds = [SceneGraph((Node("thing", {"x": 0.5}),), (-1,))] * count, list(range(count))
-            with RayPool(IdleRenderer(milliseconds / 1000), number) as pool:
-                pool.warm_up()
-                pool.render(scenes[: 4 * number], seeds[: 4 * number])
+        with RayPool(IdleRenderer(), number) as pool:
+            pool.warm_up()
+            for milliseconds in MILLISECONDS:
+                count = min(MOST_IMAGES, max(4 * number, int(number * seconds * 1000 / milliseconds)))
+                scenes = [SceneGraph((Node("thing", {"seconds": milliseconds / 1000}),), (-1,))] * count
+                seeds = list(range(count))
+                # What images cost has to be known anew, or chunks would be those of the setting before.
+                for _ in range(3):
+                    pool.render(scenes[: 4 * number], seeds[: 4 * number])
                 (rate,) = rates(count, 1, partial(pool.render, scenes, seeds))
-            linear = number * 1000 / milliseconds
-            rows.append(
-                {
-                    "actors": number,
-                    "milliseconds": milliseconds,
-                    "images": count,
-                    "images_per_second": round(rate, 1),
-                    "share_of_linear": round(rate / linear, 3),
-                }
-            )
-            print(f"{number} actors, {milliseconds} ms: {rows[-1]['share_of_linear']:.2f} of linear", flush=True)
+                share = rate / (number * 1000 / milliseconds)
+                row = {"actors": number, "milliseconds": milliseconds, "images": count}
+                rows.append({**row, "images_per_second": round(rate, 1), "share_of_linear": round(share, 3)})
+                print(f"{number} actors, {milliseconds} ms: {share:.2f} of linear", flush=True)
     return rows
 
 

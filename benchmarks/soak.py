@@ -163,7 +163,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder to write to")
     parser.add_argument("--iterations", type=int, default=60, help="of the run (default: 60)")
-    parser.add_argument("--pause", type=float, default=1.0, help="seconds between two kills of actors (default: 1)")
+    parser.add_argument("--pause", type=float, default=2.0, help="seconds between two kills of actors (default: 2)")
     parser.add_argument("--kills", type=int, default=20, help="of the run itself (default: 20)")
     parser.add_argument("--alive", type=float, default=30.0, help="most seconds of a life between two (default: 30)")
     parser.add_argument("--frames", type=int, default=20_000, help="rendered while memory is watched")

@@ -157,7 +157,8 @@ class _Pace:
 
     A chunk should take long beside its transport (half a millisecond to one and a half) and be short beside the whole,
     so that actors end together. Ray answers with results below 100 KiB directly and with larger ones through shared
-    memory, which costs about a millisecond more: just above the limit is the worst place to be.
+    memory, which costs about a millisecond more: just above the limit is the worst place to be. This process takes in a
+    few hundred answers a second at least, so that chunks are longer where many actors answer.
     """
 
     seconds: float | None = None
@@ -165,6 +166,7 @@ class _Pace:
 
     shortest = 0.005
     longest = 0.050
+    longest_of_each = 0.004
     direct = 96 * 1024
     large = 400 * 1024
 
@@ -180,7 +182,8 @@ class _Pace:
         if self.seconds is None:
             return 1
         seconds = max(self.seconds, 1e-7)
-        size = min(math.ceil(remaining / (2 * workers)), math.ceil(self.longest / seconds))
+        longest = max(self.longest, self.longest_of_each * workers)
+        size = min(math.ceil(remaining / (2 * workers)), math.ceil(longest / seconds))
         size = max(size, math.ceil(self.shortest / seconds))
         if self.direct < size * self.payload < self.large:
             size = self.direct // self.payload

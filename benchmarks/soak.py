@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import random
+import shlex
 import statistics
 import subprocess
 import sys
@@ -157,6 +158,7 @@ def main() -> int:
     """Make all of it and write it."""
     sys.path.insert(0, str(ROOT))
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    from autosim.experiments.evidence import without_out
     from autosim.experiments.summary import versions
     from autosim.experiments.tables import ready_table
 
@@ -190,7 +192,8 @@ def main() -> int:
             found[part] = {**figures, "same": same, "seconds": time.monotonic() - started}
             print(f"{part}: {figures['kills']} kills, same numbers: {same}", flush=True)
     found["memory"] = measure_memory(arguments.frames)
-    found |= {"command": "python benchmarks/soak.py", "date": date.today().isoformat(), "versions": versions()}
+    command_line = shlex.join(["python", "benchmarks/soak.py", *sys.argv[1:]])
+    found |= {"command": without_out(command_line), "date": date.today().isoformat(), "versions": versions()}
     found["cores"] = len(os.sched_getaffinity(0))
     found["table"] = judged(found)
     arguments.out.mkdir(parents=True, exist_ok=True)

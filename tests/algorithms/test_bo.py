@@ -31,7 +31,7 @@ class TestBayesianOptimisation(AlgorithmSuite):
 
 def test_it_beats_random_search_with_as_many_data_sets() -> None:
     ours, random = [], []
-    for seed in range(2):
+    for seed in range(3):
         bo = BayesianOptimisation(scored_session(seed, noise=0.01), BayesianOptimisationConfig())
         ours.append(reached(bo, evaluations=43))
         random.append(reached(RandomSearch(scored_session(seed, noise=0.01), RandomSearchConfig()), evaluations=43))

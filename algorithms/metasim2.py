@@ -145,10 +145,10 @@ class MetaSim2(Algorithm):
         if config.memory:
             self.recall.add(strings.rules, phi, penalties, self.policy.log_prob_of(strings.rules).detach() + refused)
             encoded = self.policy.encode(self.recall.rules)
-            now = self.policy.log_prob_encoded(*encoded)
-            cost = self.cost(self.recall.features, self.recall.weights(now)) + self.recall.penalties
-            for _ in range(config.updates):
-                log_probs = self.policy.log_prob_encoded(*encoded)
+            log_probs = self.policy.log_prob_encoded(*encoded)
+            cost = self.cost(self.recall.features, self.recall.weights(log_probs)) + self.recall.penalties
+            for update in range(config.updates):
+                log_probs = self.policy.log_prob_encoded(*encoded) if update else log_probs
                 weights = self.recall.weights(log_probs)
                 self.descend((weights * (cost - weights @ cost - config.ending * refused) * log_probs).sum())
         else:

@@ -145,6 +145,12 @@ def measure_clevr(repeats: int) -> list[Row]:
             renderer.build()
             renderer.render(scene, seed)
 
+    def pooled(renderer: Renderer, actors: int) -> list[float]:
+        with RayPool(renderer, actors) as pool:
+            pool.warm_up()
+            pool.render(some, seeds[: len(some)])
+            return rates(len(scenes), repeats, partial(pool.render, scenes, seeds))
+
     renderer.build()
     loop()
     found["a loop in one process"] = rates(len(some), repeats, loop)
@@ -157,20 +163,10 @@ def measure_clevr(repeats: int) -> list[Row]:
             len(scenes), repeats, lambda: team.starmap(render_one, work)
         )
     for actors in sorted({1, 2, 4, cores}):
-        with RayPool(unbuilt, actors) as pool:
-            pool.warm_up()
-            pool.render(some, seeds[: len(some)])
-            found[f"the render pool, {actors} actors"] = rates(
-                len(scenes), repeats, partial(pool.render, scenes, seeds)
-            )
+        found[f"the render pool, {actors} actors"] = pooled(unbuilt, actors)
     if llvm_library() is not None:
         compiled, _ = clevr(variant="llvm_ad_rgb")
-        with RayPool(compiled, cores) as pool:
-            pool.warm_up()
-            pool.render(some, seeds[: len(some)])
-            found[f"the render pool, {cores} actors, LLVM"] = rates(
-                len(scenes), repeats, partial(pool.render, scenes, seeds)
-            )
+        found[f"the render pool, {cores} actors, LLVM"] = pooled(compiled, cores)
     fresh = rates(len(scenes), repeats, lambda: fresh_processes(unbuilt, scenes, cores))
     found[f"a fresh process for each data set of {DATASET}, {cores} at once"] = fresh
     one = statistics.median(found["a loop in one process"])

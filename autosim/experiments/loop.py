@@ -13,7 +13,7 @@ from rich.console import Console
 
 from autosim import registry
 from autosim.errors import RendererError, UserError
-from autosim.experiments.config import RunConfig, plain
+from autosim.experiments.config import RunConfig
 from autosim.experiments.gallery import Gallery
 from autosim.experiments.interrupt import StopRequest
 from autosim.experiments.lock import locked
@@ -90,7 +90,7 @@ def resume(config: RunConfig, path: Path, console: Console, command: str) -> dic
         if folder.ended():
             raise UserError(f"run folder {path}: the run has ended, there is nothing to go on with")
         state, note = folder.read_checkpoint()
-        if state is not None and state["config"] != plain(config.to_dict()):
+        if state is not None and state["config"] != config.to_dict():
             raise UserError(f"run folder {path}: checkpoint.pt is of a run with another configuration than config.yaml")
         if note:
             console.print(note, highlight=False, soft_wrap=True)
@@ -210,7 +210,7 @@ def write_checkpoint(
             "seconds": tally.seconds,
             "setup_seconds": tally.setup_seconds,
             "val_score": tally.val_score,
-            "config": plain(config.to_dict()),
+            "config": config.to_dict(),
             "algorithm": algorithm.state_dict(),
             "middle": None if middle is None else middle.to_state(),
         }

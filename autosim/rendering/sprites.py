@@ -10,6 +10,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from autosim.rendering.frames import Frame
 from autosim.rendering.renderer import Renderer, eight_bits
 from autosim.scenes.graph import SceneGraph, Schema
 
+_Number = TypeVar("_Number", bound=np.generic)
 # Pixels that are sampled at once: the arrays of a block stay in the processor's cache.
 BLOCK = 16384
 
@@ -46,7 +48,9 @@ class Sprite:
 
 @dataclass(frozen=True)
 class _Placed:
-    """A sampled sprite: where its window begins, premultiplied colour (h, w, 3), alpha and opaque pixels (h, w)."""
+    """A sampled sprite: where its window in the picture begins, premultiplied colour (3, h, w), alpha and opaque
+    pixels (h, w).
+    """
 
     left: int
     top: int
@@ -69,7 +73,7 @@ class SpriteRenderer(Renderer):
     def __init__(self, schema: Schema, height: int, width: int, boxes: int = 0) -> None:
         self.schema, self.height, self.width, self.boxes = schema, height, width, boxes
         self._levels: dict[str, list[NDArray[np.uint8]]] = {}
-        self._backdrops: NDArray[np.float32] = np.zeros((0, height, width, 3), dtype=np.float32)
+        self._backdrops: NDArray[np.float32] = np.zeros((0, 3, height, width), dtype=np.float32)
 
     @abstractmethod
     def textures(self) -> Mapping[str, NDArray[np.uint8]]:
@@ -96,9 +100,11 @@ class SpriteRenderer(Renderer):
     def build(self) -> None:
         """Make the textures and their smaller levels; ``ValueError`` for shapes that are not as asked for."""
         self._levels = {kind: _levels(kind, texels) for kind, texels in self.textures().items()}
-        self._backdrops = np.ascontiguousarray(self.backdrops(), dtype=np.float32)
-        if self._backdrops.ndim != 4 or self._backdrops.shape[1:] != (self.height, self.width, 3):
-            raise ValueError(f"backdrops of shape {self._backdrops.shape} are not (n, {self.height}, {self.width}, 3)")
+        backdrops = np.asarray(self.backdrops(), dtype=np.float32)
+        if backdrops.ndim != 4 or backdrops.shape[1:] != (self.height, self.width, 3):
+            raise ValueError(f"backdrops of shape {backdrops.shape} are not (n, {self.height}, {self.width}, 3)")
+        # A plane for each colour: numpy is several times slower where the last axis is as short as three.
+        self._backdrops = np.ascontiguousarray(np.moveaxis(backdrops, 3, 1))
 
     def draw(self, scene: SceneGraph, seed: int, effort: float = 1.0) -> NDArray[np.float32]:
         """The image; there is no randomness in it, and ``effort`` changes nothing."""
@@ -108,7 +114,8 @@ class SpriteRenderer(Renderer):
         self, scenes: Sequence[SceneGraph], seeds: Sequence[int], effort: float = 1.0
     ) -> list[NDArray[np.float32]]:
         """Images of several scenes."""
-        return list(self._compose(scenes, [self.sprites(scene) for scene in scenes])[0])
+        planes, _ = self._compose(scenes, [self.sprites(scene) for scene in scenes])
+        return list(_interleaved(planes))
 
     def annotate(self, scene: SceneGraph) -> Mapping[str, NDArray[np.generic]]:
         """Mask, boxes and labels of a scene."""
@@ -121,8 +128,8 @@ class SpriteRenderer(Renderer):
     def render_many(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> list[Frame]:
         """Images and annotations of several scenes, from one pass."""
         sprites = [self.sprites(scene) for scene in scenes]
-        images, masks = self._compose(scenes, sprites)
-        rounded = eight_bits(np.clip(images, 0.0, 1.0))
+        planes, masks = self._compose(scenes, sprites)
+        rounded = _interleaved(eight_bits(np.clip(planes, 0.0, 1.0)))
         frames = []
         for scene, image, mask, own in zip(scenes, rounded, masks, sprites, strict=True):
             annotations: dict[str, NDArray[np.generic]] = {"mask": mask, **self.labels(scene)}
@@ -134,24 +141,24 @@ class SpriteRenderer(Renderer):
     def _compose(
         self, scenes: Sequence[SceneGraph], sprites: Sequence[Sequence[Sprite]]
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """(n, H, W, 3) images and (n, H, W) masks."""
-        images = self._backdrops[[self.backdrop(scene) for scene in scenes]]
-        masks = np.zeros(images.shape[:3], dtype=np.uint8)
+        """Images as planes (n, 3, H, W), and masks (n, H, W)."""
+        planes = self._backdrops[[self.backdrop(scene) for scene in scenes]]
+        masks = np.zeros((len(planes), self.height, self.width), dtype=np.uint8)
         flat = [sprite for own in sprites for sprite in own]
         placed = iter(self._sample(flat))
-        for image, mask, own in zip(images, masks, sprites, strict=True):
+        for image, mask, own in zip(planes, masks, sprites, strict=True):
             for sprite in own:
                 layer = next(placed)
                 if layer is None:
                     continue
-                rows, rows_here = _within(layer.top, layer.alpha.shape[0], self.height)
-                columns, columns_here = _within(layer.left, layer.alpha.shape[1], self.width)
-                part = image[rows, columns]
-                part *= 1.0 - layer.alpha[rows_here, columns_here, None]
-                part += layer.colour[rows_here, columns_here]
+                height, width = layer.alpha.shape
+                rows, columns = slice(layer.top, layer.top + height), slice(layer.left, layer.left + width)
+                part = image[:, rows, columns]
+                part *= 1.0 - layer.alpha
+                part += layer.colour
                 if sprite.mask_class is not None:
-                    mask[rows, columns][layer.opaque[rows_here, columns_here]] = sprite.mask_class
-        return images, masks
+                    mask[rows, columns][layer.opaque] = sprite.mask_class
+        return planes, masks
 
     def _sample(self, sprites: Sequence[Sprite]) -> list[_Placed | None]:
         """Each sprite in its window; None where that is out of the picture."""
@@ -163,17 +170,52 @@ class SpriteRenderer(Renderer):
             inside_y = -half_height < sprite.y < self.height + half_height
             if not (inside_x and inside_y):
                 continue
-            # Windows of a few sizes only, so that many sprites share one.
-            size = (_rounded_up(2 * half_height + 2), _rounded_up(2 * half_width + 2))
-            groups.setdefault((sprite.kind, self._level(sprite), *size), []).append(i)
+            # Windows of a few sizes only, so that many sprites share one; none is larger than the picture.
+            height = min(self.height, _rounded_up(2 * half_height + 2))
+            width = min(self.width, _rounded_up(2 * half_width + 2))
+            groups.setdefault((sprite.kind, self._level(sprite), height, width), []).append(i)
         for (kind, level, height, width), members in groups.items():
             step = max(1, BLOCK // (height * width))
             for start in range(0, len(members), step):
                 block = members[start : start + step]
                 chosen = [sprites[i] for i in block]
-                for i, layer in zip(block, _windows(self._levels[kind][level], chosen, height, width), strict=True):
+                layers = self._windows(self._levels[kind][level], chosen, height, width)
+                for i, layer in zip(block, layers, strict=True):
                     result[i] = layer
         return result
+
+    def _windows(self, texels: NDArray[np.uint8], sprites: Sequence[Sprite], height: int, width: int) -> list[_Placed]:
+        """Sprites of one set of textures (at one level), each sampled in a window of ``height`` × ``width`` pixels that
+        lies in the picture.
+        """
+        x, y, wide, high, angle = np.array([(s.x, s.y, s.width, s.height, s.angle) for s in sprites]).T
+        left = np.clip(np.floor(x - width / 2).astype(np.int64), 0, self.width - width)
+        top = np.clip(np.floor(y - height / 2).astype(np.int64), 0, self.height - height)
+        # Offsets of pixel centres from the sprite's centre, the same number for a pixel whatever the window.
+        along = (left[:, None] + np.arange(width) + 0.5 - x[:, None]).astype(np.float32)[:, None, :]
+        down = (top[:, None] + np.arange(height) + 0.5 - y[:, None]).astype(np.float32)[:, :, None]
+        cosine, sine = (f(angle).astype(np.float32)[:, None, None] for f in (np.cos, np.sin))
+        u, v = along * cosine - down * sine, along * sine + down * cosine
+        wide, high = (value.astype(np.float32)[:, None, None] for value in (wide, high))
+        inside_u, inside_v = 0.5 * wide - np.abs(u), 0.5 * high - np.abs(v)
+        covered = np.clip(inside_u + np.float32(0.5), 0, 1) * np.clip(inside_v + np.float32(0.5), 0, 1)
+        rows, columns = texels.shape[1:3]
+        sampled = _bilinear(
+            texels,
+            np.array([s.texture for s in sprites], dtype=np.int64),
+            (u / wide + np.float32(0.5)) * np.float32(columns) - np.float32(0.5),
+            (v / high + np.float32(0.5)) * np.float32(rows) - np.float32(0.5),
+        )
+        opacity = sampled[-1]
+        opaque = (inside_u >= 0) & (inside_v >= 0) & (opacity >= 0.5)
+        alpha = opacity * covered
+        tint = np.array([s.colour for s in sprites], dtype=np.float32)[:, :, None, None]
+        white = len(sampled) == 1
+        colour = alpha[:, None] * tint if white else np.moveaxis(sampled[:3], 0, 1) * (covered[:, None] * tint)
+        return [
+            _Placed(int(left[i]), int(top[i]), colour[i], alpha[i], opaque[i])  # views of the block
+            for i in range(len(sprites))
+        ]
 
     def _level(self, sprite: Sprite) -> int:
         """The level of a sprite's texture whose texels are nearest to a pixel in size."""
@@ -194,6 +236,14 @@ class SpriteRenderer(Renderer):
             if left < right and top < bottom:
                 row[:] = (-1 if sprite.mask_class is None else sprite.mask_class, left, top, right, bottom)
         return boxes
+
+
+def _interleaved(planes: NDArray[_Number]) -> NDArray[_Number]:
+    """Planes (n, 3, H, W) as images (n, H, W, 3), contiguous."""
+    images = np.empty((len(planes), *planes.shape[2:], planes.shape[1]), dtype=planes.dtype)
+    for channel in range(planes.shape[1]):
+        images[..., channel] = planes[:, channel]
+    return images
 
 
 def _levels(kind: str, texels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
@@ -233,47 +283,12 @@ def _rounded_up(size: float) -> int:
     return unit * math.ceil(size / unit)
 
 
-def _within(start: int, size: int, limit: int) -> tuple[slice, slice]:
-    """The part of a window of ``size`` from ``start`` that is in [0, limit): there, and in the window."""
-    first, last = max(0, start), min(limit, start + size)
-    return slice(first, max(first, last)), slice(first - start, max(first, last) - start)
-
-
-def _windows(texels: NDArray[np.uint8], sprites: Sequence[Sprite], height: int, width: int) -> list[_Placed]:
-    """Sprites of one set of textures (at one level), each sampled in a window of ``height`` × ``width`` pixels."""
-    numbers = np.array([(s.x, s.y, s.width, s.height, s.angle) for s in sprites])
-    x, y, wide, high, angle = numbers.T
-    left, top = np.floor(x - width / 2).astype(np.int64), np.floor(y - height / 2).astype(np.int64)
-    # Offsets of pixel centres from the sprite's centre, the same number for a pixel whatever the window.
-    along = (left[:, None] + np.arange(width) + 0.5 - x[:, None]).astype(np.float32)[:, None, :]
-    down = (top[:, None] + np.arange(height) + 0.5 - y[:, None]).astype(np.float32)[:, :, None]
-    cosine, sine = (f(angle).astype(np.float32)[:, None, None] for f in (np.cos, np.sin))
-    u, v = along * cosine - down * sine, along * sine + down * cosine
-    wide, high = (value.astype(np.float32)[:, None, None] for value in (wide, high))
-    inside_u, inside_v = 0.5 * wide - np.abs(u), 0.5 * high - np.abs(v)
-    covered = np.clip(inside_u + np.float32(0.5), 0, 1) * np.clip(inside_v + np.float32(0.5), 0, 1)
-    rows, columns = texels.shape[1:3]
-    sampled = _bilinear(
-        texels,
-        np.array([s.texture for s in sprites], dtype=np.int64),
-        (u / wide + np.float32(0.5)) * np.float32(columns) - np.float32(0.5),
-        (v / high + np.float32(0.5)) * np.float32(rows) - np.float32(0.5),
-    )
-    alpha = sampled if texels.ndim == 3 else sampled[..., 3]
-    opaque = (inside_u >= 0) & (inside_v >= 0) & (alpha >= 0.5)
-    alpha = alpha * covered
-    tint = np.array([s.colour for s in sprites], dtype=np.float32)[:, None, None, :]
-    colour = alpha[..., None] * tint if texels.ndim == 3 else sampled[..., :3] * (covered[..., None] * tint)
-    return [
-        _Placed(int(left[i]), int(top[i]), colour[i], alpha[i], opaque[i])  # views of the block
-        for i in range(len(sprites))
-    ]
-
-
 def _bilinear(
     texels: NDArray[np.uint8], index: NDArray[np.int64], s: NDArray[np.float32], t: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Texture ``index[i]`` at columns ``s`` and rows ``t`` (n, h, w), in [0, 1]; edges go on for ever."""
+    """Texture ``index[i]`` at columns ``s`` and rows ``t`` (n, h, w): planes (1 or 4, n, h, w) in [0, 1]; edges go on
+    for ever.
+    """
     rows, columns = texels.shape[1:3]
     s, t = np.clip(s, 0, columns - 1), np.clip(t, 0, rows - 1)
     column, row = np.minimum(s.astype(np.int64), columns - 2), np.minimum(t.astype(np.int64), rows - 2)
@@ -282,14 +297,10 @@ def _bilinear(
     packed = texels.reshape(-1) if texels.ndim == 3 else texels.reshape(-1, 4).view(np.uint32)[:, 0]
 
     def at(offset: int) -> NDArray[np.float32]:
-        found = packed.take(base + offset)
-        if texels.ndim == 4:
-            found = found[..., None].view(np.uint8)
-        return found.astype(np.float32)
+        found = packed.take(base + offset)[..., None].view(np.uint8)
+        return np.moveaxis(found, -1, 0).astype(np.float32, order="C")
 
     ds, dt = s - column.astype(np.float32), t - row.astype(np.float32)
-    if texels.ndim == 4:
-        ds, dt = ds[..., None], dt[..., None]
     upper, lower = at(0), at(columns)
     upper += (at(1) - upper) * ds
     lower += (at(columns + 1) - lower) * ds

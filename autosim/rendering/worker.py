@@ -63,7 +63,7 @@ class Worker:
         for index, frame in enumerate(frames, first):
             with _named(self._renderer, f"scene {index}", index):
                 self._check(frame)
-                if layout(frame) != layout(frames[0]):
+                if not alike(frame, frames[0]):
                     raise RendererError(f"annotations {layout(frame)} differ from {layout(frames[0])}")
         return Frames.stack(frames), time.perf_counter() - start
 
@@ -117,6 +117,15 @@ class Worker:
         for name in self._renderer.classes:
             if name not in frame.annotations:
                 raise RendererError(f"annotation {name!r} is missing; there are {sorted(frame.annotations)}")
+
+
+def alike(frame: Frame, other: Frame) -> bool:
+    """Whether two frames have annotations of the same names, types and shapes."""
+    ours, theirs = frame.annotations, other.annotations
+    return ours.keys() == theirs.keys() and all(
+        np.asarray(values).dtype == np.asarray(theirs[name]).dtype and np.shape(values) == np.shape(theirs[name])
+        for name, values in ours.items()
+    )
 
 
 def layout(frames: Frame | Frames) -> dict[str, str]:

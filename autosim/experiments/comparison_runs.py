@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autosim.errors import UserError
 from autosim.experiments.comparison_plan import Comparison, Job
-from autosim.experiments.config import RunConfig
+from autosim.experiments.config import RunConfig, plain
 from autosim.experiments.runfolder import RunFolder
 
 if TYPE_CHECKING:
@@ -75,6 +75,12 @@ def is_finished(work: Work) -> bool:
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{config_file} cannot be read: {' '.join(str(error).split())}") from error
     wanted = yaml.safe_load(yaml.safe_dump(work.config.to_dict()))
+    if isinstance(found, dict):
+        config = work.config
+        for part, options in (("algo", config.algo_config), ("env", config.env_config)):
+            if isinstance(found.get(part), dict):
+                found[part] = with_defaults(found[part], options)
+        found = with_defaults(found, config.settings)
     if found != wanted:
         raise UserError(
             f"{work.folder} is of a run with another configuration ({difference(found, wanted)}); choose another --out"
@@ -82,6 +88,21 @@ def is_finished(work: Work) -> bool:
     if not (work.folder / "summary.json").exists():
         return False
     return not RunFolder(work.folder).read_summary().get("interrupted")
+
+
+def with_defaults(found: dict[str, Any], options: Any) -> dict[str, Any]:
+    """``found`` with the defaults of those fields of ``options``, a dataclass, that it lacks: options that came with a
+    later version.
+    """
+    filled = dict(found)
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if field.name in found:
+            if is_dataclass(value) and isinstance(found[field.name], dict):
+                filled[field.name] = with_defaults(found[field.name], value)
+        elif field.default is not MISSING:
+            filled[field.name] = plain(field.default)
+    return filled
 
 
 def difference(found: Any, wanted: Any, key: str = "") -> str:

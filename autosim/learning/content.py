@@ -33,7 +33,7 @@ from autosim.seeding import torch_seeded
 # One grid cell of the network's input, in pixels: its total stride.
 CELL = 8
 # To be raised where features of equal settings and frames come to be others: stored ones are known by it.
-VERSION = 2
+VERSION = 3
 # Standard deviation in pixels of the blur of the network's input.
 INPUT_BLUR = 0.7
 STATISTICS = COLOUR_STATISTICS + TEXTURE_STATISTICS
@@ -90,7 +90,7 @@ class ContentNetwork(nn.Module):
 @dataclass(frozen=True)
 class ContentSettings:
     """How the content network is made and trained: longest edge of its input in pixels, filters, passes, Adam's peak
-    rate.
+    rate; and whether image statistics are features too.
     """
 
     edge: int = 64
@@ -98,6 +98,7 @@ class ContentSettings:
     epochs: int = 10
     batch_size: int = 16
     learning_rate: float = 4e-3
+    appearance: bool = True
 
 
 class ContentFeatures(Features):
@@ -108,7 +109,7 @@ class ContentFeatures(Features):
     that covers for another's absence sees no way over; ``classes``: both coarsely for each foreground class;
     ``attributes``: predicted scene-wide continuous attributes and counts of nodes; ``CLASS.ATTRIBUTE``:
     log-probabilities or counts of a categorical attribute's choices; ``colour`` and ``texture``:
-    :func:`image_statistics`.
+    :func:`image_statistics`, where the settings have ``appearance``.
 
     The ``weights`` of groups that hold predictions are the share of the label's variance (of its entropy, if
     categorical) that the network explains on held-out frames: what pictures do not show would only add noise.
@@ -168,8 +169,9 @@ class ContentFeatures(Features):
         for choice, logits in zip(self.targets.categorical, choices, strict=True):
             named.setdefault(choice.key, []).append(logits.log_softmax(dim=1))
         parts |= {name: torch.cat(columns, dim=1) for name, columns in named.items() if columns[0].shape[1]}
-        parts["colour"] = statistics[:, :COLOUR_STATISTICS]
-        parts["texture"] = statistics[:, COLOUR_STATISTICS:]
+        if self.settings.appearance:
+            parts["colour"] = statistics[:, :COLOUR_STATISTICS]
+            parts["texture"] = statistics[:, COLOUR_STATISTICS:]
         return parts
 
     def to_state(self) -> dict[str, Any]:

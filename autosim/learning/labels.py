@@ -14,10 +14,15 @@ from torch.nn import functional
 from autosim.rendering.frames import Frames
 from autosim.scenes.graph import Categorical, Continuous, SceneGraph, Schema
 
+# Parts of periodic attributes. Twice the angle tells the axis of what looks the same, or nearly so, from behind.
+TURNS = {"sine": (np.sin, 1), "cosine": (np.cos, 1), "double sine": (np.sin, 2), "double cosine": (np.cos, 2)}
+
 
 @dataclass(frozen=True)
 class ContinuousTarget:
-    """A normalised continuous attribute of a node that each scene has once; ``part`` is value, or sine or cosine."""
+    """A normalised continuous attribute, the mean over a scene's nodes of the class: ``part`` is value, or of one that
+    is periodic the sine or cosine of the angle or of twice the angle (:data:`TURNS`).
+    """
 
     node_class: str
     attribute: str
@@ -113,7 +118,7 @@ def content_targets(schema: Schema, scenes: Sequence[SceneGraph], frames: Frames
 
     Classes without slots of which each scene has exactly one node give their attributes (of continuous ones those that
     are mutable); those of other nodes would be ambiguous, for a picture does not tell which node is which. They give
-    counts instead, of nodes and of their choices.
+    counts instead, of nodes and of their choices, and the means of their angles, which the mask's cells hardly show.
     Raises ``ValueError`` where scenes and frames differ in number or there is nothing to predict.
     """
     if len(scenes) != len(frames) or not scenes:
@@ -130,7 +135,7 @@ def content_targets(schema: Schema, scenes: Sequence[SceneGraph], frames: Frames
                 if isinstance(attribute, Continuous):
                     if not attribute.mutable:
                         continue
-                    parts = ("sine", "cosine") if attribute.periodic else ("value",)
+                    parts = TURNS if attribute.periodic else ("value",)
                     continuous += [ContinuousTarget(node_class.name, attribute.name, part) for part in parts]
                 elif len(attribute.choices) > 1:
                     categorical.append(CategoricalTarget(node_class.name, attribute.name, len(attribute.choices)))
@@ -138,6 +143,8 @@ def content_targets(schema: Schema, scenes: Sequence[SceneGraph], frames: Frames
         if min(numbers) < max(numbers):
             counts.append(CountTarget(node_class.name, None, 0, max(numbers), True))
         for attribute in node_class.attributes:
+            if isinstance(attribute, Continuous) and attribute.periodic and attribute.mutable:
+                continuous += [ContinuousTarget(node_class.name, attribute.name, part) for part in TURNS]
             if isinstance(attribute, Categorical) and len(attribute.choices) > 1:
                 counts += [
                     CountTarget(node_class.name, attribute.name, choice, max(numbers), attribute.mutable)
@@ -161,13 +168,13 @@ def content_labels(
     categorical = np.zeros((len(scenes), len(targets.categorical)), dtype=np.int64)
     for row, scene in enumerate(scenes):
         for i, value in enumerate(targets.continuous):
-            (node,) = scene.find(value.node_class)
             spec = schema.node_class(value.node_class).attribute(value.attribute)
             assert isinstance(spec, Continuous)
-            unit = spec.normalise(float(node[value.attribute]))
+            units = np.array([spec.normalise(float(node[value.attribute])) for node in scene.find(value.node_class)])
             if value.part != "value":
-                unit = float(np.sin(2 * np.pi * unit) if value.part == "sine" else np.cos(2 * np.pi * unit))
-            continuous[row, i] = unit
+                function, times = TURNS[value.part]
+                units = function(2 * np.pi * times * units)
+            continuous[row, i] = units.mean() if len(units) else 0.0
         for i, target in enumerate(targets.categorical):
             (node,) = scene.find(target.node_class)
             categorical[row, i] = _choice(schema, target.node_class, target.attribute, node[target.attribute])

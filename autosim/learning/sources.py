@@ -45,11 +45,13 @@ class ReferencedFeatures:
 
 @dataclass(frozen=True)
 class FeatureSource:
-    """``content`` is trained on ``frames`` broad frames (:func:`broad_scenes`); the others need ``weights``."""
+    """``content`` is trained on ``frames`` broad frames (:func:`broad_scenes`), as many as the environment asks for
+    where it is None; the others need ``weights``.
+    """
 
     kind: Literal["content", "squeezenet", "inception"] = "content"
     weights: str | None = None
-    frames: int = 1500
+    frames: int | None = None
 
     def load(self, env: Env, pool: RenderPool, device: torch.device) -> ReferencedFeatures:
         """Features for an environment; ``UserError`` where the file of weights is missing or does not fit."""
@@ -58,8 +60,8 @@ class FeatureSource:
     def _content(self, env: Env, pool: RenderPool, device: torch.device) -> ReferencedFeatures:
         from autosim.learning.content import VERSION, ContentFeatures, ContentSettings, train_content_features
 
-        settings = ContentSettings()
-        scenes = broad_scenes(env, self.frames)
+        settings = ContentSettings(appearance=env.appearance)
+        scenes = broad_scenes(env, self.frames or env.feature_frames)
 
         def train(frames: Frames) -> TrainedFeatures:
             return train_content_features(env.schema, scenes, frames, SEED, settings, device)

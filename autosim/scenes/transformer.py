@@ -101,8 +101,9 @@ class DistributionTransformer(SceneGenerator):
     need not: its output, zero at the start, is added to the input's own logits (or sine and cosine). But the copy of
     the input that remains makes the spread slow to narrow, so it is not the default.
 
-    To the network's outputs, shared by all nodes of a class, every ``schema.key`` adds offsets of its own, zero at
-    the start, so that slots can part without a detour through the shared weights.
+    To the network's outputs, shared by all nodes of a class, every ``schema.key`` adds an offset of its own, zero at
+    the start, so that slots can part without a detour through the shared weights. Those of angles are quarter turns and
+    not added to the sine and cosine, whose length is free: the longer, the less would an offset turn them.
 
     Equal seeds give equal initial weights. Raises ``ValueError`` where a setting is out of its range.
     """
@@ -136,9 +137,8 @@ class DistributionTransformer(SceneGenerator):
         outputs = self._lay_out()
         with torch_seeded(seed):
             self.network = GraphNetwork(self.schema.feature_count, hidden, layers, outputs)
-        real, choice = self._lay_out_offsets()
-        self.offsets = nn.Parameter(torch.zeros(real))
-        self.choice_offsets = nn.Parameter(torch.zeros(choice))
+        self.offsets = nn.Parameter(torch.zeros(len(self.keyed.continuous)))
+        self.choice_offsets = nn.Parameter(torch.zeros(self._lay_out_choice_offsets()))
         if residual:
             nn.init.zeros_(self.network.read_out.weight)
             nn.init.zeros_(self.network.read_out.bias)
@@ -232,17 +232,17 @@ class DistributionTransformer(SceneGenerator):
         """Distributions of the mutable attributes of a batch."""
         output = self.network(batch.features, batch.edges, batch.relations)
         start, periodic = self._real_start[batch.real_column], self._real_periodic[batch.real_column]
-        own = self._real_offset[batch.real_key]
-        first = output[batch.real_node, start] + self.offsets[own]
-        second = output[batch.real_node, start + periodic.long()] + self.offsets[own + periodic.long()]
+        own = self.offsets[batch.real_key]
+        first, second = output[batch.real_node, start], output[batch.real_node, start + periodic.long()]
         values = batch.values.to(output.dtype)
         if self.residual:
             angle = 2 * math.pi * values
             plain = torch.logit(values.clamp(EDGE, 1 - EDGE))
             first = first + torch.where(periodic, angle.sin(), plain)
             second = second + torch.where(periodic, angle.cos(), plain)
-        turn = torch.remainder(torch.atan2(first, second) / (2 * math.pi), 1.0)
-        means = torch.where(periodic, turn, torch.sigmoid(first))
+        # A quarter of the range for each unit, as where a sigmoid is steepest.
+        turn = torch.remainder(torch.atan2(first, second) / (2 * math.pi) + own / 4, 1.0)
+        means = torch.where(periodic, turn, torch.sigmoid(first + own))
         choices = []
         for column, rows in self._choice_rows(batch.choice_column):
             begin, count = self._choice_start[column], self._choice_count[column]
@@ -289,22 +289,14 @@ class DistributionTransformer(SceneGenerator):
             width += len(column.attribute.choices) if column.key in used else 0
         return width
 
-    def _lay_out_offsets(self) -> tuple[int, int]:
-        """Give the offsets of every ``schema.key`` their place; returns how many are continuous and categorical."""
-        real, choice = [0], [0]
-        for keyed in self.keyed.continuous:
-            assert isinstance(keyed.attribute, Continuous)
-            real.append(real[-1] + 1 + keyed.attribute.periodic)
+    def _lay_out_choice_offsets(self) -> int:
+        """Give the offsets of every categorical ``schema.key`` their place; returns their number."""
+        choice = [0]
         for keyed in self.keyed.categorical:
             assert isinstance(keyed.attribute, Categorical)
             choice.append(choice[-1] + len(keyed.attribute.choices))
-        self.register_buffer("_real_offsets", torch.tensor(real[:-1], dtype=torch.int64), persistent=False)
         self.register_buffer("_choice_offsets", torch.tensor(choice[:-1], dtype=torch.int64), persistent=False)
-        return real[-1], choice[-1]
-
-    @property
-    def _real_offset(self) -> Tensor:
-        return self.get_buffer("_real_offsets")
+        return choice[-1]
 
     @property
     def _choice_offset(self) -> Tensor:

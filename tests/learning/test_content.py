@@ -21,6 +21,9 @@ from autosim.learning.features import gaussian_blur, image_statistics
 from autosim.learning.labels import ContentTargets, content_labels, content_targets
 from autosim.learning.task import to_tensor
 from autosim.rendering.frames import Frames
+from autosim.rendering.pool import LocalPool
+from autosim.seeding import seed_sequence
+from envs.aerial.env import Aerial, AerialConfig
 from tests.learning.shapes import SHAPES_SCHEMA, draw_shapes, random_scene, shape_frames
 
 SETTINGS = ContentSettings(width=8, epochs=8, batch_size=16)
@@ -41,6 +44,8 @@ def test_targets_are_what_a_picture_can_tell() -> None:
         ("power", "value"),
         ("hue", "sine"),
         ("hue", "cosine"),
+        ("hue", "double sine"),
+        ("hue", "double cosine"),
     ]
     assert [(t.key, t.choices) for t in targets.categorical] == [("camera.noise", 2)]
     assert [(t.attribute, t.choice, t.most) for t in targets.counts] == [(None, 0, 3), ("kind", 0, 3), ("kind", 1, 3)]
@@ -54,7 +59,7 @@ def test_labels_by_hand() -> None:
     for i, scene in enumerate(scenes):
         (light,), kinds = scene.find("light"), [node["kind"] for node in scene.find("shape")]
         hue = np.deg2rad(float(light["hue"]))
-        expected = [float(light["power"]) / 10, np.sin(hue), np.cos(hue)]
+        expected = [float(light["power"]) / 10, np.sin(hue), np.cos(hue), np.sin(2 * hue), np.cos(2 * hue)]
         assert labels.continuous[i].tolist() == pytest.approx(expected, abs=1e-6)
         counts = [len(kinds) / 3, kinds.count("disc") / 3, kinds.count("square") / 3]
         assert labels.counts[i].tolist() == pytest.approx(counts)
@@ -63,6 +68,19 @@ def test_labels_by_hand() -> None:
     torch.testing.assert_close(labels.grid.sum(dim=1), torch.ones(20, 4, 4))
     cell = frames.annotations["mask"][3, 8:16, 16:24]
     assert labels.grid[3, :, 1, 2].tolist() == pytest.approx([float((cell == c).mean()) for c in range(3)])
+
+
+def test_angles_of_several_nodes_are_labelled_by_their_means() -> None:
+    env = Aerial(AerialConfig())
+    scenes = env.prior().sample_many(8, seed_sequence(0, "angles"))
+    with LocalPool(env.renderer()) as pool:
+        frames = pool.render(scenes, list(range(len(scenes))))
+    targets = content_targets(env.schema, scenes, frames)
+    places = [i for i, target in enumerate(targets.continuous) if target.node_class == "car"]
+    labels = content_labels(env.schema, scenes, frames, targets, (4, 4)).continuous[:, places]
+    turned = np.deg2rad([[float(node["yaw"]) for node in scene.find("car")] for scene in scenes])
+    expected = [f(times * turned).mean(axis=1) for times in (1, 2) for f in (np.sin, np.cos)]
+    np.testing.assert_allclose(labels.numpy(), np.stack(expected, axis=1), atol=1e-6)
 
 
 def test_nothing_to_predict_and_unequal_numbers_are_refused() -> None:
@@ -87,6 +105,14 @@ def test_groups_cover_the_features_and_are_few(features: ContentFeatures) -> Non
     assert features.dimension == features.groups[-1].stop <= 300
     assert len(features.weights) == len(features.groups)
     assert all(0 <= weight <= 1 for weight in features.weights)
+
+
+def test_image_statistics_are_features_only_where_appearance_matters(features: ContentFeatures) -> None:
+    scenes, frames = shape_frames(40, seed=0)
+    settings = ContentSettings(width=8, epochs=1, appearance=False)
+    without = train_content_features(SHAPES_SCHEMA, scenes, frames, seed=0, settings=settings)
+    assert without.group_names == features.group_names[:-2]
+    assert without.dimension == features.groups[-2].start
 
 
 @pytest.mark.parametrize(

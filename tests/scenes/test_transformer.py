@@ -200,6 +200,24 @@ def test_periodic_outputs_are_near_across_the_seam() -> None:
     assert isinstance(spread, ContinuousSummary) and spread.std == pytest.approx(0.02 * 360, rel=0.2)
 
 
+@pytest.mark.parametrize("length", [0.01, 1.0, 100.0])
+def test_an_offset_turns_an_angle_as_far_whatever_the_network_says(length: float) -> None:
+    grammar = digits()
+    generator = DistributionTransformer(grammar, seed=3)
+
+    def means() -> torch.Tensor:
+        predicted = generator.predict(generator.batch(grammar.sample_many(20, seed(0))))
+        return predicted.means[predicted.periodic]
+
+    with torch.no_grad():
+        generator.network.read_out.weight *= length
+        generator.network.read_out.bias *= length
+        before = means()
+        generator.offsets += 1.0
+        turned = torch.remainder(means() - before, 1.0)
+    torch.testing.assert_close(turned, torch.full_like(turned, 0.25), atol=1e-4, rtol=0)
+
+
 def test_spreads_are_learned_only_on_request_and_kept_in_bounds() -> None:
     fixed, learned = (DistributionTransformer(table(), learn_spread=learn) for learn in (False, True))
     for generator in (fixed, learned):

@@ -7,12 +7,10 @@ seed), and an attribute's gradient one of (scene, seed, cotangent, settings).
 from __future__ import annotations
 
 import copy
-import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -24,6 +22,7 @@ from autosim.errors import RendererError
 from autosim.parallel import RaySettings, original_error, placement, start_ray
 from autosim.rendering.differences import GradientSettings, Stencil, renders_per_scene
 from autosim.rendering.frames import Frames
+from autosim.rendering.pace import Pace
 from autosim.rendering.renderer import Renderer
 from autosim.rendering.team import Answer, Errand, Team, TeamSettings, Work
 from autosim.rendering.worker import Piece, Worker, layout
@@ -151,45 +150,6 @@ class LocalPool(RenderPool):
         return losses
 
 
-@dataclass
-class _Pace:
-    """What an image has cost lately, and so how many to send to an actor at once.
-
-    A chunk should take long beside its transport (half a millisecond to one and a half) and be short beside the whole,
-    so that actors end together. Ray answers with results below 100 KiB directly and with larger ones through shared
-    memory, which costs about a millisecond more: just above the limit is the worst place to be. This process takes in a
-    few hundred answers a second at least, so that chunks are longer where many actors answer.
-    """
-
-    seconds: float | None = None
-    payload: int = 0
-
-    shortest = 0.005
-    longest = 0.050
-    longest_of_each = 0.004
-    direct = 96 * 1024
-    large = 400 * 1024
-
-    def note(self, count: int, seconds: float, result: Frames | NDArray[np.float64]) -> None:
-        """Take in the time that a chunk of ``count`` images took, and the size of its result."""
-        latest = seconds / count
-        self.seconds = latest if self.seconds is None else 0.7 * self.seconds + 0.3 * latest
-        arrays = [result.images, *result.annotations.values()] if isinstance(result, Frames) else [result]
-        self.payload = sum(np.asarray(array).nbytes for array in arrays) // count
-
-    def size(self, remaining: int, workers: int) -> int:
-        """Images for the next chunk where ``remaining`` are left to send."""
-        if self.seconds is None:
-            return 1
-        seconds = max(self.seconds, 1e-7)
-        longest = max(self.longest, self.longest_of_each * workers)
-        size = min(math.ceil(remaining / (2 * workers)), math.ceil(longest / seconds))
-        size = max(size, math.ceil(self.shortest / seconds))
-        if self.direct < size * self.payload < self.large:
-            size = self.direct // self.payload
-        return max(1, min(size, remaining))
-
-
 class _Actor:
     """A worker in a Ray actor. ``sent`` holds the reference of the renderer, fetched at the actor's first work.
 
@@ -255,7 +215,7 @@ class RayPool(RenderPool):
         import ray
 
         self._chunk = chunk
-        self._frame_pace, self._loss_pace = _Pace(), _Pace()
+        self._frame_pace, self._loss_pace = Pace(), Pace()
         self._sent = [ray.put(renderer)]
         self._reserved = own = ray_settings or RaySettings()
         borne = TeamSettings(patience=own.patience, recycled_after=own.recycle_after, most_growth=own.growth << 20)
@@ -313,7 +273,7 @@ class RayPool(RenderPool):
         send: Callable[[Any, int, int], Any],
         places: Callable[[int, int], tuple[int, int]],
         what: str,
-        pace: _Pace,
+        pace: Pace,
     ) -> list[Any]:
         """Results, in order, of ``count`` pieces of work; ``send(actor, start, stop)`` gives some to an actor,
         ``places(start, stop)`` are the first and the last scene of these, and ``what`` leads their names.

@@ -23,6 +23,8 @@ from autosim.experiments.scores import INTERRUPTED, Scores, closing_scores
 from autosim.experiments.summary import attribute_moves, summarise_run
 from autosim.registry import one_line
 from autosim.rendering.frames import Frames
+from autosim.rendering.renderer import ALLOWED
+from autosim.seeding import seed_sequence
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from autosim.algorithm import Algorithm
     from autosim.env import Env
     from autosim.session import Session, Target
+
+# Scenes that are shown to a renderer before a run that needs their adjoints.
+ADJOINT_TRIALS = 32
 
 
 @dataclass
@@ -247,14 +252,27 @@ def write_evidence(folder: RunFolder, env: Env, gallery: Gallery, moves: dict[st
 
 
 def open_environment(config: RunConfig) -> Env:
-    """The environment, with its target folder read where it has one; ``UserError`` where either cannot be had."""
+    """The environment, with its target folder read where it has one; ``UserError`` where either cannot be had, or the
+    renderer has no adjoint of the environment's scenes and that is asked for.
+    """
     env_class: Callable[[Any], Env] = registry.find_environment(config.env)
     try:
         env = env_class(config.env_config)
         env.target_frames()
     except (ValueError, OSError) as error:
         raise UserError(f"environment {config.env!r}: {' '.join(str(error).split())}") from error
+    if config.settings.render.method == "adjoint":
+        check_adjoint(env)
     return env
+
+
+def check_adjoint(env: Env) -> None:
+    """``UserError`` where the renderer refuses the adjoint of one of a few scenes that the prior gives."""
+    renderer = env.renderer()
+    for scene in env.prior().sample_many(ADJOINT_TRIALS, seed_sequence(0, "adjoint trials")):
+        if (refusal := renderer.adjoint_refusal(scene)) is not None:
+            name = type(renderer).__name__
+            raise UserError(f"--render.method: adjoint: {name} of environment {env.name!r}: {refusal}; {ALLOWED}")
 
 
 def choose_device(name: str) -> torch.device:

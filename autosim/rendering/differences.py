@@ -1,9 +1,10 @@
-"""Finite differences through a renderer: which perturbed scenes make a gradient, and how.
+"""Gradients through a renderer: which perturbed scenes make one by finite differences, and how.
 
 The gradient of a loss ``L`` with respect to an attribute ``a`` is estimated from images at shifted attributes, each
 dotted with the cotangent ``dL/dR``: ``(<dL/dR, R(a+)> - <dL/dR, R(a-)>) / (a+ - a-)`` for central differences (Kar et
 al., "Meta-Sim", ICCV 2019, section 3.3). Only these scalars leave the process that renders, never the images. Both
-sides share the scene's seed (common random numbers).
+sides share the scene's seed (common random numbers). A renderer's own adjoint takes the place of differences where it
+is asked for and there is one.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from autosim.rendering.renderer import Renderer
 from autosim.scenes.graph import Continuous, Node, SceneGraph, Schema
 from autosim.seeding import seed_sequence
 
-Method = Literal["central", "forward", "spsa"]
+Method = Literal["central", "forward", "spsa", "adjoint"]
 
 # A quarter turn each way is where the two sides of a difference on a circle are farthest apart.
 _LARGEST_PERIODIC_STEP = 0.25
+# An adjoint counts as two images: the one at which the cotangent is pulled back, and the way back through the scene.
+ADJOINT_IMAGES = 2
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,14 @@ class GradientSettings:
     ``central``: two renders an attribute, error of second order in the step. ``forward``: one an attribute and one
     shared, error of first order. ``spsa``: simultaneous perturbation (Spall, IEEE TAC 1992), two renders for each of
     ``spsa_samples`` (at least 1) random sign vectors whatever the number of attributes; unbiased to second order but
-    noisy. ``step`` (above 0) multiplies every attribute's own step, ``Continuous.normalised_step``; steps of periodic
-    attributes end at a quarter of the circle. ``effort`` in (0, 1] is that of the renders for gradients.
+    noisy. ``adjoint``: the renderer's own derivative (``Renderer.adjoint``), for renderers and scenes that have one, at
+    nearly the same cost for any number of attributes. ``step`` (above 0) multiplies every attribute's own step,
+    ``Continuous.normalised_step``; steps of periodic attributes end at a quarter of the circle. ``effort`` in (0, 1] is
+    that of the renders for gradients. An adjoint has neither step nor directions.
     """
 
     method: Method = "central"
-    """central, forward or spsa differences."""
+    """central, forward or spsa differences, or the renderer's own adjoint."""
     step: float = 1.0
     """Multiplies every attribute's own step (above 0)."""
     effort: float = 1.0
@@ -56,10 +61,19 @@ class GradientSettings:
 
 
 def renders_per_scene(settings: GradientSettings, attributes: int) -> int:
-    """Images rendered for the gradient of one scene with so many mutable continuous attributes."""
+    """Images rendered for the gradient of one scene with so many mutable continuous attributes.
+
+    An adjoint counts as two: one image forwards and one way back, which takes longer than an image.
+    """
     if attributes == 0:
         return 0
-    return {"central": 2 * attributes, "forward": 1 + attributes, "spsa": 2 * settings.spsa_samples}[settings.method]
+    renders = {
+        "central": 2 * attributes,
+        "forward": 1 + attributes,
+        "spsa": 2 * settings.spsa_samples,
+        "adjoint": ADJOINT_IMAGES,
+    }
+    return renders[settings.method]
 
 
 class Stencil:
@@ -67,9 +81,12 @@ class Stencil:
 
     A function of its arguments alone, so that any process can draw any of the scenes. Attributes are shifted by their
     step and then kept in range: clipped, so that a difference is one-sided at a bound, or wrapped on the circle.
+    ``ValueError`` for the adjoint, which has none.
     """
 
     def __init__(self, schema: Schema, scene: SceneGraph, seed: int, settings: GradientSettings) -> None:
+        if settings.method == "adjoint":
+            raise ValueError("method: the adjoint has no perturbed scenes")
         self._scene = scene
         self._places = schema.mutable_continuous(scene)
         self._settings = settings
@@ -136,8 +153,11 @@ def scene_vjp(
 ) -> NDArray[np.float64]:
     """``dL/d(normalised value)`` of each mutable continuous attribute of a scene, in the order of ``Schema.values``.
 
-    ``cotangent`` (H, W, 3) is ``dL/dR`` for an image ``R`` in [0, 1]. The renderer must be built.
+    ``cotangent`` (H, W, 3) is ``dL/dR`` for an image ``R`` in [0, 1]. The renderer must be built. ``RendererError``
+    where its adjoint is asked for and there is none.
     """
+    if settings.method == "adjoint":
+        return renderer.checked_adjoint(scene, seed, cotangent, settings.effort)
     stencil = Stencil(renderer.schema, scene, seed, settings)
     images = (renderer.checked_draw(stencil.scene(i), seed, settings.effort) for i in range(len(stencil)))
     return stencil.gradient(np.array([dot(cotangent, image) for image in images]))

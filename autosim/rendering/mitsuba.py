@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from autosim.rendering.mitsuba_variant import LIBRARY, Variant, choose_variant, llvm_library
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.graph import SceneGraph, Schema
+from autosim.seeding import integer_seed
 
 # A fixed block size makes scalar renders independent of the number of threads.
 BLOCK_SIZE = 16
@@ -103,6 +105,12 @@ class MitsubaRenderer(Renderer):
     (:meth:`mask_classes`). Images smaller than (height, width) are enlarged bilinearly; masks are always cast through
     the centres of the final pixels, so they are exact at any quality. ``variant`` is one of Mitsuba's: pixels of LLVM's
     and of the scalar one differ within the noise of their samples.
+
+    LLVM's variant has an adjoint where a subclass gives :meth:`differentiable_pose`: that of Mitsuba's projective
+    sampling (Zhang et al., "Projective Sampling for Differentiable Rendering of Geometry", SIGGRAPH Asia 2023), which
+    accounts for what comes into view and for shadows. It is right for spheres; it is not for meshes with split vertices
+    or that touch others. With few samples it differs from differences of the same images: the curve of sRGB bends, so
+    that noise moves its mean, which only differences follow.
     """
 
     field_of_view: float
@@ -144,6 +152,28 @@ class MitsubaRenderer(Renderer):
     def mask_classes(self, scene: SceneGraph) -> dict[str, int]:
         """Class id in the mask by shape name; shapes left out are background (0)."""
 
+    def differentiable_pose(self, mi: Any, scene: SceneGraph, values: Mapping[tuple[int, str], Any]) -> dict[str, Any]:
+        """Those parameters of :meth:`pose` that depend on mutable continuous attributes, as functions of these.
+
+        ``values`` holds the attributes by node's index and name, in their own units, as ``mi.Float`` that derivatives
+        are taken with respect to. Only asked of scenes that :meth:`undifferentiable` has nothing against.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no differentiable pose")
+
+    def undifferentiable(self, scene: SceneGraph) -> str | None:
+        """What of a scene is against an adjoint, as what follows the renderer's name; None where nothing is.
+
+        A subclass that gives :meth:`differentiable_pose` says here which scenes and attributes that is right for.
+        """
+        return "has no adjoint"
+
+    def adjoint_refusal(self, scene: SceneGraph) -> str | None:
+        """See :meth:`Renderer.adjoint_refusal`: what :meth:`undifferentiable` names, or the variant."""
+        refusal = self.undifferentiable(scene)
+        if refusal is None and self.variant != "llvm_ad_rgb":
+            return f"variant {self.variant} has no adjoint, which needs llvm_ad_rgb"
+        return refusal
+
     def build(self) -> None:
         """Load the scene with one sensor for each size and one integrator for each number of bounces."""
         if self.library is not None:
@@ -162,24 +192,45 @@ class MitsubaRenderer(Renderer):
         self._integrators = {
             depth: mi.load_dict(self._integrator_dict(depth), optimize=False) for depth in self.bounces
         }
+        # Projective integrators by number of bounces; they are loaded when first needed.
+        self._projective: dict[int, Any] = {}
         self._rays = self._centre_rays()
         self._shapes = {shape.id(): shape for shape in self._scene.shapes()}
 
     def draw(self, scene: SceneGraph, seed: int, effort: float = 1.0) -> NDArray[np.float32]:
         """See :meth:`Renderer.draw`; ``effort`` scales the samples a pixel, at least one."""
-        quality = self.quality(scene)
-        self._apply(scene)
-        size = quality.size
-        # Mitsuba multiplies the seed by the number of pixels in 32 bits.
-        image = self._mi.render(
-            self._scene,
-            sensor=self._sensors[size],
-            integrator=self._integrators[quality.bounces],
-            spp=max(1, round(quality.samples * effort)),
-            seed=seed % (2**32 // (size * size)),
-        )
-        pixels = _enlarge(np.array(image, dtype=np.float32)[..., :3], self.height, self.width)
-        return srgb(pixels)
+        return srgb(_enlarge(self._radiance(scene, seed, effort), self.height, self.width))
+
+    def adjoint(
+        self, scene: SceneGraph, seed: int, cotangent: NDArray[np.float32], effort: float = 1.0
+    ) -> NDArray[np.float64]:
+        """See :meth:`Renderer.adjoint`: an image with the samples of :meth:`draw`, then as many backwards.
+
+        The way back has noise of its own, or its products with that of the image would not vanish in the mean.
+        """
+        import drjit as dr
+
+        mi, quality = self._mi, self.quality(scene)
+        radiance = self._radiance(scene, seed, effort)
+        pulled = srgb_pullback(_enlarge(radiance, self.height, self.width), cotangent)
+        places = self.schema.mutable_continuous(scene)
+        values = {(node, spec.name): mi.Float(float(scene.nodes[node][spec.name])) for node, spec in places}
+        dr.enable_grad(*values.values())
+        try:
+            self._set(self.differentiable_pose(mi, scene, values))
+            self._projective_integrator(quality.bounces).render_backward(
+                self._scene,
+                params=self._parameters,
+                grad_in=mi.TensorXf(_enlarge_pullback(pulled, quality.size)),
+                sensor=self._sensors[quality.size],
+                seed=_mitsuba_seed(integer_seed(seed, "adjoint"), quality.size),
+                spp=_samples(quality, effort),
+            )
+            slopes = [float(dr.grad(value)[0]) for value in values.values()]
+        finally:
+            # Later images must not depend on variables that derivatives are traced through.
+            self._apply(scene)
+        return np.array([slope * (spec.high - spec.low) for slope, (_, spec) in zip(slopes, places, strict=True)])
 
     def annotate(self, scene: SceneGraph) -> dict[str, NDArray[np.generic]]:
         """``mask``: uint8 (height, width), the class seen through each pixel's centre."""
@@ -197,8 +248,31 @@ class MitsubaRenderer(Renderer):
                 mask[np.array(hits.shape == self._mi.ShapePtr(shape), dtype=bool)] = value
         return {"mask": mask.reshape(self.height, self.width)}
 
+    def _radiance(self, scene: SceneGraph, seed: int, effort: float) -> NDArray[np.float32]:
+        """Linear radiance (size, size, 3) at the size that the scene asks for."""
+        quality = self.quality(scene)
+        self._apply(scene)
+        image = self._mi.render(
+            self._scene,
+            sensor=self._sensors[quality.size],
+            integrator=self._integrators[quality.bounces],
+            spp=_samples(quality, effort),
+            seed=_mitsuba_seed(seed, quality.size),
+        )
+        return np.array(image, dtype=np.float32)[..., :3]
+
+    def _projective_integrator(self, depth: int) -> Any:
+        if depth not in self._projective:
+            # Guiding would learn where shadows' edges are from samples of its own, at a cost beyond that of an image.
+            how = {"type": "prb_projective", "max_depth": depth, "guiding": "none"}
+            self._projective[depth] = self._mi.load_dict(how)
+        return self._projective[depth]
+
     def _apply(self, scene: SceneGraph) -> None:
-        for name, value in self.pose(self._mi, scene).items():
+        self._set(self.pose(self._mi, scene))
+
+    def _set(self, values: Mapping[str, Any]) -> None:
+        for name, value in values.items():
             # Setting an equal value would be skipped, and derived quantities with it.
             self._parameters.set_dirty(name)
             self._parameters[name] = value
@@ -246,6 +320,13 @@ def srgb(linear: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.where(linear <= 0.0031308, 12.92 * linear, curve).astype(np.float32)
 
 
+def srgb_pullback(linear: NDArray[np.float32], cotangent: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """Cotangent of linear radiance from that of its sRGB: times the curve's slope, nothing where it is clipped."""
+    slope = 1.055 / 2.4 * np.power(np.maximum(linear, 0.0031308), 1 / 2.4 - 1)
+    slope = np.where(linear <= 0.0031308, 12.92, slope) * ((linear > 0.0) & (linear < 1.0))
+    return (slope * cotangent).astype(np.float32)
+
+
 def linear_rgb(colour: tuple[int, int, int]) -> tuple[float, ...]:
     """8-bit sRGB to linear radiance in [0, 1] (IEC 61966-2-1)."""
     scaled = [value / 255 for value in colour]
@@ -257,12 +338,39 @@ def _enlarge(image: NDArray[np.float32], height: int, width: int) -> NDArray[np.
     if image.shape[:2] == (height, width):
         return image
     for axis, target in ((0, height), (1, width)):
-        source = image.shape[axis]
-        position = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
-        low = np.floor(position).astype(int)
-        high = np.minimum(low + 1, source - 1)
-        weight = (position - low).astype(np.float32)
+        low, high, weight = _neighbours(image.shape[axis], target)
         shape = (-1, 1, 1) if axis == 0 else (1, -1, 1)
         fraction = weight.reshape(shape)
         image = np.take(image, low, axis) * (1 - fraction) + np.take(image, high, axis) * fraction
     return image
+
+
+def _enlarge_pullback(cotangent: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """Cotangent of a square image of an edge from that of the image that :func:`_enlarge` makes of it."""
+    if cotangent.shape[:2] == (size, size):
+        return cotangent
+    for axis in (1, 0):
+        rows = np.moveaxis(cotangent, axis, 0)
+        low, high, weight = _neighbours(size, len(rows))
+        pulled = np.zeros((size, *rows.shape[1:]), dtype=np.float32)
+        share = weight[:, None, None]
+        np.add.at(pulled, low, rows * (1 - share))
+        np.add.at(pulled, high, rows * share)
+        cotangent = np.moveaxis(pulled, 0, axis)
+    return np.ascontiguousarray(cotangent)
+
+
+def _neighbours(source: int, target: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """For each of ``target`` pixels the two of ``source`` that it lies between, and the share of the second."""
+    position = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
+    low = np.floor(position).astype(np.int64)
+    return low, np.minimum(low + 1, source - 1), (position - low).astype(np.float32)
+
+
+def _samples(quality: Quality, effort: float) -> int:
+    return max(1, round(quality.samples * effort))
+
+
+def _mitsuba_seed(seed: int, size: int) -> int:
+    """Mitsuba multiplies the seed by the number of pixels in 32 bits."""
+    return seed % (2**32 // (size * size))

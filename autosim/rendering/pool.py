@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from autosim.errors import RendererError
 from autosim.parallel import RaySettings, original_error, placement, start_ray
-from autosim.rendering.differences import GradientSettings, Stencil, renders_per_scene
+from autosim.rendering.differences import ADJOINT_IMAGES, GradientSettings, Stencil, renders_per_scene
 from autosim.rendering.frames import Frames
 from autosim.rendering.pace import Pace
 from autosim.rendering.renderer import Renderer
@@ -74,7 +74,7 @@ class RenderPool(ABC):
 
         ``cotangents`` (n, H, W, 3) holds ``dL/d(image)`` for images in [0, 1], each scene dotted with its own alone. A
         scene whose cotangent is zero throughout has gradient zero and is not rendered. ``ValueError`` where shapes do
-        not fit or a cotangent is not finite; ``RendererError`` where the renderer fails.
+        not fit or a cotangent is not finite; ``RendererError`` where the renderer fails or has no adjoint of a scene.
         """
         seeds = _checked(scenes, seeds)
         expected = (len(scenes), self.height, self.width, 3)
@@ -85,16 +85,19 @@ class RenderPool(ABC):
                 raise ValueError(f"cotangent of scene {i} is not finite")
         gradients = [np.zeros(len(self.schema.mutable_continuous(scene))) for scene in scenes]
         active = [i for i, gradient in enumerate(gradients) if len(gradient) and np.any(cotangents[i])]
+        whole = settings.method == "adjoint"
         pieces = [
-            Piece(i, row, scenes[i], seeds[i], 0, renders_per_scene(settings, len(gradients[i])))
+            Piece(i, row, scenes[i], seeds[i], 0, 1 if whole else renders_per_scene(settings, len(gradients[i])))
             for row, i in enumerate(active)
         ]
         if pieces:
+            sent = np.ascontiguousarray(cotangents[active], dtype=np.float32)
             with _with_scene(scenes):
-                losses = self._losses(pieces, np.ascontiguousarray(cotangents[active], dtype=np.float32), settings)
-            ends = np.cumsum([piece.stop for piece in pieces])[:-1]
-            for piece, part in zip(pieces, np.split(losses, ends), strict=True):
-                gradients[piece.index] = Stencil(self.schema, piece.scene, piece.seed, settings).gradient(part)
+                parts = self._gradient_parts(pieces, sent, settings)
+            ends = np.cumsum([len(gradients[piece.index]) if whole else piece.stop for piece in pieces])[:-1]
+            for piece, part in zip(pieces, np.split(parts, ends), strict=True):
+                stencil = None if whole else Stencil(self.schema, piece.scene, piece.seed, settings)
+                gradients[piece.index] = part if stencil is None else stencil.gradient(part)
         return gradients
 
     @abstractmethod
@@ -110,10 +113,10 @@ class RenderPool(ABC):
         """Frames of the scenes in parts, in order."""
 
     @abstractmethod
-    def _losses(
+    def _gradient_parts(
         self, pieces: Sequence[Piece], cotangents: NDArray[np.float32], settings: GradientSettings
     ) -> NDArray[np.float64]:
-        """Losses of whole stencils, one after another."""
+        """Losses of whole stencils, or adjoints, one after another."""
 
     def __enter__(self: Pool) -> Pool:
         return self
@@ -142,12 +145,12 @@ class LocalPool(RenderPool):
         self.images += len(frames)
         return [frames]
 
-    def _losses(
+    def _gradient_parts(
         self, pieces: Sequence[Piece], cotangents: NDArray[np.float32], settings: GradientSettings
     ) -> NDArray[np.float64]:
-        losses, _ = self._worker.losses(pieces, cotangents, settings)
-        self.images += len(losses)
-        return losses
+        parts, _ = self._worker.gradient_parts(pieces, cotangents, settings)
+        self.images += _images_each(settings) * sum(piece.stop for piece in pieces)
+        return parts
 
 
 class _Actor:
@@ -165,8 +168,8 @@ class _Actor:
     def render(self, sent: Sequence[Any], *work: Any) -> Answer:
         return Answer(*self._ready(sent).render(*work), memory_held())
 
-    def losses(self, sent: Sequence[Any], *work: Any) -> Answer:
-        return Answer(*self._ready(sent).losses(*work), memory_held())
+    def gradient_parts(self, sent: Sequence[Any], *work: Any) -> Answer:
+        return Answer(*self._ready(sent).gradient_parts(*work), memory_held())
 
     def close(self) -> None:
         if self._worker is not None:
@@ -215,7 +218,7 @@ class RayPool(RenderPool):
         import ray
 
         self._chunk = chunk
-        self._frame_pace, self._loss_pace = Pace(), Pace()
+        self._frame_pace, self._loss_pace, self._adjoint_pace = Pace(), Pace(), Pace()
         self._sent = [ray.put(renderer)]
         self._reserved = own = ray_settings or RaySettings()
         borne = TeamSettings(patience=own.patience, recycled_after=own.recycle_after, most_growth=own.growth << 20)
@@ -250,7 +253,7 @@ class RayPool(RenderPool):
 
         return self._map(len(scenes), send, lambda start, stop: (start, stop - 1), "", self._frame_pace)
 
-    def _losses(
+    def _gradient_parts(
         self, pieces: Sequence[Piece], cotangents: NDArray[np.float32], settings: GradientSettings
     ) -> NDArray[np.float64]:
         import ray
@@ -259,13 +262,14 @@ class RayPool(RenderPool):
         ends = np.cumsum([piece.stop for piece in pieces])
 
         def send(actor: Any, start: int, stop: int) -> Any:
-            return actor.losses.remote(self._sent, _cut(pieces, ends, start, stop), shared, settings)
+            return actor.gradient_parts.remote(self._sent, _cut(pieces, ends, start, stop), shared, settings)
 
         def places(start: int, stop: int) -> tuple[int, int]:
             cut = _cut(pieces, ends, start, stop)
             return cut[0].index, cut[-1].index
 
-        return np.concatenate(self._map(int(ends[-1]), send, places, "gradient of ", self._loss_pace))
+        pace = self._adjoint_pace if settings.method == "adjoint" else self._loss_pace
+        return np.concatenate(self._map(int(ends[-1]), send, places, "gradient of ", pace, _images_each(settings)))
 
     def _map(
         self,
@@ -274,6 +278,7 @@ class RayPool(RenderPool):
         places: Callable[[int, int], tuple[int, int]],
         what: str,
         pace: Pace,
+        images_each: int = 1,
     ) -> list[Any]:
         """Results, in order, of ``count`` pieces of work; ``send(actor, start, stop)`` gives some to an actor,
         ``places(start, stop)`` are the first and the last scene of these, and ``what`` leads their names.
@@ -285,7 +290,7 @@ class RayPool(RenderPool):
         def take(work: Work, answer: Answer) -> None:
             results[work.start] = answer.result
             pace.note(work.stop - work.start, answer.seconds, answer.result)
-            self.images += work.stop - work.start
+            self.images += images_each * (work.stop - work.start)
 
         self._team.run(
             Errand(
@@ -339,6 +344,10 @@ def _checked(scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> list[int]:
         if not 0 <= seed < 2**31:
             raise ValueError(f"seed {seed} of scene {i} is not in [0, 2**31)")
     return numbers
+
+
+def _images_each(settings: GradientSettings) -> int:
+    return ADJOINT_IMAGES if settings.method == "adjoint" else 1
 
 
 def _scenes(first: int, last: int) -> str:

@@ -13,6 +13,9 @@ from autosim.errors import RendererError
 from autosim.rendering.frames import Frame
 from autosim.scenes.graph import SceneGraph, Schema
 
+# What a line that refuses an adjoint ends with.
+ALLOWED = "allowed are central, forward and spsa"
+
 
 class Renderer(ABC):
     """Draws scenes. Every method is a function of its arguments alone: no state of an earlier call may show.
@@ -65,6 +68,43 @@ class Renderer(ABC):
         if len(images) != len(scenes):
             raise RendererError(f"{type(self).__name__}: draw_many gave {len(images)} images of {len(scenes)} scenes")
         return [self._checked(image) for image in images]
+
+    def adjoint_refusal(self, scene: SceneGraph) -> str | None:
+        """Why :meth:`adjoint` does not take a scene, as what follows the renderer's name in a line; None where it does.
+
+        Asked before a run too, of a renderer that is not built. By default a renderer that overrides :meth:`adjoint`
+        takes every scene.
+        """
+        return "has no adjoint" if type(self).adjoint is Renderer.adjoint else None
+
+    def adjoint(
+        self, scene: SceneGraph, seed: int, cotangent: NDArray[np.float32], effort: float = 1.0
+    ) -> NDArray[np.float64]:
+        """The renderer's own derivative of a scene's image, backwards; for renderers that can tell it.
+
+        ``cotangent`` (height, width, 3) is ``dL/dR`` for the image ``R`` in [0, 1] that :meth:`draw` gives, clipping
+        included. Returns ``dL/d(normalised value)`` of each mutable continuous attribute, float64 (attributes,) in the
+        order of ``Schema.values``. ``seed`` and ``effort`` as for :meth:`draw`; images drawn later are what they would
+        have been without the call. ``RendererError`` where there is none.
+        """
+        raise RendererError(f"{type(self).__name__}: has no adjoint; {ALLOWED}")
+
+    def checked_adjoint(
+        self, scene: SceneGraph, seed: int, cotangent: NDArray[np.float32], effort: float = 1.0
+    ) -> NDArray[np.float64]:
+        """What :meth:`adjoint` gives; ``RendererError`` where it is refused or not finite float64 (attributes,)."""
+        name = type(self).__name__
+        if (refusal := self.adjoint_refusal(scene)) is not None:
+            raise RendererError(f"{name}: {refusal}; {ALLOWED}")
+        gradient = self.adjoint(scene, seed, cotangent, effort)
+        found = f"{gradient.dtype} {gradient.shape}" if isinstance(gradient, np.ndarray) else type(gradient).__name__
+        expected = (len(self.schema.mutable_continuous(scene)),)
+        if not isinstance(gradient, np.ndarray) or gradient.dtype != np.float64 or gradient.shape != expected:
+            raise RendererError(f"{name}: adjoint gave {found} instead of float64 {expected}")
+        if not np.isfinite(gradient).all():
+            bad = int(np.count_nonzero(~np.isfinite(gradient)))
+            raise RendererError(f"{name}: adjoint gave {bad} values that are not finite")
+        return gradient
 
     def _checked(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__

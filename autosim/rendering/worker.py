@@ -1,4 +1,4 @@
-"""The worker of a render pool: one built renderer, asked for frames or for losses of perturbed scenes.
+"""The worker of a render pool: one built renderer, asked for frames or for what gradients are made of.
 
 Runs in the process of a :class:`~autosim.rendering.pool.LocalPool` or inside a Ray actor; imports no torch.
 """
@@ -25,7 +25,7 @@ AT_ONCE = 32
 
 @dataclass(frozen=True)
 class Piece:
-    """Perturbed scenes ``start`` to ``stop`` of one scene's stencil.
+    """Perturbed scenes ``start`` to ``stop`` of one scene's stencil; the scene's adjoint is one piece, from 0 to 1.
 
     ``index`` is the scene's place in the batch, ``row`` that of its cotangent among those sent.
     """
@@ -67,28 +67,39 @@ class Worker:
                     raise RendererError(f"annotations {layout(frame)} differ from {layout(frames[0])}")
         return Frames.stack(frames), time.perf_counter() - start
 
-    def losses(
+    def gradient_parts(
         self, pieces: Sequence[Piece], cotangents: NDArray[np.float32], settings: GradientSettings
     ) -> tuple[NDArray[np.float64], float]:
-        """Cotangent times image of each perturbed scene, one piece after another, and seconds taken."""
+        """Cotangent times image of each perturbed scene, or the whole gradient where it is the renderer's adjoint; one
+        piece after another, float64, and seconds taken.
+        """
         self.build()
         start = time.perf_counter()
-        losses: list[float] = []
+        parts: list[float] = []
         for piece in pieces:
             with _named(self._renderer, f"gradient of scene {piece.index}", piece.index):
-                stencil = Stencil(self._renderer.schema, piece.scene, piece.seed, settings)
-                for start_of_part in range(piece.start, piece.stop, AT_ONCE):
-                    numbers = range(start_of_part, min(start_of_part + AT_ONCE, piece.stop))
-                    scenes = [stencil.scene(number) for number in numbers]
-                    images = self._renderer.checked_draw_many(scenes, [piece.seed] * len(scenes), settings.effort)
-                    losses += [dot(cotangents[piece.row], image) for image in images]
-        return np.array(losses, dtype=np.float64), time.perf_counter() - start
+                cotangent = cotangents[piece.row]
+                if settings.method == "adjoint":
+                    adjoint = self._renderer.checked_adjoint(piece.scene, piece.seed, cotangent, settings.effort)
+                    parts += adjoint.tolist()
+                else:
+                    parts += self._losses(piece, cotangent, settings)
+        return np.array(parts, dtype=np.float64), time.perf_counter() - start
 
     def close(self) -> None:
         """Release the renderer's resources."""
         if self._built:
             self._renderer.close()
             self._built = False
+
+    def _losses(self, piece: Piece, cotangent: NDArray[np.float32], settings: GradientSettings) -> list[float]:
+        stencil = Stencil(self._renderer.schema, piece.scene, piece.seed, settings)
+        losses: list[float] = []
+        for start in range(piece.start, piece.stop, AT_ONCE):
+            scenes = [stencil.scene(number) for number in range(start, min(start + AT_ONCE, piece.stop))]
+            images = self._renderer.checked_draw_many(scenes, [piece.seed] * len(scenes), settings.effort)
+            losses += [dot(cotangent, image) for image in images]
+        return losses
 
     def _frames(self, first: int, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> Sequence[Frame]:
         """Frames of scenes; where they fail together, one after another, so that the one at fault is named."""

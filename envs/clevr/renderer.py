@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from autosim.rendering.mitsuba import Mesh, MitsubaRenderer, Quality, linear_rgb
 from autosim.rendering.mitsuba_variant import Variant
-from autosim.scenes.graph import SceneGraph, Schema
+from autosim.scenes.graph import Categorical, SceneGraph, Schema
 from envs.clevr.scene import COLOURS, SHAPES
 
 CAMERA = (7.4811, -6.5076, 5.3437)
@@ -26,12 +27,22 @@ KEY_RADIANCE = 30.0
 FILL_RADIANCE = 9.0
 BACK_RADIANCE = 40.0
 AMBIENT_RADIANCE = 1.0
+# By node class: the emitter's parameter, and its radiance at intensity 100.
+RADIANCES = {
+    "ambient": ("ambient.radiance.value", AMBIENT_RADIANCE),
+    "back": ("back.emitter.radiance.value", BACK_RADIANCE),
+}
+# Mutable attributes that Mitsuba's parameters are smooth functions of.
+DIFFERENTIABLE = {("ambient", "intensity"), ("back", "intensity"), ("object", "x"), ("object", "y")}
 # Shapes not in use wait here, far below the ground.
 PARKED = (0.0, 0.0, -100.0)
 
 
 class ClevrRenderer(MitsubaRenderer):
-    """Draws scenes of the CLEVR schema; classes in the mask: 0 background, 1 sphere, 2 cube, 3 cylinder."""
+    """Draws scenes of the CLEVR schema; classes in the mask: 0 background, 1 sphere, 2 cube, 3 cylinder.
+
+    With LLVM's variant scenes of spheres alone have an adjoint.
+    """
 
     field_of_view = 49.13
 
@@ -46,8 +57,11 @@ class ClevrRenderer(MitsubaRenderer):
         super().__init__(schema, sizes, bounces, edge, edge, variant)
         self.classes = {"mask": 1 + len(SHAPES)}
         self.slots = schema.node_class("object").slots
-        # By shape; a sphere needs no mesh. Each rests on the ground at its height.
-        self._meshes = {"cube": Mesh.cube(RADIUS / np.sqrt(2.0)), "cylinder": Mesh.cylinder(RADIUS, RADIUS)}
+        # By shape; a sphere needs no mesh. Each rests on the ground at its height. What no object can be is left out.
+        shapes = schema.node_class("object").attribute("shape")
+        assert isinstance(shapes, Categorical)
+        meshes = {"cube": Mesh.cube(RADIUS / np.sqrt(2.0)), "cylinder": Mesh.cylinder(RADIUS, RADIUS)}
+        self._meshes = {shape: mesh for shape, mesh in meshes.items() if shape in shapes.choices}
         self._heights = {"sphere": RADIUS, "cube": RADIUS / np.sqrt(2.0), "cylinder": RADIUS}
 
     def camera(self, mi: Any) -> Any:
@@ -55,7 +69,7 @@ class ClevrRenderer(MitsubaRenderer):
         return mi.ScalarTransform4f().look_at(origin=list(CAMERA), target=[0, 0, 0], up=[0, 0, 1])
 
     def scene_dict(self, mi: Any) -> dict[str, Any]:
-        """Every slot holds one of each shape, with one material between them."""
+        """Every slot holds one of each shape that the schema allows, with one material between them."""
         scene: dict[str, Any] = {
             "ground": {
                 "type": "rectangle",
@@ -76,12 +90,11 @@ class ClevrRenderer(MitsubaRenderer):
 
     def pose(self, mi: Any, scene: SceneGraph) -> dict[str, Any]:
         """Lights, materials and the place of every shape."""
-        (ambient,), (back,) = scene.find("ambient"), scene.find("back")
-        values: dict[str, Any] = {
-            "ambient.radiance.value": mi.ScalarColor3f(AMBIENT_RADIANCE * float(ambient["intensity"]) / 100),
-            "back.emitter.radiance.value": mi.ScalarColor3f(BACK_RADIANCE * float(back["intensity"]) / 100),
-        }
-        places = {(shape, slot): PARKED for slot in range(self.slots) for shape in self._heights}
+        values: dict[str, Any] = {}
+        for node_class, (emitter, full) in RADIANCES.items():
+            (light,) = scene.find(node_class)
+            values[emitter] = mi.ScalarColor3f(full * float(light["intensity"]) / 100)
+        places = {(shape, slot): PARKED for slot in range(self.slots) for shape in ("sphere", *self._meshes)}
         for node in scene.find("object"):
             shape = str(node["shape"])
             places[shape, node.slot] = (float(node["x"]), float(node["y"]), self._heights[shape])
@@ -98,6 +111,31 @@ class ClevrRenderer(MitsubaRenderer):
                 vertices = self._meshes[shape].vertices + np.array(place, dtype=np.float32)
                 values[f"{shape}_{slot}.vertex_positions"] = vertices.ravel()
         return values
+
+    def differentiable_pose(self, mi: Any, scene: SceneGraph, values: Mapping[tuple[int, str], Any]) -> dict[str, Any]:
+        """Intensities of the lights and places of spheres; what is not mutable stays a number."""
+        pose: dict[str, Any] = {}
+        for index, node in enumerate(scene.nodes):
+            if (index, "intensity") in values:
+                emitter, full = RADIANCES[node.node_class]
+                pose[emitter] = mi.Color3f(values[index, "intensity"] * (full / 100))
+            elif (index, "x") in values or (index, "y") in values:
+                x, y = (values.get((index, axis), float(node[axis])) for axis in ("x", "y"))
+                transform = mi.Transform4f().translate(mi.Point3f(x, y, RADIUS)).scale(RADIUS)
+                pose[f"sphere_{node.slot}.to_world"] = transform
+        return pose
+
+    def undifferentiable(self, scene: SceneGraph) -> str | None:
+        """Objects that are no spheres, and mutable attributes beside lights' intensities and objects' places."""
+        for node in scene.find("object"):
+            if node["shape"] != "sphere":
+                return f"object {node.slot} is a {node['shape']}, and only spheres have an adjoint"
+        for index, attribute in self.schema.mutable_continuous(scene):
+            name = scene.nodes[index].node_class
+            if (name, attribute.name) not in DIFFERENTIABLE:
+                known = ", ".join(sorted(".".join(key) for key in DIFFERENTIABLE))
+                return f"{name}.{attribute.name} has no adjoint, only {known} have"
+        return None
 
     def quality(self, scene: SceneGraph) -> Quality:
         """As the scene's root asks."""

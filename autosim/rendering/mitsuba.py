@@ -199,7 +199,7 @@ class MitsubaRenderer(Renderer):
 
     def draw(self, scene: SceneGraph, seed: int, effort: float = 1.0) -> NDArray[np.float32]:
         """See :meth:`Renderer.draw`; ``effort`` scales the samples a pixel, at least one."""
-        return srgb(_enlarge(self._radiance(scene, seed, effort), self.height, self.width))
+        return srgb(enlarge(self._radiance(scene, seed, effort), self.height, self.width))
 
     def adjoint(
         self, scene: SceneGraph, seed: int, cotangent: NDArray[np.float32], effort: float = 1.0
@@ -212,7 +212,7 @@ class MitsubaRenderer(Renderer):
 
         mi, quality = self._mi, self.quality(scene)
         radiance = self._radiance(scene, seed, effort)
-        pulled = srgb_pullback(_enlarge(radiance, self.height, self.width), cotangent)
+        pulled = srgb_pullback(enlarge(radiance, self.height, self.width), cotangent)
         places = self.schema.mutable_continuous(scene)
         values = {(node, spec.name): mi.Float(float(scene.nodes[node][spec.name])) for node, spec in places}
         dr.enable_grad(*values.values())
@@ -221,7 +221,7 @@ class MitsubaRenderer(Renderer):
             self._projective_integrator(quality.bounces).render_backward(
                 self._scene,
                 params=self._parameters,
-                grad_in=mi.TensorXf(_enlarge_pullback(pulled, quality.size)),
+                grad_in=mi.TensorXf(enlarge_pullback(pulled, quality.size)),
                 sensor=self._sensors[quality.size],
                 seed=_mitsuba_seed(integer_seed(seed, "adjoint"), quality.size),
                 spp=_samples(quality, effort),
@@ -333,7 +333,7 @@ def linear_rgb(colour: tuple[int, int, int]) -> tuple[float, ...]:
     return tuple(v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in scaled)
 
 
-def _enlarge(image: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+def enlarge(image: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
     """Bilinear resampling between pixel centres, edges extended."""
     if image.shape[:2] == (height, width):
         return image
@@ -345,8 +345,8 @@ def _enlarge(image: NDArray[np.float32], height: int, width: int) -> NDArray[np.
     return image
 
 
-def _enlarge_pullback(cotangent: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Cotangent of a square image of an edge from that of the image that :func:`_enlarge` makes of it."""
+def enlarge_pullback(cotangent: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """Cotangent of a square image of an edge from that of the image that :func:`enlarge` makes of it."""
     if cotangent.shape[:2] == (size, size):
         return cotangent
     for axis in (1, 0):

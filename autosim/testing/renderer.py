@@ -76,6 +76,20 @@ class RendererSuite:
             renderer.draw(scene, 1)
         assert np.array_equal(image, kept)
 
+    def test_an_adjoint_repeats_and_leaves_no_trace(self) -> None:
+        renderer = self.built()
+        cotangent = np.linspace(-1, 1, renderer.height * renderer.width * 3, dtype=np.float32)
+        cotangent = cotangent.reshape(renderer.height, renderer.width, 3)
+        for scene in self.scenes():
+            refusal = renderer.adjoint_refusal(scene)
+            if refusal is not None:
+                assert refusal and "\n" not in refusal
+                continue
+            before = renderer.draw(scene, 3).copy()
+            gradient = renderer.checked_adjoint(scene, 3, cotangent)
+            assert np.array_equal(renderer.draw(scene, 3), before)
+            assert np.array_equal(renderer.checked_adjoint(scene, 3, cotangent), gradient)
+
     def test_drawing_leaves_the_scene_as_it_was(self) -> None:
         renderer = self.built()
         for scene in self.scenes():

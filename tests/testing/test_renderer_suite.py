@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from autosim.rendering.renderer import Renderer
 from autosim.scenes.graph import Node, SceneGraph
 from autosim.testing import RendererSuite
 from tests.helpers import BlobRenderer, blob_scene, blob_scenes
+from tests.rendering.adjoint_blobs import AdjointBlobRenderer
 from tests.testing.failing import failures
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -20,6 +22,14 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 class TestBlobRenderer(RendererSuite):
     def renderer(self) -> Renderer:
         return BlobRenderer()
+
+    def scenes(self) -> Sequence[SceneGraph]:
+        return blob_scenes(4)
+
+
+class TestAdjointBlobRenderer(RendererSuite):
+    def renderer(self) -> Renderer:
+        return AdjointBlobRenderer()
 
     def scenes(self) -> Sequence[SceneGraph]:
         return blob_scenes(4)
@@ -126,6 +136,8 @@ class OnceOnly(BlobRenderer):
         (Boxes, "test_annotations_have_one_layout_and_match_the_image_where_they_are_masks"),
         (Unpicklable, "test_an_unbuilt_renderer_can_be_sent_to_a_worker"),
         (Bright, "test_image_has_the_promised_shape_type_and_range"),
+        (partial(AdjointBlobRenderer, "trace"), "test_an_adjoint_repeats_and_leaves_no_trace"),
+        (partial(AdjointBlobRenderer, "finite"), "test_an_adjoint_repeats_and_leaves_no_trace"),
         (OnceOnly, "test_it_can_be_closed_and_built_again"),
     ],
 )

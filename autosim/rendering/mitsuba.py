@@ -216,20 +216,18 @@ class MitsubaRenderer(Renderer):
         places = self.schema.mutable_continuous(scene)
         values = {(node, spec.name): mi.Float(float(scene.nodes[node][spec.name])) for node, spec in places}
         dr.enable_grad(*values.values())
-        try:
-            self._set(self.differentiable_pose(mi, scene, values))
-            self._projective_integrator(quality.bounces).render_backward(
-                self._scene,
-                params=self._parameters,
-                grad_in=mi.TensorXf(enlarge_pullback(pulled, quality.size)),
-                sensor=self._sensors[quality.size],
-                seed=_mitsuba_seed(integer_seed(seed, "adjoint"), quality.size),
-                spp=_samples(quality, effort),
-            )
-            slopes = [float(dr.grad(value)[0]) for value in values.values()]
-        finally:
-            # Later images must not depend on variables that derivatives are traced through.
-            self._apply(scene)
+        self._set(self.differentiable_pose(mi, scene, values))
+        self._projective_integrator(quality.bounces).render_backward(
+            self._scene,
+            params=self._parameters,
+            grad_in=mi.TensorXf(enlarge_pullback(pulled, quality.size)),
+            sensor=self._sensors[quality.size],
+            seed=_mitsuba_seed(integer_seed(seed, "adjoint"), quality.size),
+            spp=_samples(quality, effort),
+        )
+        slopes = [float(dr.grad(value)[0]) for value in values.values()]
+        # Else the scene would hold the graph of derivatives until it is posed for the next image.
+        self._apply(scene)
         return np.array([slope * (spec.high - spec.low) for slope, (_, spec) in zip(slopes, places, strict=True)])
 
     def annotate(self, scene: SceneGraph) -> dict[str, NDArray[np.generic]]:

@@ -34,10 +34,10 @@ class GradientSettings:
     ``central``: two renders an attribute, error of second order in the step. ``forward``: one an attribute and one
     shared, error of first order. ``spsa``: simultaneous perturbation (Spall, IEEE TAC 1992), two renders for each of
     ``spsa_samples`` (at least 1) random sign vectors whatever the number of attributes; unbiased to second order but
-    noisy. ``adjoint``: the renderer's own derivative (``Renderer.adjoint``), for renderers and scenes that have one, at
-    nearly the same cost for any number of attributes. ``step`` (above 0) multiplies every attribute's own step,
-    ``Continuous.normalised_step``; steps of periodic attributes end at a quarter of the circle. ``effort`` in (0, 1] is
-    that of the renders for gradients. An adjoint has neither step nor directions.
+    noisy. ``adjoint``: the renderer's own derivative (``Renderer.adjoint``), for renderers and scenes that have one;
+    its cost is the scene's, whatever the number of attributes, and it has neither step nor directions. ``step`` (above
+    0) multiplies every attribute's own step, ``Continuous.normalised_step``; steps of periodic attributes end at a
+    quarter of the circle. ``effort`` in (0, 1] is that of the renders for gradients.
     """
 
     method: Method = "central"

@@ -44,5 +44,5 @@ class AdjointBlobRenderer(BlobRenderer):
         if self.fault == "trace":
             self.texture *= 0.5
         if self.fault == "type":
-            return gradient.astype(np.float32)  # type: ignore[return-value]
+            return gradient.astype(np.float32)
         return gradient[:-1] if self.fault == "shape" else gradient

@@ -41,7 +41,7 @@ def scene(*things: dict[str, Any], samples: int = 64, bounces: int = 4, size: in
         Node("ambient", {"intensity": 40.0}),
         Node("back", {"intensity": 50.0}),
     ]
-    plain = {"x": 0.0, "y": 0.0, "material": "rubber", "shape": "sphere", "colour": "red"}
+    plain: dict[str, Any] = {"x": 0.0, "y": 0.0, "material": "rubber", "shape": "sphere", "colour": "red"}
     nodes += [Node("object", {**plain, **thing}, slot) for slot, thing in enumerate(things)]
     return SceneGraph(tuple(nodes), (-1,) + (0,) * (len(nodes) - 1))
 
@@ -151,7 +151,7 @@ def test_it_is_that_of_central_differences(spheres: ClevrRenderer, size: int, bo
     places, own = adjoint[2:], central[2:]
     error = float(np.hypot(np.linalg.norm(noise[2:]), np.linalg.norm(own_noise[2:])))
     # The noise of both means must leave room to tell a derivative without moving edges, or one counted twice.
-    assert error < 0.06 * np.linalg.norm(own)
+    assert error < 0.1 * np.linalg.norm(own)
     assert np.linalg.norm(places - own) < 3 * error
 
 

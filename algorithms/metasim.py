@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from autosim.session import Session
 
 
+POSITIVE = "iterations", "learning_rate", "offset_rate", "choice_rate", "task_steps", "task_rate", "score_every"
+
+
 @dataclass(frozen=True)
 class MetaSimConfig:
     """Options of Meta-Sim.
@@ -39,6 +42,7 @@ class MetaSimConfig:
         task_steps: steps of the generator whose frames the task network is trained on after each.
         task_rate: learning rate of that training.
         baseline_decay: of the moving average of past scores.
+        score_every: steps from one training of the task network to the next; 1 where there is the task loss.
     """
 
     iterations: int = 80
@@ -56,9 +60,10 @@ class MetaSimConfig:
     task_steps: int = 4
     task_rate: float = 2e-3
     baseline_decay: float = 0.9
+    score_every: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "learning_rate", "offset_rate", "choice_rate", "task_steps", "task_rate"):
+        for name in POSITIVE:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: {getattr(self, name)} is not above 0")
         if not 0.005 <= self.std <= 0.5:
@@ -69,6 +74,8 @@ class MetaSimConfig:
             raise ValueError(f"task_weight: {self.task_weight} is below 0")
         if not 0 <= self.baseline_decay < 1:
             raise ValueError(f"baseline_decay: {self.baseline_decay} is not in [0, 1)")
+        if self.task_loss and self.score_every != 1:
+            raise ValueError(f"score_every: {self.score_every} is not 1, and the task loss needs a score of each step")
 
 
 class MetaSim(Algorithm):
@@ -110,6 +117,7 @@ class MetaSim(Algorithm):
         self.rates = [group["lr"] for group in self.optimiser.param_groups]
         self.task = TaskAlongside(session, config.task_steps, config.task_rate)
         self.baseline = MovingAverage(config.baseline_decay)
+        self.score: float | None = None
         self.history: dict[str, list[float]] = {"mmd2": [], "task_loss": []}
 
     @property
@@ -135,7 +143,9 @@ class MetaSim(Algorithm):
             # The renderer has no derivative in a category: the score function of the same MMD² moves those.
             cost = self.matcher.witness(phi.detach(), baseline=True)
             loss = loss + self.transformer.score_function_loss(samples, cost, "categorical")
-        score, task_loss = self.task(frames, iteration), None
+        if iteration % config.score_every == 0:
+            self.score = self.task(frames, iteration)
+        score, task_loss = self.score, None
         if config.task_loss and score is not None:
             advantage = score - self.baseline.update(score)
             task_loss = -advantage * self.transformer.log_prob(samples).sum()
@@ -160,6 +170,7 @@ class MetaSim(Algorithm):
             "optimiser": self.optimiser.state_dict(),
             "task": self.task.state_dict(),
             "baseline": self.baseline.value,
+            "score": self.score,
             "history": {name: list(values) for name, values in self.history.items()},
         }
 
@@ -168,7 +179,7 @@ class MetaSim(Algorithm):
         self.transformer.load_state_dict(state["transformer"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.task.load_state_dict(state["task"])
-        self.baseline.value = state["baseline"]
+        self.baseline.value, self.score = state["baseline"], state["score"]
         self.history = {name: list(values) for name, values in state["history"].items()}
 
     def summary(self) -> dict[str, float]:

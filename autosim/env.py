@@ -31,9 +31,10 @@ class Env(ABC):
     ``Config`` is a dataclass whose fields the command line offers as ``--env.FIELD``; ``gradient`` are the settings
     that suit its renderer, the defaults of ``--render.FIELD``.
 
-    Image features for distribution matching are trained on ``feature_frames`` frames. ``appearance`` says whether how
-    bright, coloured and sharp things look is the method's to learn; where it is not, image statistics are no features,
-    for they would tell how sprites are resampled, say.
+    Image features for distribution matching are trained on ``feature_frames`` frames, seen with a longest edge of
+    ``feature_edge`` pixels at most. ``appearance`` says whether how bright, coloured and sharp things look is the
+    method's to learn; where it is not, image statistics are no features, for they would tell how sprites are resampled,
+    say.
     """
 
     name: ClassVar[str]
@@ -46,6 +47,7 @@ class Env(ABC):
     sizes: TargetSizes = TargetSizes()
     train_frames: int = 200
     feature_frames: int = 1500
+    feature_edge: int = 64
     appearance: bool = True
     schedule: TrainingSchedule = TrainingSchedule()
 

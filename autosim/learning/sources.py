@@ -60,7 +60,7 @@ class FeatureSource:
     def _content(self, env: Env, pool: RenderPool, device: torch.device) -> ReferencedFeatures:
         from autosim.learning.content import VERSION, ContentFeatures, ContentSettings, train_content_features
 
-        settings = ContentSettings(appearance=env.appearance)
+        settings = ContentSettings(edge=env.feature_edge, appearance=env.appearance)
         scenes = broad_scenes(env, self.frames or env.feature_frames)
 
         def train(frames: Frames) -> TrainedFeatures:

@@ -73,6 +73,10 @@ class Task(ABC):
     def score(self, outputs: Tensor, targets: Tensor) -> float:
         """Score of the network's outputs on a whole set, in [0, 1]."""
 
+    def vary(self, inputs: Tensor) -> Tensor:
+        """A batch of inputs as training sees it, drawn by torch's global random state; as they are by default."""
+        return inputs
+
     def train(
         self,
         network: nn.Module,
@@ -92,7 +96,7 @@ class Task(ABC):
 
         def loss_of(batch: Tensor) -> Tensor:
             batch = batch.to(device)
-            losses = self.losses(network(inputs[batch]), targets[batch])
+            losses = self.losses(network(self.vary(inputs[batch])), targets[batch])
             sums.append(float(losses.detach().sum()))
             return losses.mean()
 

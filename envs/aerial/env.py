@@ -92,6 +92,8 @@ class Aerial(Env):
         self.schema = Schema((NodeClass("grass", (variant,)), road, car, *besides))
         self.sizes = TargetSizes(validation=400, test=400) if learned else TargetSizes(validation=2000, test=200)
         self.train_frames = config.train_frames
+        # A car is small: which way it is turned shows in no fewer pixels.
+        self.feature_edge = self.edge
         self.schedule = TrainingSchedule(epochs=12, batch_size=16, learning_rate=5e-3)
 
     def prior(self) -> Grammar:

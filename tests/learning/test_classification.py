@@ -46,11 +46,30 @@ def test_training_repeats_exactly_and_leaves_the_global_random_state() -> None:
 
 
 def test_losses_are_of_each_sample_and_the_score_is_the_accuracy() -> None:
-    task = Classification(3, 8, 8)
+    task = Classification(3, 16, 16)
     logits, labels = torch.tensor([[2.0, 0, 0], [0, 0, 3.0], [0, 1.0, 0]]), torch.tensor([0, 2, 0])
     expected = [-float(torch.log_softmax(row, 0)[label]) for row, label in zip(logits, labels, strict=True)]
     assert torch.allclose(task.losses(logits, labels), torch.tensor(expected))
     assert task.score(logits, labels) == pytest.approx(2 / 3)
+
+
+def test_training_sees_images_shifted_each_by_its_own_number_of_pixels() -> None:
+    torch.manual_seed(0)
+    images = torch.rand(64, 3, 16, 20)
+    shifted = Classification(2, 16, 20, shift=2).vary(images)
+    padded = torch.nn.functional.pad(images, (2, 2, 2, 2))
+    moves = set()
+    for image, source in zip(shifted, padded, strict=True):
+        (move,) = [
+            (row, column)
+            for row in range(5)
+            for column in range(5)
+            if torch.equal(image, source[:, row : row + 16, column : column + 20])
+        ]
+        moves.add(move)
+    # Of 25 shifts, 64 draws leave out few.
+    assert len(moves) > 15
+    assert torch.equal(Classification(2, 16, 20, shift=0).vary(images), images)
 
 
 @pytest.mark.parametrize(
@@ -63,9 +82,9 @@ def test_losses_are_of_each_sample_and_the_score_is_the_accuracy() -> None:
     ],
 )
 def test_labels_that_do_not_fit_are_refused(annotations: dict[str, np.ndarray], message: str) -> None:
-    frames = Frames(np.zeros((2, 8, 8, 3), np.uint8), annotations)
+    frames = Frames(np.zeros((2, 16, 16, 3), np.uint8), annotations)
     with pytest.raises(ValueError, match=message):
-        Classification(3, 8, 8).prepare(frames)
+        Classification(3, 16, 16).prepare(frames)
 
 
 def test_sizes_that_cannot_be_are_refused() -> None:
@@ -73,3 +92,5 @@ def test_sizes_that_cannot_be_are_refused() -> None:
         Classification(1, 16, 16)
     with pytest.raises(ValueError, match="smaller than"):
         Classification(2, 16, 4)
+    with pytest.raises(ValueError, match="shift"):
+        Classification(2, 16, 16, shift=-1)

@@ -210,10 +210,10 @@ def test_an_offset_turns_an_angle_as_far_whatever_the_network_says(length: float
         return predicted.means[predicted.periodic]
 
     with torch.no_grad():
-        generator.network.read_out.weight *= length
-        generator.network.read_out.bias *= length
+        generator.network.read_out.weight.mul_(length)
+        generator.network.read_out.bias.mul_(length)
         before = means()
-        generator.offsets += 1.0
+        generator.offsets.add_(1.0)
         turned = torch.remainder(means() - before, 1.0)
     torch.testing.assert_close(turned, torch.full_like(turned, 0.25), atol=1e-4, rtol=0)
 

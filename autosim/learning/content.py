@@ -39,6 +39,8 @@ INPUT_BLUR = 0.7
 STATISTICS = COLOUR_STATISTICS + TEXTURE_STATISTICS
 # Of the frames, this share is kept from training and tells how well each kind of label is predicted.
 HELD_OUT = 0.1
+# Continuous labels of which less than this share of the variance is predicted are left out of the features.
+SHOWN = 0.05
 
 
 def _block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
@@ -112,7 +114,9 @@ class ContentFeatures(Features):
     :func:`image_statistics`, where the settings have ``appearance``.
 
     The ``weights`` of groups that hold predictions are the share of the label's variance (of its entropy, if
-    categorical) that the network explains on held-out frames: what pictures do not show would only add noise.
+    categorical) that the network explains on held-out frames: what pictures do not show would only add noise. So would
+    continuous attributes that are not ``shown``; these are the places of those that are among the targets' continuous
+    ones, all by default.
     """
 
     def __init__(
@@ -121,9 +125,11 @@ class ContentFeatures(Features):
         input_size: tuple[int, int],
         settings: ContentSettings,
         state: dict[str, Tensor],
+        shown: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.targets = targets
+        self.shown = list(range(len(targets.continuous)) if shown is None else shown)
         self.settings = settings
         self.input_size = input_size
         self.network = ContentNetwork(targets, settings.width).to(memory_format=torch.channels_last)
@@ -162,13 +168,14 @@ class ContentFeatures(Features):
             parts["moments"] = moments(foreground)
             if grid.shape[1] > 2:
                 parts["classes"] = torch.cat([coarse_map(probability[:, 1:]), moments(probability[:, 1:])], dim=1)
-        named = {"attributes": [continuous]}
+        named = {"attributes": [continuous[:, self.shown]]}
         for i, count in enumerate(self.targets.counts):
             if count.mutable:
                 named.setdefault(count.group, []).append(counts[:, i : i + 1])
         for choice, logits in zip(self.targets.categorical, choices, strict=True):
             named.setdefault(choice.key, []).append(logits.log_softmax(dim=1))
-        parts |= {name: torch.cat(columns, dim=1) for name, columns in named.items() if columns[0].shape[1]}
+        joined = {name: torch.cat(columns, dim=1) for name, columns in named.items()}
+        parts |= {name: values for name, values in joined.items() if values.shape[1]}
         if self.settings.appearance:
             parts["colour"] = statistics[:, :COLOUR_STATISTICS]
             parts["texture"] = statistics[:, COLOUR_STATISTICS:]
@@ -180,6 +187,7 @@ class ContentFeatures(Features):
             "targets": self.targets.to_json(),
             "input_size": list(self.input_size),
             "settings": asdict(self.settings),
+            "shown": list(self.shown),
             "weights": list(self.weights),
             "state": {name: value.clone() for name, value in self.network.state_dict().items()},
         }
@@ -189,7 +197,7 @@ class ContentFeatures(Features):
         """Read what :meth:`to_state` wrote."""
         height, width = data["input_size"]
         targets, settings = ContentTargets.from_json(data["targets"]), ContentSettings(**data["settings"])
-        features = ContentFeatures(targets, (height, width), settings, data["state"])
+        features = ContentFeatures(targets, (height, width), settings, data["state"], data["shown"])
         features.weights = list(data["weights"])
         return features
 
@@ -273,16 +281,21 @@ def train_content_features(
 
     schedule = TrainingSchedule(settings.epochs, settings.batch_size, settings.learning_rate)
     fit(network, len(training), schedule, order, loss_of)
-    features = ContentFeatures(targets, size, settings, network.cpu().state_dict()).to(device)
+    state = network.cpu().state_dict()
+    features = ContentFeatures(targets, size, settings, state).to(device)
     if len(held_out) >= 2:
         explained = _explained(features, images[held_out.to(device)], labels.select(held_out.to(device)))
-        features.weights = [explained.get(name, 1.0) for name in features.group_names]
+        # The continuous attributes' shares come first, in their order.
+        known = explained.get("attributes", [])[: len(targets.continuous)]
+        shown = [place for place, share in enumerate(known) if share >= SHOWN]
+        features = ContentFeatures(targets, size, settings, state, shown).to(device)
+        features.weights = [max(explained.get(name, [1.0])) for name in features.group_names]
     return features
 
 
 @torch.no_grad()
-def _explained(features: ContentFeatures, images: Tensor, labels: ContentLabels) -> dict[str, float]:
-    """Share in [0, 1] of its labels that the predictions explain, for each group that holds predictions of labels."""
+def _explained(features: ContentFeatures, images: Tensor, labels: ContentLabels) -> dict[str, list[float]]:
+    """Shares in [0, 1] of its labels that the predictions explain, for each group that holds predictions of labels."""
     targets = features.targets
     _, continuous, counts, choices = features.predictions(images)
     shares: dict[str, list[float]] = {}
@@ -301,7 +314,7 @@ def _explained(features: ContentFeatures, images: Tensor, labels: ContentLabels)
         truth = labels.categorical[:, i]
         frequency = torch.bincount(truth, minlength=choice.choices) / len(truth)
         add(choice.key, functional.cross_entropy(logits, truth), torch.special.entr(frequency).sum())
-    return {group: max(values) for group, values in shares.items()}
+    return shares
 
 
 class ContentLoss:

@@ -63,6 +63,7 @@ class Aerial(Env):
 
     name: ClassVar[str] = "aerial"
     Config: ClassVar[type] = AerialConfig
+    appearance = False
 
     def __init__(self, config: AerialConfig) -> None:
         self.config = config
@@ -92,8 +93,8 @@ class Aerial(Env):
         self.schema = Schema((NodeClass("grass", (variant,)), road, car, *besides))
         self.sizes = TargetSizes(validation=400, test=400) if learned else TargetSizes(validation=2000, test=200)
         self.train_frames = config.train_frames
-        # A car is small: which way it is turned shows in no fewer pixels.
-        self.feature_edge = self.edge
+        self.feature_frames = 3000
+        self.feature_edge = max(64, self.edge)
         self.schedule = TrainingSchedule(epochs=12, batch_size=16, learning_rate=5e-3)
 
     def prior(self) -> Grammar:

@@ -107,12 +107,30 @@ def test_groups_cover_the_features_and_are_few(features: ContentFeatures) -> Non
     assert all(0 <= weight <= 1 for weight in features.weights)
 
 
-def test_image_statistics_are_features_only_where_appearance_matters(features: ContentFeatures) -> None:
+def test_image_statistics_are_features_only_where_appearance_matters() -> None:
     scenes, frames = shape_frames(40, seed=0)
-    settings = ContentSettings(width=8, epochs=1, appearance=False)
-    without = train_content_features(SHAPES_SCHEMA, scenes, frames, seed=0, settings=settings)
-    assert without.group_names == features.group_names[:-2]
-    assert without.dimension == features.groups[-2].start
+    trained, without = (
+        train_content_features(
+            SHAPES_SCHEMA, scenes, frames, seed=0, settings=ContentSettings(width=8, epochs=1, appearance=appearance)
+        )
+        for appearance in (True, False)
+    )
+    assert trained.group_names == [*without.group_names, "colour", "texture"]
+    assert without.dimension == trained.groups[-2].start
+
+
+def test_angles_that_pictures_do_not_show_are_no_features(features: ContentFeatures) -> None:
+    scenes, frames = shape_frames(300, seed=0)
+    rng = np.random.default_rng(1)
+    for scene in scenes:
+        # The light's hue is in the label no longer what it is in the picture.
+        (light,) = scene.find("light")
+        light.attributes["hue"] = float(rng.uniform(0, 360))  # type: ignore[index]
+    blind = train_content_features(SHAPES_SCHEMA, scenes, frames, seed=0, settings=SETTINGS)
+    names = [(target.attribute, target.part) for target in blind.targets.continuous]
+    assert [names[place][0] for place in blind.shown] == ["power"]
+    assert {names[place][0] for place in features.shown} == {"power", "hue"}
+    assert features.dimension - blind.dimension == len(features.shown) - 1
 
 
 @pytest.mark.parametrize(
@@ -171,7 +189,7 @@ def test_equal_seeds_give_equal_features() -> None:
         train_content_features(SHAPES_SCHEMA, scenes, frames, seed, settings)(images) for seed in (1, 1, 2)
     )
     assert torch.equal(first, second)
-    assert not torch.allclose(first, other)
+    assert first.shape != other.shape or not torch.allclose(first, other)
 
 
 def test_state_round_trip(features: ContentFeatures) -> None:

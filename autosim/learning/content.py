@@ -33,7 +33,7 @@ from autosim.seeding import torch_seeded
 # One grid cell of the network's input, in pixels: its total stride.
 CELL = 8
 # To be raised where features of equal settings and frames come to be others: stored ones are known by it.
-VERSION = 3
+VERSION = 4
 # Standard deviation in pixels of the blur of the network's input.
 INPUT_BLUR = 0.7
 STATISTICS = COLOUR_STATISTICS + TEXTURE_STATISTICS

@@ -7,6 +7,7 @@ task network on the frames and push its validation score up by REINFORCE (Eq. 3-
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from autosim.algorithm import Algorithm, Metrics
@@ -127,6 +128,8 @@ class MetaSim(Algorithm):
 
     def step(self, iteration: int) -> Metrics:
         """Algorithm 1, one epoch of one batch."""
+        import torch
+
         session, config = self.session, self.config
         # The rates fall to a fiftieth by the last iteration, so that the noise of the steps averages out.
         decay = half_cosine(session.progress(iteration, config.iterations), down_to=0.02)
@@ -136,32 +139,31 @@ class MetaSim(Algorithm):
             group["lr"] = rate * decay
         samples = self.transformer.sample(config.batch_size, session.seed_sequence("scenes", iteration))
         images, frames = session.differentiable_render(samples, "frames", iteration)
+        # The task network learns from these frames while others at shifted attributes are rendered.
+        due = iteration % config.score_every == 0
+        scored = session.beside(partial(self.task, frames, iteration)) if due else lambda: self.score
         phi = self.features(images)
         mmd2 = self.matcher(phi)
-        loss = mmd2
+        (slopes,) = torch.autograd.grad(mmd2, samples.values)
+        loss = (samples.values * slopes).sum()
         if config.categorical:
             # The renderer has no derivative in a category: the score function of the same MMD² moves those.
             cost = self.matcher.witness(phi.detach(), baseline=True)
             loss = loss + self.transformer.score_function_loss(samples, cost, "categorical")
-        if iteration % config.score_every == 0:
-            self.score = self.task(frames, iteration)
-        score, task_loss = self.score, None
-        if config.task_loss and score is not None:
-            advantage = score - self.baseline.update(score)
+        self.score = scored()
+        losses = {"mmd2": float(mmd2.detach())}
+        if config.task_loss and self.score is not None:
+            advantage = self.score - self.baseline.update(self.score)
             task_loss = -advantage * self.transformer.log_prob(samples).sum()
             loss = loss + config.task_weight * task_loss
+            losses["task_loss"] = float(task_loss.detach())
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()
         self.transformer.project()
-        metrics: Metrics = {"val_score": score, "mmd2": float(mmd2.detach())}
-        if task_loss is not None:
-            metrics["task_loss"] = float(task_loss.detach())
-        for name, values in self.history.items():
-            value = metrics.get(name)
-            if value is not None:
-                values.append(value)
-        return metrics
+        for name, value in losses.items():
+            self.history[name].append(value)
+        return {"val_score": self.score, **losses}
 
     def state_dict(self) -> dict[str, Any]:
         """Transformer, optimiser, task network, baseline and the losses so far."""

@@ -12,6 +12,7 @@ import importlib.util
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -157,6 +158,20 @@ def placement() -> dict[str, str]:
     from ray.util import get_current_placement_group
 
     return {} if get_current_placement_group() else {"scheduling_strategy": "SPREAD"}
+
+
+def beside(work: Callable[[], Result], threaded: bool = True) -> Callable[[], Result]:
+    """Begin ``work`` in a thread of its own; what is returned waits for it and gives its result, or raises its error.
+
+    For work that runs outside Python's lock, such as training, while this thread waits for others, such as renders.
+    Without ``threaded`` the work is done when its result is asked for.
+    """
+    if not threaded:
+        return work
+    thread = ThreadPoolExecutor(max_workers=1)
+    future = thread.submit(work)
+    thread.shutdown(wait=False)
+    return future.result
 
 
 def original_error(error: BaseException) -> BaseException:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -17,7 +17,7 @@ from autosim.env import Env
 from autosim.errors import UserError
 from autosim.learning.sources import FeatureSource, ReferencedFeatures
 from autosim.learning.task import Task, TrainingSchedule
-from autosim.parallel import parallel_map
+from autosim.parallel import Result, beside, parallel_map
 from autosim.rendering.differences import GradientSettings
 from autosim.rendering.frames import Frames
 from autosim.rendering.gradient import differentiable_render
@@ -136,6 +136,12 @@ class Session:
         """Images (n, 3, H, W) in [0, 1], differentiable in ``samples.values``, and the frames they are of."""
         seeds = seeding.frame_seeds(self.seed, purpose, iteration, len(samples))
         return differentiable_render(self.pool, samples.scenes, samples.values, seeds, self.gradient)
+
+    def beside(self, work: Callable[[], Result]) -> Callable[[], Result]:
+        """Begin work of this process while workers render; what is returned waits for its result. Neither may draw from
+        torch's global random state but inside ``torch_seeded``, and not both.
+        """
+        return beside(work, threaded=self.workers > 0)
 
     def network(self) -> nn.Module:
         """A network with the initial weights that all methods share for this run's seed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from autosim.parallel import parallel_map
+from autosim.parallel import beside, parallel_map
 from autosim.rendering.pool import RayPool
 from tests.helpers import BlobRenderer, blob_scenes
 
@@ -27,6 +28,27 @@ def late_first(index: int) -> int:
     if index in (1, 3):
         raise LookupError(f"item {index}")
     return index
+
+
+def test_work_beside_begins_at_once_and_its_errors_come_with_the_result() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work() -> int:
+        begun.set()
+        assert go_on.wait(timeout=30)
+        return torch.get_num_threads()
+
+    result = beside(work)
+    assert begun.wait(timeout=30)
+    go_on.set()
+    assert result() == torch.get_num_threads()
+    with pytest.raises(LookupError, match="item 1"):
+        beside(lambda: late_first(1))()
+    begun.clear()
+    later = beside(work, threaded=False)
+    assert not begun.is_set()
+    later()
+    assert begun.is_set()
 
 
 def meet(place: tuple[Path, int]) -> int:

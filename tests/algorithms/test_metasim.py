@@ -212,6 +212,14 @@ def test_without_labels_it_learns_from_the_pictures_alone() -> None:
     assert set(figures) == {"mmd2_start", "mmd2_end", "pretraining_steps", "pretraining_converged"}
 
 
+def test_the_score_is_told_anew_every_so_many_steps() -> None:
+    algorithm = MetaSim(blob_session(), quick(task_loss=False, score_every=3))
+    scores = [algorithm.step(i)["val_score"] for i in range(4)]
+    assert scores[0] is not None and scores[0] == scores[1] == scores[2] != scores[3]
+    with pytest.raises(ValueError, match="score_every: 3 is not 1"):
+        quick(score_every=3)
+
+
 def test_without_the_task_loss_the_score_is_told_and_changes_nothing() -> None:
     off, ignored = (MetaSim(blob_session(), quick(**o)) for o in ({"task_loss": False}, {"task_weight": 0.0}))
     for iteration in range(3):

@@ -322,8 +322,7 @@ class ContentLoss:
 
     def __init__(self, targets: ContentTargets, labels: ContentLabels) -> None:
         self.targets = targets
-        self.continuous_scale = labels.continuous.std(dim=0, unbiased=False).clamp_min(1e-3)
-        self.counts_scale = labels.counts.std(dim=0, unbiased=False).clamp_min(1e-3)
+        self.continuous_scale, self.counts_scale = _spread(labels.continuous), _spread(labels.counts)
         self.class_weights: Tensor | None = None
         self.grid_scale = 1.0
         if labels.grid is not None:
@@ -347,6 +346,11 @@ class ContentLoss:
         for logits, target in zip(choices, labels.categorical.unbind(dim=1), strict=True):
             total = total + functional.cross_entropy(logits, target) / len(choices)
         return total
+
+
+def _spread(labels: Tensor) -> Tensor:
+    """Standard deviations of the columns of (n, K), K possibly 0, where torch warns of empty ones."""
+    return (labels.std(dim=0, unbiased=False) if labels.shape[1] else labels.new_zeros(0)).clamp_min(1e-3)
 
 
 def _whole_cells(pixels: float) -> int:

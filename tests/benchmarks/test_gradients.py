@@ -42,9 +42,9 @@ def test_errors_are_relative_to_the_reference() -> None:
 
 def test_the_table_has_a_line_for_each_row() -> None:
     row = {
-        "attributes": 8, "method": "adjoint", "samples": 16, "seconds": 0.254, "times_an_image": 17.8, "error": 0.706,
+        "attributes": 8, "method": "adjoint", "seconds": 0.254, "times_an_image": 17.8, "error": 0.706,
         "error_of_mean": 0.449, "reference_error": 0.054,
     }  # fmt: skip
     shown = gradients.table([row])
-    assert shown["lines"] == [["8", "adjoint", "16", "0.25", "18", "71 %", "45 %", "5 %"]]
+    assert shown["lines"] == [["8", "adjoint", "0.25", "18", "71 %", "45 %", "5 %"]]
     assert len(shown["heads"]) == len(shown["alignment"]) == len(shown["lines"][0])

@@ -25,7 +25,7 @@ from autosim.rendering.frames import Frames
 from autosim.rendering.pace import Pace
 from autosim.rendering.renderer import Renderer
 from autosim.rendering.team import Answer, Errand, Team, TeamSettings, Work
-from autosim.rendering.worker import Piece, Worker, layout
+from autosim.rendering.worker import Piece, Worker, described, layout
 from autosim.scenes.graph import SceneGraph, Schema
 
 Pool = TypeVar("Pool", bound="RenderPool")
@@ -57,9 +57,8 @@ class RenderPool(ABC):
         first = 0
         for part in parts:
             if layout(part) != layout(parts[0]):
-                raise RendererError(
-                    f"{self.renderer_name}: scene {first}: annotations {layout(part)} differ from {layout(parts[0])}"
-                )
+                found, wanted = described(part), described(parts[0])
+                raise RendererError(f"{self.renderer_name}: scene {first}: annotations {found} differ from {wanted}")
             first += len(part)
         return Frames.concatenate(parts)
 

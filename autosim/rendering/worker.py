@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,8 +64,8 @@ class Worker:
         for index, frame in enumerate(frames, first):
             with _named(self._renderer, f"scene {index}", index):
                 self._check(frame)
-                if not alike(frame, frames[0]):
-                    raise RendererError(f"annotations {layout(frame)} differ from {layout(frames[0])}")
+                if layout(frame) != layout(frames[0]):
+                    raise RendererError(f"annotations {described(frame)} differ from {described(frames[0])}")
         return Frames.stack(frames), time.perf_counter() - start
 
     def gradient_parts(
@@ -130,20 +131,15 @@ class Worker:
                 raise RendererError(f"annotation {name!r} is missing; there are {sorted(frame.annotations)}")
 
 
-def alike(frame: Frame, other: Frame) -> bool:
-    """Whether two frames have annotations of the same names, types and shapes."""
-    ours, theirs = frame.annotations, other.annotations
-    return ours.keys() == theirs.keys() and all(
-        np.asarray(values).dtype == np.asarray(theirs[name]).dtype and np.shape(values) == np.shape(theirs[name])
-        for name, values in ours.items()
-    )
-
-
-def layout(frames: Frame | Frames) -> dict[str, str]:
-    """Type and shape of the annotations of a frame, or of each of several."""
+def layout(frames: Frame | Frames) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
+    """Type and shape of the annotations of a frame, or of each of several, by name."""
     skipped = 1 if isinstance(frames, Frames) else 0
-    arrays = {name: np.asarray(values) for name, values in frames.annotations.items()}
-    return {name: f"{array.dtype}{list(array.shape[skipped:])}" for name, array in sorted(arrays.items())}
+    return {name: (np.asarray(values).dtype, np.shape(values)[skipped:]) for name, values in frames.annotations.items()}
+
+
+def described(frames: Frame | Frames) -> dict[str, str]:
+    """The same in words."""
+    return {name: f"{dtype}{list(shape)}" for name, (dtype, shape) in sorted(layout(frames).items())}
 
 
 @contextmanager

@@ -160,14 +160,11 @@ def placement() -> dict[str, str]:
     return {} if get_current_placement_group() else {"scheduling_strategy": "SPREAD"}
 
 
-def beside(work: Callable[[], Result], threaded: bool = True) -> Callable[[], Result]:
+def beside(work: Callable[[], Result]) -> Callable[[], Result]:
     """Begin ``work`` in a thread of its own; what is returned waits for it and gives its result, or raises its error.
 
     For work that runs outside Python's lock, such as training, while this thread waits for others, such as renders.
-    Without ``threaded`` the work is done when its result is asked for.
     """
-    if not threaded:
-        return work
     thread = ThreadPoolExecutor(max_workers=1)
     future = thread.submit(work)
     thread.shutdown(wait=False)

@@ -139,9 +139,22 @@ class Session:
 
     def beside(self, work: Callable[[], Result]) -> Callable[[], Result]:
         """Begin work of this process while workers render; what is returned waits for its result. Neither may draw from
-        torch's global random state but inside ``torch_seeded``, and not both.
+        torch's global random state but inside ``torch_seeded``, and not both. Torch computes with one thread meanwhile:
+        a second one and the workers would slow each other down tenfold.
         """
-        return beside(work, threaded=self.workers > 0)
+        if self.workers == 0:
+            return work
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        wait = beside(work)
+
+        def result() -> Result:
+            try:
+                return wait()
+            finally:
+                torch.set_num_threads(threads)
+
+        return result
 
     def network(self) -> nn.Module:
         """A network with the initial weights that all methods share for this run's seed."""

@@ -86,12 +86,12 @@ def table1_trials(seeds: int, digits: Mapping[str, Any]) -> list[Trial]:
     rotated: dict[str, Any] = {"std": 0.005, "exploration": 0.0, "learning_rate": 0.01, "task_steps": 16}
     # A digit out of place pulls its angle the wrong way; angles that are spread out get past that.
     moved = {**rotated, "exploration": 0.15, "iterations": 200, "task_loss": False, "score_every": 10}
-    # Pictures of four times the pixels: fewer of them.
-    fewer = {"train_frames": 5000} if digits["digits"] == "mnist" else {}
-    cases = {"rotation": (rotated, {}), "rotation-translation": (moved, fewer)}
+    # As many as there are digits; of pictures of four times the pixels, half as many.
+    counts = (60_000, 30_000) if digits["digits"] == "mnist" else (0, 0)
+    options = dict(zip(("rotation", "rotation-translation"), (rotated, moved), strict=True))
     return [
-        Trial(case, "metasim", "mnist", options, {"case": case, **digits, **frames}, seed)
-        for case, (options, frames) in cases.items()
+        Trial(case, "metasim", "mnist", own, {"case": case, **digits, "train_frames": frames}, seed)
+        for (case, own), frames in zip(options.items(), counts, strict=True)
         for seed in range(seeds)
     ]
 

@@ -313,6 +313,23 @@ class FaultyRenderer(BlobRenderer):
         return super().annotate(scene)
 
 
+class MoodyRenderer(BlobRenderer):
+    """Raises for the seed ``fatal`` in the first ``times`` processes that are asked for it, each with a file in
+    ``folder``.
+    """
+
+    def __init__(self, fatal: int, folder: Path, times: int) -> None:
+        super().__init__()
+        self.fatal, self.folder, self.times = fatal, folder, times
+
+    def draw(self, scene: SceneGraph, seed: int, effort: float = 1.0) -> NDArray[np.float32]:
+        own = self.folder / str(os.getpid())
+        if seed == self.fatal and (own.exists() or len(list(self.folder.iterdir())) < self.times):
+            own.touch()
+            raise OSError("the licence server is gone")
+        return super().draw(scene, seed, effort)
+
+
 class SlowRenderer(BlobRenderer):
     """Takes ``seconds`` for an image, asleep; leaves a file named after its process in ``folder``."""
 

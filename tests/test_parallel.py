@@ -44,11 +44,6 @@ def test_work_beside_begins_at_once_and_its_errors_come_with_the_result() -> Non
     assert result() == torch.get_num_threads()
     with pytest.raises(LookupError, match="item 1"):
         beside(lambda: late_first(1))()
-    begun.clear()
-    later = beside(work, threaded=False)
-    assert not begun.is_set()
-    later()
-    assert begun.is_set()
 
 
 def meet(place: tuple[Path, int]) -> int:

@@ -128,6 +128,26 @@ def test_frames_of_a_method_are_not_those_of_the_target() -> None:
     assert not {image.tobytes() for image in drawn} & {image.tobytes() for image in validation}
 
 
+def test_work_beside_the_workers_has_one_thread_and_later_work_has_all_again() -> None:
+    torch.set_num_threads(2)
+    alone, accompanied = blob_session(), replace(blob_session(), workers=1)
+    threads: list[int] = []
+
+    def note() -> int:
+        threads.append(torch.get_num_threads())
+        if len(threads) == 3:
+            raise LookupError("no third time")
+        return len(threads)
+
+    first, second = alone.beside(note), accompanied.beside(note)
+    assert (second(), first()) == (1, 2) and threads == [1, 2]
+    third = accompanied.beside(note)
+    assert torch.get_num_threads() == 1
+    with pytest.raises(LookupError, match="no third time"):
+        third()
+    assert torch.get_num_threads() == 2
+
+
 def test_draws_differ_by_seed_purpose_and_iteration() -> None:
     scenes = blob_session().env.prior().sample_many(2, np.random.SeedSequence(0))
     drawn = [

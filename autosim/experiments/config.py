@@ -51,6 +51,9 @@ class RunSettings:
     """Every random draw of the run follows from this number."""
     workers: int = field(default_factory=available_cpus)
     """Processes that render and train; 0 works in this process. Results do not depend on it."""
+    threads: int = 1
+    """Threads that this process learns with while nothing is rendered; 0 for as many as CPUs, which is written down.
+    Results depend on it in their last digits, for sums come in another order."""
     device: str = "auto"
     """Where networks are trained: cpu, cuda, cuda:1, …; auto takes a GPU where there is one."""
     features: Literal["content", "squeezenet", "inception"] = "content"
@@ -73,6 +76,10 @@ class RunSettings:
             raise ValueError(f"seed: {self.seed} is not in [0, 2**32)")
         if self.workers < 0:
             raise ValueError(f"workers: {self.workers} is below 0")
+        if self.threads < 0:
+            raise ValueError(f"threads: {self.threads} is below 0")
+        if self.threads == 0:
+            object.__setattr__(self, "threads", available_cpus())
         if self.workers == 0 and self.ray != RaySettings():
             raise ValueError("ray: with workers 0 nothing runs on Ray")
         if self.checkpoint_every < 1:

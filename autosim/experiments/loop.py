@@ -308,9 +308,7 @@ def open_session(
     from autosim.session import Session
 
     settings = config.settings
-    # On few cores a second thread of this process and the render workers slow each other down tenfold; and sums in
-    # another order differ in their last digits, so that results would depend on the machine.
-    torch.set_num_threads(1)
+    torch.set_num_threads(settings.threads)
     if settings.workers:
         start_ray(settings.workers, settings.ray.address, packages_of(config))
     with make_pool(env.renderer(), settings.workers, settings.ray) as pool:

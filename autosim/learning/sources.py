@@ -121,9 +121,11 @@ def _trained(
         images = to_tensor(frames.images[:REFERENCES], device)
         return {"features": features.to_state(), "reference": features.in_batches(images).cpu()}
 
+    threads = {} if torch.get_num_threads() == 1 else {"threads": torch.get_num_threads()}
     probe = pool.render(scenes[:PROBES], seeding.frame_seeds(SEED, f"{kind} frames", 0, PROBES))
     description = {
         **known_by,
+        **threads,
         "env": env.name,
         "frames": len(scenes),
         "device": device.type,

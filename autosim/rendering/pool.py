@@ -195,9 +195,9 @@ class RayPool(RenderPool):
     """Renders in ``workers`` Ray actors (at least 1), starting Ray where it does not run.
 
     Each actor builds the renderer once and keeps it. Work goes out in chunks of ``chunk`` images or, by default, of a
-    size fitted to how long an image takes. An actor that dies, hangs or grows is replaced and its work repeated; a
-    scene over which several were lost ends in a ``RendererError``. ``settings`` say how much is borne, by default what
-    ``ray_settings`` say. For a failing renderer's traceback use a :class:`LocalPool`.
+    size fitted to how long an image takes. An actor that dies, fails, hangs or grows is replaced and its work
+    repeated; a scene over which several were lost ends in a ``RendererError``. ``settings`` say how much is borne, by
+    default what ``ray_settings`` say. For a failing renderer's traceback use a :class:`LocalPool`.
     """
 
     def __init__(

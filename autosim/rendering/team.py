@@ -1,4 +1,4 @@
-"""A team of Ray actors that may die, hang or grow: work goes out to them, and to others where they do not answer."""
+"""A team of Ray actors that may die, fail, hang or grow: work goes out to them, and to others where they are lost."""
 
 from __future__ import annotations
 
@@ -131,8 +131,8 @@ class Team:
             self._wait(building, Course())
 
     def run(self, errand: Errand) -> None:
-        """All of an errand. An item over which ``attempts`` actors were lost, and any error of a renderer's own, ends
-        it: nothing more goes out, what is out is waited for, and the error of the earliest item is raised.
+        """All of an errand. An item over which ``attempts`` actors were lost ends it: no later one goes out, what is
+        out is waited for, and the error of the earliest item is raised, the same in whatever order they came.
         """
         import ray
 
@@ -141,7 +141,12 @@ class Team:
         following = 0
         try:
             while True:
-                while not failures and (again or following < errand.count):
+                if failures:
+                    earlier = [work for work in again if work.start < min(failures)]
+                    again.clear()
+                    again.extend(earlier)
+                    following = errand.count
+                while again or following < errand.count:
                     member = self._free(alone=bool(again and again[0].lost))
                     if member is None:
                         break
@@ -151,7 +156,7 @@ class Team:
                         work = Work(following, following + errand.cut(errand.count - following))
                         following = work.stop
                     self._give(member, errand, work)
-                left = not failures and bool(again or following < errand.count)
+                left = bool(again or following < errand.count)
                 if not left and not any(member.queue for member in self.members):
                     break
                 busy = [m for m in self.members if m.queue or (left and m.building is not None)]
@@ -228,7 +233,8 @@ class Team:
         except ray.exceptions.RayTaskError as error:
             if member.building is not None:
                 raise self._explain(error) from None
-            self._finish(member, course, error)
+            # A renderer that raised may be left in any state, and its process with it.
+            self._lose(member, course, error)
         except ray.exceptions.RayError as error:
             self._lose(member, course, error)
         else:
@@ -237,17 +243,14 @@ class Team:
             else:
                 self._finish(member, course, answer)
 
-    def _finish(self, member: Member, course: Course, outcome: Answer | BaseException) -> None:
-        """The work at hand is over, with an answer or with an error of the renderer's own."""
+    def _finish(self, member: Member, course: Course, answer: Answer) -> None:
+        """The work at hand is over."""
         import ray
 
         assert course.errand is not None
         work = member.queue[0][1]
-        if isinstance(outcome, BaseException):
-            course.failures[work.start] = course.errand.explain(outcome, work)
-        else:
-            course.errand.take(work, outcome)
-            self._note(member, work, outcome)
+        course.errand.take(work, answer)
+        self._note(member, work, answer)
         member.queue.popleft()
         member.since = time.monotonic()
         if member.retiring and not member.queue:

@@ -108,7 +108,7 @@ class Mnist(Env):
         # How a digit is turned is harder to tell where it may be anywhere.
         self.feature_frames = 6000 if config.case == "rotation" else 12_000
         self.train_frames = config.train_frames or (2000 if bundled else 20_000)
-        self.schedule = TrainingSchedule(epochs=20 if bundled else 10, batch_size=32, learning_rate=2e-3)
+        self.schedule = TrainingSchedule(epochs=20 if bundled else 14, batch_size=32, learning_rate=2e-3)
 
     def prior(self) -> Grammar:
         """Upright digits in the middle."""

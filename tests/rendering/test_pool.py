@@ -25,6 +25,7 @@ from tests.helpers import (
     FaultyRenderer,
     GrowingRenderer,
     HangingRenderer,
+    MoodyRenderer,
     MortalRenderer,
     ProbeRenderer,
     SlowRenderer,
@@ -129,6 +130,19 @@ def test_a_scene_that_always_kills_its_process_is_given_up(ray_session: None, wo
         pool.render(SCENES[:7], SEEDS[:7])
     # A third where the process took the answer before it along.
     assert pool.replaced in (2, 3)
+
+
+@pytest.mark.parametrize(("times", "workers"), [(2, 1), (3, 2)])
+def test_a_scene_has_to_fail_in_three_processes(ray_session: None, tmp_path: Path, times: int, workers: int) -> None:
+    with RayPool(MoodyRenderer(SEEDS[6], tmp_path, times), workers, chunk=4) as pool:
+        if times < 3:
+            with LocalPool(BlobRenderer()) as local:
+                assert_same(pool.render(SCENES, SEEDS), local.render(SCENES, SEEDS))
+            assert pool.images == COUNT
+        else:
+            with pytest.raises(RendererError, match=r"^MoodyRenderer: scene 6: OSError: the licence server is gone$"):
+                pool.render(SCENES, SEEDS)
+        assert len(list(tmp_path.iterdir())) == pool.replaced == times
 
 
 def test_an_actor_that_hangs_is_replaced(ray_session: None, tmp_path: Path) -> None:

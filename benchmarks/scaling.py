@@ -320,7 +320,7 @@ def main() -> int:
     results: dict[str, Any] = {
         "clevr": measure_clevr(1 if quick else 3),
         "overhead": measure_overhead(2000 if quick else 20_000, 1 if quick else 3),
-        "sleepers": measure_sleepers(ACTORS[:2] if quick else ACTORS, 0.3 if quick else 3.0),
+        "sleepers": measure_sleepers(ACTORS[:2] if quick else ACTORS, 0.3 if quick else 6.0),
         "command": "python benchmarks/scaling.py" + (" --quick" if quick else ""),
         "date": date.today().isoformat(),
         "cores": len(os.sched_getaffinity(0)),

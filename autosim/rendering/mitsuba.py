@@ -196,6 +196,7 @@ class MitsubaRenderer(Renderer):
         self._projective: dict[int, Any] = {}
         self._rays = self._centre_rays()
         self._shapes = {shape.id(): shape for shape in self._scene.shapes()}
+        self._posed: SceneGraph | None = None
 
     def draw(self, scene: SceneGraph, seed: int, effort: float = 1.0) -> NDArray[np.float32]:
         """See :meth:`Renderer.draw`; ``effort`` scales the samples a pixel, at least one."""
@@ -232,7 +233,9 @@ class MitsubaRenderer(Renderer):
 
     def annotate(self, scene: SceneGraph) -> dict[str, NDArray[np.generic]]:
         """``mask``: uint8 (height, width), the class seen through each pixel's centre."""
-        self._apply(scene)
+        # Right after an image of this scene it is still posed.
+        if scene is not self._posed:
+            self._apply(scene)
         classes = {self._shapes[name]: value for name, value in self.mask_classes(scene).items()}
         mask = np.zeros(self.height * self.width, dtype=np.uint8)
         if self.variant.startswith("scalar"):
@@ -268,8 +271,10 @@ class MitsubaRenderer(Renderer):
 
     def _apply(self, scene: SceneGraph) -> None:
         self._set(self.pose(self._mi, scene))
+        self._posed = scene
 
     def _set(self, values: Mapping[str, Any]) -> None:
+        self._posed = None
         for name, value in values.items():
             # Setting an equal value would be skipped, and derived quantities with it.
             self._parameters.set_dirty(name)

@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 
 from autosim.errors import RendererError
 from autosim.parallel import RaySettings, original_error, placement, start_ray
+from autosim.rendering.assembly import Assembly
 from autosim.rendering.differences import ADJOINT_IMAGES, GradientSettings, Stencil, renders_per_scene
 from autosim.rendering.frames import Frames
 from autosim.rendering.pace import Pace
 from autosim.rendering.renderer import Renderer
 from autosim.rendering.team import Answer, Errand, Team, TeamSettings, Work
-from autosim.rendering.worker import Piece, Worker, described, layout
+from autosim.rendering.worker import Piece, Worker
 from autosim.scenes.graph import SceneGraph, Schema
 
 Pool = TypeVar("Pool", bound="RenderPool")
@@ -53,14 +54,7 @@ class RenderPool(ABC):
         if not scenes:
             raise ValueError("no scenes to render")
         with _with_scene(scenes):
-            parts = self._render(scenes, seeds)
-        first = 0
-        for part in parts:
-            if layout(part) != layout(parts[0]):
-                found, wanted = described(part), described(parts[0])
-                raise RendererError(f"{self.renderer_name}: scene {first}: annotations {found} differ from {wanted}")
-            first += len(part)
-        return Frames.concatenate(parts)
+            return self._render(scenes, seeds)
 
     def vjp(
         self,
@@ -108,8 +102,8 @@ class RenderPool(ABC):
         """Release the workers; safe to call twice."""
 
     @abstractmethod
-    def _render(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> list[Frames]:
-        """Frames of the scenes in parts, in order."""
+    def _render(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> Frames:
+        """Frames of the scenes, in order."""
 
     @abstractmethod
     def _gradient_parts(
@@ -139,10 +133,10 @@ class LocalPool(RenderPool):
     def close(self) -> None:
         self._worker.close()
 
-    def _render(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> list[Frames]:
+    def _render(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> Frames:
         frames, _ = self._worker.render(0, scenes, seeds)
         self.images += len(frames)
-        return [frames]
+        return frames
 
     def _gradient_parts(
         self, pieces: Sequence[Piece], cotangents: NDArray[np.float32], settings: GradientSettings
@@ -246,11 +240,14 @@ class RayPool(RenderPool):
         actor: Any = ray.remote(_Actor).options(max_restarts=0, **reserved, **placement()).remote()
         return actor, actor.build.remote(self._sent)
 
-    def _render(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> list[Frames]:
+    def _render(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> Frames:
+        frames = Assembly(len(scenes), self.renderer_name)
+
         def send(actor: Any, start: int, stop: int) -> Any:
             return actor.render.remote(self._sent, start, scenes[start:stop], seeds[start:stop])
 
-        return self._map(len(scenes), send, lambda start, stop: (start, stop - 1), "", self._frame_pace)
+        self._map(len(scenes), send, frames.put, lambda start, stop: (start, stop - 1), "", self._frame_pace)
+        return frames.whole()
 
     def _gradient_parts(
         self, pieces: Sequence[Piece], cotangents: NDArray[np.float32], settings: GradientSettings
@@ -268,26 +265,28 @@ class RayPool(RenderPool):
             return cut[0].index, cut[-1].index
 
         pace = self._adjoint_pace if settings.method == "adjoint" else self._loss_pace
-        return np.concatenate(self._map(int(ends[-1]), send, places, "gradient of ", pace, _images_each(settings)))
+        parts: dict[int, NDArray[np.float64]] = {}
+        self._map(int(ends[-1]), send, parts.__setitem__, places, "gradient of ", pace, _images_each(settings))
+        return np.concatenate([parts[start] for start in sorted(parts)])
 
     def _map(
         self,
         count: int,
         send: Callable[[Any, int, int], Any],
+        put: Callable[[int, Any], None],
         places: Callable[[int, int], tuple[int, int]],
         what: str,
         pace: Pace,
         images_each: int = 1,
-    ) -> list[Any]:
-        """Results, in order, of ``count`` pieces of work; ``send(actor, start, stop)`` gives some to an actor,
-        ``places(start, stop)`` are the first and the last scene of these, and ``what`` leads their names.
+    ) -> None:
+        """Do ``count`` pieces of work; ``send(actor, start, stop)`` gives some to an actor, ``put(start, result)``
+        takes theirs, ``places(start, stop)`` are the first and the last scene of these, and ``what`` leads their names.
         """
         if not self._team.members:
             raise RuntimeError("the pool is closed")
-        results: dict[int, Any] = {}
 
         def take(work: Work, answer: Answer) -> None:
-            results[work.start] = answer.result
+            put(work.start, answer.result)
             pace.note(work.stop - work.start, answer.seconds, answer.result)
             self.images += images_each * (work.stop - work.start)
 
@@ -301,7 +300,6 @@ class RayPool(RenderPool):
                 expected=lambda: pace.seconds,
             )
         )
-        return [results[first] for first in sorted(results)]
 
     def _failed(self, error: BaseException, what: str, first: int, last: int) -> RendererError:
         explained = self._explained(error, what + _scenes(first, last))

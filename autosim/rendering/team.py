@@ -198,11 +198,15 @@ class Team:
         member.queue.append((errand.send(member.actor, work.start, work.stop), work))
 
     def _wait(self, busy: list[Member], course: Course) -> None:
-        """Take in one answer, of the member that has waited longest; give up on those that are silent for too long."""
+        """Take in the answers that are there, or the next; give up on members that are silent for too long."""
         import ray
 
         by_reference = {member.awaited: member for member in sorted(busy, key=lambda member: member.since)}
-        ready, silent = ray.wait(list(by_reference), num_returns=1, timeout=INTERVAL)
+        references = list(by_reference)
+        # Of many members several have answered at once, and to ask about each time by time would take its time.
+        ready, silent = ray.wait(references, num_returns=len(references), timeout=0)
+        if not ready:
+            ready, silent = ray.wait(references, num_returns=1, timeout=INTERVAL)
         for reference in ready:
             self._receive(by_reference[reference], course)
         if ready:

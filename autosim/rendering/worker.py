@@ -20,6 +20,8 @@ from autosim.rendering.frames import Frame, Frames
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.graph import SceneGraph
 
+# Types and shapes of annotations by name.
+Layout = dict[str, tuple["np.dtype[Any]", tuple[int, ...]]]
 # Perturbed scenes of one stencil that are drawn together.
 AT_ONCE = 32
 
@@ -65,7 +67,8 @@ class Worker:
             with _named(self._renderer, f"scene {index}", index):
                 self._check(frame)
                 if layout(frame) != layout(frames[0]):
-                    raise RendererError(f"annotations {described(frame)} differ from {described(frames[0])}")
+                    words = f"annotations {described(layout(frame))} differ from {described(layout(frames[0]))}"
+                    raise RendererError(words)
         return Frames.stack(frames), time.perf_counter() - start
 
     def gradient_parts(
@@ -131,15 +134,15 @@ class Worker:
                 raise RendererError(f"annotation {name!r} is missing; there are {sorted(frame.annotations)}")
 
 
-def layout(frames: Frame | Frames) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
+def layout(frames: Frame | Frames) -> Layout:
     """Type and shape of the annotations of a frame, or of each of several, by name."""
     skipped = 1 if isinstance(frames, Frames) else 0
     return {name: (np.asarray(values).dtype, np.shape(values)[skipped:]) for name, values in frames.annotations.items()}
 
 
-def described(frames: Frame | Frames) -> dict[str, str]:
+def described(found: Layout) -> dict[str, str]:
     """The same in words."""
-    return {name: f"{dtype}{list(shape)}" for name, (dtype, shape) in sorted(layout(frames).items())}
+    return {name: f"{dtype}{list(shape)}" for name, (dtype, shape) in sorted(found.items())}
 
 
 @contextmanager

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,8 @@ from autosim.seeding import integer_seed
 
 # A fixed block size makes scalar renders independent of the number of threads.
 BLOCK_SIZE = 16
+# Samples of an image, pixels times samples a pixel, from which on LLVM's variant takes less time than the scalar one.
+WORTH_LLVM = 64 * 64 * 4
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,8 @@ class MitsubaRenderer(Renderer):
     tells the :class:`Quality` that a scene asks for, and which class id each shape has in the mask
     (:meth:`mask_classes`). Images smaller than (height, width) are enlarged bilinearly; masks are always cast through
     the centres of the final pixels, so they are exact at any quality. ``variant`` is one of Mitsuba's: pixels of LLVM's
-    and of the scalar one differ within the noise of their samples.
+    and of the scalar one differ within the noise of their samples. LLVM's begins each image with some milliseconds of
+    preparation, so that images of fewer than :data:`WORTH_LLVM` samples are left to the scalar one even so.
 
     LLVM's variant has an adjoint where a subclass gives :meth:`differentiable_pose`: that of Mitsuba's projective
     sampling (Zhang et al., "Projective Sampling for Differentiable Rendering of Geometry", SIGGRAPH Asia 2023), which
@@ -175,9 +180,15 @@ class MitsubaRenderer(Renderer):
         return refusal
 
     def build(self) -> None:
-        """Load the scene with one sensor for each size and one integrator for each number of bounces."""
+        """Load the scene with one sensor for each size and one integrator for each number of bounces; with LLVM's
+        variant once more for the scalar one.
+        """
+        self._scalar: MitsubaRenderer | None = None
         if self.library is not None:
             os.environ[LIBRARY] = self.library
+            self._scalar = copy.copy(self)
+            self._scalar.variant, self._scalar.library = "scalar_rgb", None
+            self._scalar.build()
         import drjit as dr
         import mitsuba as mi
 
@@ -185,6 +196,8 @@ class MitsubaRenderer(Renderer):
         mi.set_variant(self.variant)
         mi.set_log_level(mi.LogLevel.Error)
         self._mi: Any = mi
+        # The types of this variant, whichever is at work: to change it takes longer than an image.
+        self._types: Any = import_module(f"mitsuba.{self.variant}")
         # Merging equal materials or meshes would make parameters vanish, and would order shapes by address.
         self._scene = mi.load_dict({"type": "scene", **self.scene_dict(mi)}, optimize=False)
         self._parameters = mi.traverse(self._scene)
@@ -200,6 +213,8 @@ class MitsubaRenderer(Renderer):
 
     def draw(self, scene: SceneGraph, seed: int, effort: float = 1.0) -> NDArray[np.float32]:
         """See :meth:`Renderer.draw`; ``effort`` scales the samples a pixel, at least one."""
+        if self._scalar is not None and self._is_small(scene, effort):
+            return self._scalar.draw(scene, seed, effort)
         return srgb(enlarge(self._radiance(scene, seed, effort), self.height, self.width))
 
     def adjoint(
@@ -211,7 +226,8 @@ class MitsubaRenderer(Renderer):
         """
         import drjit as dr
 
-        mi, quality = self._mi, self.quality(scene)
+        self._take_turn()
+        mi, quality = self._types, self.quality(scene)
         radiance = self._radiance(scene, seed, effort)
         pulled = srgb_pullback(enlarge(radiance, self.height, self.width), cotangent)
         places = self.schema.mutable_continuous(scene)
@@ -233,6 +249,8 @@ class MitsubaRenderer(Renderer):
 
     def annotate(self, scene: SceneGraph) -> dict[str, NDArray[np.generic]]:
         """``mask``: uint8 (height, width), the class seen through each pixel's centre."""
+        if self._scalar is not None and self._is_small(scene):
+            return self._scalar.annotate(scene)
         # Right after an image of this scene it is still posed.
         if scene is not self._posed:
             self._apply(scene)
@@ -246,21 +264,29 @@ class MitsubaRenderer(Renderer):
         else:
             hits = self._scene.ray_intersect_preliminary(self._rays)
             for shape, value in classes.items():
-                mask[np.array(hits.shape == self._mi.ShapePtr(shape), dtype=bool)] = value
+                mask[np.array(hits.shape == self._types.ShapePtr(shape), dtype=bool)] = value
         return {"mask": mask.reshape(self.height, self.width)}
 
     def _radiance(self, scene: SceneGraph, seed: int, effort: float) -> NDArray[np.float32]:
         """Linear radiance (size, size, 3) at the size that the scene asks for."""
         quality = self.quality(scene)
         self._apply(scene)
-        image = self._mi.render(
+        image = self._integrators[quality.bounces].render(
             self._scene,
             sensor=self._sensors[quality.size],
-            integrator=self._integrators[quality.bounces],
-            spp=_samples(quality, effort),
             seed=_mitsuba_seed(seed, quality.size),
+            spp=_samples(quality, effort),
         )
         return np.array(image, dtype=np.float32)[..., :3]
+
+    def _is_small(self, scene: SceneGraph, effort: float = 1.0) -> bool:
+        quality = self.quality(scene)
+        return quality.size**2 * _samples(quality, effort) < WORTH_LLVM
+
+    def _take_turn(self) -> None:
+        """Mitsuba's Python code works with one variant at a time, which other renderers may have changed."""
+        if self._mi.variant() != self.variant:
+            self._mi.set_variant(self.variant)
 
     def _projective_integrator(self, depth: int) -> Any:
         if depth not in self._projective:
@@ -270,7 +296,7 @@ class MitsubaRenderer(Renderer):
         return self._projective[depth]
 
     def _apply(self, scene: SceneGraph) -> None:
-        self._set(self.pose(self._mi, scene))
+        self._set(self.pose(self._types, scene))
         self._posed = scene
 
     def _set(self, values: Mapping[str, Any]) -> None:

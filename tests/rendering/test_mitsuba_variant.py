@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,3 +72,23 @@ def test_both_variants_show_the_same_scene() -> None:
     scalar, llvm = (np.mean([frame.image for frame in part], axis=0) for part in frames)
     np.testing.assert_array_equal(frames[0][0].annotations["mask"], frames[1][0].annotations["mask"])
     assert abs(float((scalar - llvm).mean())) < 1.0 and float(np.abs(scalar - llvm).mean()) < 4.0
+
+
+def test_llvm_leaves_small_images_to_the_scalar_variant_in_any_order() -> None:
+    if llvm_library() is None:
+        pytest.skip("there is no LLVM here that Mitsuba renders with")
+    compiled, scalar = (Clevr(ClevrConfig(variant=variant)).renderer() for variant in ("llvm_ad_rgb", "scalar_rgb"))
+    target = Clevr(ClevrConfig()).target()
+    assert target is not None
+    large = target.sample(np.random.SeedSequence(0))
+    root = replace(large.nodes[0], attributes={**large.nodes[0].attributes, "size": 16})
+    small = replace(large, nodes=(root, *large.nodes[1:]))
+    compiled.build()
+    expected = compiled.render(large, 1).image
+    scalar.build()
+    for _ in range(2):
+        np.testing.assert_array_equal(compiled.render(small, 1).image, scalar.render(small, 1).image)
+        np.testing.assert_array_equal(compiled.draw(large, 1, 0.1), scalar.draw(large, 1, 0.1))
+        np.testing.assert_array_equal(compiled.render(large, 1).image, expected)
+        np.testing.assert_array_equal(compiled.annotate(small)["mask"], scalar.annotate(small)["mask"])
+    assert (scalar.render(large, 1).image != expected).any()

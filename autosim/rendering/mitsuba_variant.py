@@ -1,4 +1,5 @@
-"""Which of Mitsuba's variants renders here: LLVM's, about twice as fast with many samples, or the scalar one, which works everywhere.
+"""Which of Mitsuba's variants renders here: LLVM's, about twice as fast at images of many samples, or the scalar one,
+which works everywhere.
 
 Older LLVMs bring the process down, so that each is tried in a process of its own: ``python -m
 autosim.rendering.mitsuba_variant`` ends well where a small scene comes out as it should.

@@ -39,7 +39,7 @@ def test_ratios_are_those_of_equal_seeds() -> None:
         SCALAR: [figures(5.0, 0.6), figures(10.0, 0.8)],
         LLVM: [figures(2.0, 0.6, frames=1.0), figures(10.0, 0.8, frames=2.0)],
     }
-    rows = summarised(runs)  # type: ignore[arg-type]
+    rows = summarised(runs)
     assert rows[BEFORE]["faster"] == {"median": 1.0, "least": 1.0, "largest": 1.0}
     assert rows[SCALAR]["faster"] == {"median": 2.5, "least": 2.0, "largest": 3.0}
     assert rows[LLVM]["faster"] == {"median": 4.0, "least": 3.0, "largest": 5.0}

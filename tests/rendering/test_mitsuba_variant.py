@@ -11,6 +11,7 @@ import pytest
 
 from autosim.rendering import mitsuba_variant
 from autosim.rendering.mitsuba_variant import LIBRARY, candidates, choose_variant, llvm_library
+from autosim.scenes.graph import Node
 from envs.clevr.env import Clevr, ClevrConfig
 
 
@@ -80,9 +81,11 @@ def test_llvm_leaves_small_images_to_the_scalar_variant_in_any_order() -> None:
     compiled, scalar = (Clevr(ClevrConfig(variant=variant)).renderer() for variant in ("llvm_ad_rgb", "scalar_rgb"))
     target = Clevr(ClevrConfig()).target()
     assert target is not None
-    large = target.sample(np.random.SeedSequence(0))
-    root = replace(large.nodes[0], attributes={**large.nodes[0].attributes, "size": 16})
-    small = replace(large, nodes=(root, *large.nodes[1:]))
+    scene = target.sample(np.random.SeedSequence(0))
+    large, small = (
+        replace(scene, nodes=(Node("scene", {"samples": 16, "bounces": 8, "size": size}), *scene.nodes[1:]))
+        for size in (64, 16)
+    )
     compiled.build()
     expected = compiled.render(large, 1).image
     scalar.build()

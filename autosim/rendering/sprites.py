@@ -22,6 +22,8 @@ from autosim.scenes.graph import SceneGraph, Schema
 _Number = TypeVar("_Number", bound=np.generic)
 # Pixels that are sampled at once: the arrays of a block stay in the processor's cache.
 BLOCK = 16384
+# Frames that are composed at once, for the same reason.
+AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -127,9 +129,15 @@ class SpriteRenderer(Renderer):
 
     def render_many(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> list[Frame]:
         """Images and annotations of several scenes, from one pass."""
+        frames: list[Frame] = []
+        for start in range(0, len(scenes), AT_ONCE):
+            frames += self._render_some(scenes[start : start + AT_ONCE])
+        return frames
+
+    def _render_some(self, scenes: Sequence[SceneGraph]) -> list[Frame]:
         sprites = [self.sprites(scene) for scene in scenes]
         planes, masks = self._compose(scenes, sprites)
-        rounded = _interleaved(eight_bits(np.clip(planes, 0.0, 1.0)))
+        rounded = _interleaved(eight_bits(np.clip(planes, 0.0, 1.0, out=planes)))
         frames = []
         for scene, image, mask, own in zip(scenes, rounded, masks, sprites, strict=True):
             annotations: dict[str, NDArray[np.generic]] = {"mask": mask, **self.labels(scene)}

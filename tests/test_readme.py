@@ -21,7 +21,7 @@ from autosim.registry import find_algorithm, find_environment
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-OF_OTHER_COMMANDS = {"help", "name", "readme", "editable", "logdir", "digits", "data-dir"}
+OF_OTHER_COMMANDS = {"help", "name", "readme", "editable", "logdir", "digits", "data-dir", "before"}
 OF_THE_EXAMPLE = {"env.x", "algo.shift"}
 ALGORITHMS = ("metasim", "metasim2", "autosimulate", "lts", "bo", "optuna", "random")
 ENVIRONMENTS = ("aerial", "clevr", "mnist", "multimnist")

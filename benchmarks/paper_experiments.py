@@ -88,11 +88,11 @@ def table1_trials(seeds: int, digits: Mapping[str, Any]) -> list[Trial]:
     # A digit out of place pulls its angle the wrong way; angles that are spread out get past that.
     moved = {**rotated, "exploration": 0.15, "iterations": 200, "task_loss": False, "score_every": 10}
     # As many as there are digits; of pictures of four times the pixels, fewer.
-    counts = (60_000, 5_000) if digits["digits"] == "mnist" else (0, 0)
-    options = dict(zip(("rotation", "rotation-translation"), (rotated, moved), strict=True))
+    cases = {"rotation": (rotated, 60_000), "rotation-translation": (moved, 5_000)}
+    mnist = digits["digits"] == "mnist"
     return [
-        Trial(case, "metasim", "mnist", own, {"case": case, **digits, "train_frames": frames}, seed)
-        for (case, own), frames in zip(options.items(), counts, strict=True)
+        Trial(case, "metasim", "mnist", options, {"case": case, **digits, "train_frames": frames if mnist else 0}, seed)
+        for case, (options, frames) in cases.items()
         for seed in range(seeds)
     ]
 

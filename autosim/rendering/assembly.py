@@ -6,7 +6,7 @@ import numpy as np
 
 from autosim.errors import RendererError
 from autosim.rendering.frames import Frames
-from autosim.rendering.worker import Layout, described, layout
+from autosim.rendering.worker import Layout, difference, layout
 
 
 class Assembly:
@@ -40,8 +40,7 @@ class Assembly:
         assert self._frames is not None
         for start in sorted(self._layouts):
             if (found := self._layouts[start]) != self._layouts[0]:
-                words = f"annotations {described(found)} differ from {described(self._layouts[0])}"
-                error = RendererError(f"{self._name}: scene {start}: {words}")
+                error = RendererError(f"{self._name}: scene {start}: {difference(found, self._layouts[0])}")
                 error.place = start
                 raise error
         return self._frames

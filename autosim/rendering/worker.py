@@ -63,12 +63,15 @@ class Worker:
         if len(frames) != len(scenes):
             name = type(self._renderer).__name__
             raise RendererError(f"{name}: render_many gave {len(frames)} frames of {len(scenes)} scenes")
+        expected: Layout | None = None
         for index, frame in enumerate(frames, first):
             with _named(self._renderer, f"scene {index}", index):
                 self._check(frame)
-                if layout(frame) != layout(frames[0]):
-                    words = f"annotations {described(layout(frame))} differ from {described(layout(frames[0]))}"
-                    raise RendererError(words)
+                found = layout(frame)
+                if expected is None:
+                    expected = found
+                if found != expected:
+                    raise RendererError(difference(found, expected))
         return Frames.stack(frames), time.perf_counter() - start
 
     def gradient_parts(
@@ -140,9 +143,12 @@ def layout(frames: Frame | Frames) -> Layout:
     return {name: (np.asarray(values).dtype, np.shape(values)[skipped:]) for name, values in frames.annotations.items()}
 
 
-def described(found: Layout) -> dict[str, str]:
-    """The same in words."""
-    return {name: f"{dtype}{list(shape)}" for name, (dtype, shape) in sorted(found.items())}
+def difference(found: Layout, expected: Layout) -> str:
+    """What is wrong, in words, with annotations that are not as expected."""
+    ours, theirs = (
+        {name: f"{dtype}{list(shape)}" for name, (dtype, shape) in sorted(each.items())} for each in (found, expected)
+    )
+    return f"annotations {ours} differ from {theirs}"
 
 
 @contextmanager

@@ -46,7 +46,7 @@ setup(
     install_requires=REQUIRES,
     extras_require={"optuna": OPTUNA_REQUIRES, "test": TEST_REQUIRES},
     entry_points={
-        "console_scripts": ["autosim = autosim.experiments.cli:main"],
+        "console_scripts": ["autosim = autosim.cli.main:main"],
         "autosim.algorithms": [
             "autosimulate = algorithms.autosimulate:AutoSimulate",
             "bo = algorithms.bo:BayesianOptimisation",

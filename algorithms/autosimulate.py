@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from algorithms.search import require_labels
 from autosim.algorithm import Algorithm, Metrics
 from autosim.learning.schedule import half_cosine
-from autosim.search_space import Choice, LogUniform, Uniform, tunable
+from autosim.search_space import LogUniformRange, OneOf, UniformRange, tunable
 from autosim.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class AutoSimulateConfig:
             colour and the frame's own loss explain; paper those of the step alone at the task network, as they are.
         memory: scenes held for replay.
         warm_up: images rendered before the first probe (replay only, as all that follows).
-        renewal: images rendered from one probe to the next; each looks at all scenes held.
+        renewal: images rendered from one probe to the next; each counts at all scenes held.
         passes: frames that a probe, a network with fresh weights, is trained on, drawn from those held, but no more
             than eight times as many as these.
         shrinkage: of steps that may be chance; 0 makes all of them in full.
@@ -59,21 +59,21 @@ class AutoSimulateConfig:
     """
 
     iterations: int = 80
-    frames: int = tunable(25, Choice((20, 50, 70)))
-    rate: float = tunable(1.0, Choice((0.01, 0.1, 1.0, 2.0, 10.0)))
-    choice_rate: float = tunable(1.0, LogUniform(0.05, 3.0))
-    epochs: int = tunable(30, Choice((5, 10, 20, 30)))
+    frames: int = tunable(25, OneOf((20, 50, 70)))
+    rate: float = tunable(1.0, OneOf((0.01, 0.1, 1.0, 2.0, 10.0)))
+    choice_rate: float = tunable(1.0, LogUniformRange(0.05, 3.0))
+    epochs: int = tunable(30, OneOf((5, 10, 20, 30)))
     learning_rate: float = 5e-3
     approximation: Literal["quadratic", "exact", "exact-ncg", "approximate", "linear", "none"] = "quadratic"
-    damping: float = tunable(1e-2, Choice((1e-3, 1e-2, 0.1, 10.0)))
+    damping: float = tunable(1e-2, OneOf((1e-3, 1e-2, 0.1, 10.0)))
     products: int = 8
     estimator: Literal["replay", "paper"] = "replay"
-    memory: int = tunable(1000, Choice((100, 300, 1000)))
+    memory: int = tunable(1000, OneOf((100, 300, 1000)))
     warm_up: int = 100
     renewal: int = 200
-    passes: int = tunable(2000, Choice((1000, 2000, 4000)))
-    shrinkage: float = tunable(0.2, Choice((0.0, 0.2, 0.4, 0.7)))
-    exploration: float = tunable(0.2, Uniform(0.05, 0.3))
+    passes: int = tunable(2000, OneOf((1000, 2000, 4000)))
+    shrinkage: float = tunable(0.2, OneOf((0.0, 0.2, 0.4, 0.7)))
+    exploration: float = tunable(0.2, UniformRange(0.05, 0.3))
     exploration_left: float = 0.3
     choice_exploration: float = 0.25
     generator: Literal["parametric", "transformer"] = "parametric"
@@ -95,8 +95,8 @@ class AutoSimulate(Algorithm):
     Config: ClassVar[type] = AutoSimulateConfig
 
     def __init__(self, session: Session, config: AutoSimulateConfig) -> None:
-        from autosim.learning.probe import Probe
-        from autosim.learning.replay import Replay
+        from autosim.learning.influence.probe import Probe
+        from autosim.learning.replay.scenes import SceneReplay
         from autosim.scenes.steps import stepped_generator
 
         super().__init__(session, config)
@@ -108,7 +108,7 @@ class AutoSimulate(Algorithm):
         # The paper measures influences at the task network itself.
         probed = self.network if config.estimator == "paper" else session.network().to(session.device)
         self.probe = Probe(session.task, probed, session.device)
-        self.replay = Replay(config.memory, columns=2)
+        self.replay = SceneReplay(config.memory, columns=2)
         self.due = config.warm_up
         self.history: list[dict[str, float]] = []
 
@@ -130,7 +130,7 @@ class AutoSimulate(Algorithm):
         if faithful:
             self.fine_tune(frames, config.epochs, iteration)
             costs.lap("training_seconds")
-            self.aim(frames, costs)
+            self.point(frames, costs)
             influences = self.probe.influences(frames)
             costs.lap("influence_seconds")
             self.mover(self.psi.score_function_loss(samples, -influences, enumerate_choices=True))
@@ -152,18 +152,18 @@ class AutoSimulate(Algorithm):
         schedule = replace(session.env.schedule, epochs=epochs, learning_rate=self.config.learning_rate)
         session.task.train(self.network, frames, schedule, seed, session.device)
 
-    def aim(self, frames: Frames, costs: Stopwatch) -> None:
+    def point(self, frames: Frames, costs: Stopwatch) -> None:
         """``v``, from the gradient on validation frames and the curvature on these."""
         options = self.config.approximation, self.config.damping, self.config.products
-        self.probe.aim(self.session.target.validation, frames, *options)
+        self.probe.point(self.session.target.validation, frames, *options)
         costs.lap("curvature_seconds")
 
     def replay_step(self, samples: Samples, frames: Frames, iteration: int, costs: Stopwatch) -> Tensor:
         """Eq. 11 over all scenes held; returns their weights (n,)."""
-        from autosim.learning.replay import benefit
+        from autosim.learning.replay.scenes import benefit
 
         session, config, probe, replay = self.session, self.config, self.probe, self.replay
-        replay.add(samples, frames, self.psi, probe.look(frames) if probe.direction else None)
+        replay.add(samples, frames, self.psi, probe.measure(frames) if probe.direction else None)
         weights = replay.weights(self.psi)
         costs.lap("influence_seconds")
         if (rendered := (iteration + 1) * config.frames) >= self.due:
@@ -172,8 +172,8 @@ class AutoSimulate(Algorithm):
             drawn = replay.draw(passes, weights, seed)
             probe.renew(session.integer_seed("probe", iteration), drawn, session.env.schedule)
             costs.lap("training_seconds")
-            self.aim(replay.draw(2 * config.frames, weights, seed, replace=False), costs)
-            replay.look(probe.look(replay.frames))
+            self.point(replay.draw(2 * config.frames, weights, seed, replace=False), costs)
+            replay.add_signals(probe.measure(replay.frames))
             costs.lap("influence_seconds")
         if probe.direction:
             cost = -benefit(replay, self.psi.schema, weights) * weights * len(weights)

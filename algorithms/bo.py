@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from algorithms.search import Search, SearchConfig, penalised
-from autosim.search_space import Choice, IntegerRange, tunable
+from autosim.search_space import IntegerRange, OneOf, tunable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +30,7 @@ class BayesianOptimisationConfig(SearchConfig):
 
     repeats: int = 2
     initial: int = tunable(4, IntegerRange(2, 16))
-    acquisition: Literal["ei", "ucb"] = tunable("ei", Choice(("ei", "ucb")))
+    acquisition: Literal["ei", "ucb"] = tunable("ei", OneOf(("ei", "ucb")))
     kappa: float = 1.0
     length_scales: Literal["shared", "own"] = "shared"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from algorithms.search import SearchConfig, best_of, penalised, require_labels, round_metrics
 from autosim.algorithm import Algorithm, Metrics
-from autosim.search_space import Choice, LogUniform, tunable
+from autosim.search_space import LogUniformRange, OneOf, tunable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,12 +31,12 @@ class LearningToSimulateConfig(SearchConfig):
             paper).
     """
 
-    datasets: int = tunable(5, Choice((5, 10, 40, 50)))
-    spread: float = tunable(0.1, LogUniform(0.03, 0.3))
-    learning_rate: float = tunable(0.05, LogUniform(0.01, 0.2))
-    choice_rate: float = tunable(0.3, LogUniform(0.05, 1.0))
+    datasets: int = tunable(5, OneOf((5, 10, 40, 50)))
+    spread: float = tunable(0.1, LogUniformRange(0.03, 0.3))
+    learning_rate: float = tunable(0.05, LogUniformRange(0.01, 0.2))
+    choice_rate: float = tunable(0.3, LogUniformRange(0.05, 1.0))
     baseline_decay: float = 0.9
-    standardise: bool = tunable(False, Choice((False, True)))
+    standardise: bool = tunable(False, OneOf((False, True)))
     keep_best: bool = False
 
     def __post_init__(self) -> None:

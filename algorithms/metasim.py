@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from autosim.algorithm import Algorithm, Metrics
 from autosim.learning.schedule import half_cosine
-from autosim.search_space import Choice, LogUniform, Uniform, tunable
+from autosim.search_space import LogUniformRange, OneOf, UniformRange, tunable
 
 if TYPE_CHECKING:
     from autosim.scenes.generator import SceneGenerator
@@ -47,17 +47,17 @@ class MetaSimConfig:
     """
 
     iterations: int = 80
-    batch_size: int = tunable(24, Choice((8, 16, 24, 32)))
-    learning_rate: float = tunable(1e-3, LogUniform(1e-4, 1e-2))
-    offset_rate: float = tunable(0.06, LogUniform(0.01, 0.2))
-    choice_rate: float = tunable(0.15, LogUniform(0.02, 0.6))
+    batch_size: int = tunable(24, OneOf((8, 16, 24, 32)))
+    learning_rate: float = tunable(1e-3, LogUniformRange(1e-4, 1e-2))
+    offset_rate: float = tunable(0.06, LogUniformRange(0.01, 0.2))
+    choice_rate: float = tunable(0.15, LogUniformRange(0.02, 0.6))
     std: float = 0.01
-    exploration: float = tunable(0.06, Uniform(0.0, 0.15))
+    exploration: float = tunable(0.06, UniformRange(0.0, 0.15))
     learn_spread: bool = False
     residual: bool = False
     categorical: bool = True
     task_loss: bool = True
-    task_weight: float = tunable(1e-3, LogUniform(1e-4, 1e-2))
+    task_weight: float = tunable(1e-3, LogUniformRange(1e-4, 1e-2))
     task_steps: int = 4
     task_rate: float = 2e-3
     baseline_decay: float = 0.9
@@ -88,9 +88,9 @@ class MetaSim(Algorithm):
     def __init__(self, session: Session, config: MetaSimConfig) -> None:
         import torch
 
-        from algorithms.alongside import TaskAlongside
+        from algorithms.task_network import OnlineTaskNetwork
         from autosim.learning.divergence import DistributionMatcher
-        from autosim.learning.task import to_tensor
+        from autosim.learning.training import to_tensor
         from autosim.scenes.generator import MovingAverage
         from autosim.scenes.pretraining import pretrain
         from autosim.scenes.transformer import DistributionTransformer
@@ -116,7 +116,7 @@ class MetaSim(Algorithm):
         ]
         self.optimiser = torch.optim.Adam(groups, lr=config.learning_rate, betas=(0.9, 0.99))
         self.rates = [group["lr"] for group in self.optimiser.param_groups]
-        self.task = TaskAlongside(session, config.task_steps, config.task_rate)
+        self.task = OnlineTaskNetwork(session, config.task_steps, config.task_rate)
         self.baseline = MovingAverage(config.baseline_decay)
         self.score: float | None = None
         self.history: dict[str, list[float]] = {"mmd2": [], "task_loss": []}
@@ -141,7 +141,7 @@ class MetaSim(Algorithm):
         images, frames = session.differentiable_render(samples, "frames", iteration)
         # The task network learns from these frames while others at shifted attributes are rendered.
         due = iteration % config.score_every == 0
-        scored = session.beside(partial(self.task, frames, iteration)) if due else lambda: self.score
+        scored = session.in_background(partial(self.task, frames, iteration)) if due else lambda: self.score
         phi = self.features(images)
         mmd2 = self.matcher(phi)
         (slopes,) = torch.autograd.grad(mmd2, samples.values)

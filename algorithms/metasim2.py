@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from autosim.algorithm import Algorithm, Metrics
 from autosim.learning.schedule import half_cosine
-from autosim.search_space import Choice, LogUniform, tunable
+from autosim.search_space import LogUniformRange, OneOf, tunable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,16 +49,16 @@ class MetaSim2Config:
     """
 
     iterations: int = 120
-    batch_size: int = tunable(64, Choice((32, 64, 128)))
-    learning_rate: float = tunable(3e-3, LogUniform(3e-4, 3e-2))
+    batch_size: int = tunable(64, OneOf((32, 64, 128)))
+    learning_rate: float = tunable(3e-3, LogUniformRange(3e-4, 3e-2))
     longest: int = 0
     penalty: float = 1e-2
     patience: int = 1
     ending: float = 1.0
     reward: Literal["density", "joint", "mmd"] = "density"
-    bandwidth: float = tunable(0.4, LogUniform(0.1, 2.0))
-    memory: int = tunable(1000, Choice((0, 500, 1000, 2000)))
-    updates: int = tunable(4, Choice((1, 2, 4, 8)))
+    bandwidth: float = tunable(0.4, LogUniformRange(0.1, 2.0))
+    memory: int = tunable(1000, OneOf((0, 500, 1000, 2000)))
+    updates: int = tunable(4, OneOf((1, 2, 4, 8)))
     baseline_decay: float = 0.9
     context: bool = True
     lengths: bool = False
@@ -91,13 +91,13 @@ class MetaSim2(Algorithm):
     def __init__(self, session: Session, config: MetaSim2Config) -> None:
         import torch
 
-        from algorithms.alongside import TaskAlongside
+        from algorithms.task_network import OnlineTaskNetwork
         from autosim.learning.density import DensityRatio
         from autosim.learning.divergence import DistributionMatcher
+        from autosim.learning.features.sources import structure_features
         from autosim.learning.imitation import imitate, prior_strings
-        from autosim.learning.recall import Recall
-        from autosim.learning.sources import structure_features
-        from autosim.learning.task import to_tensor
+        from autosim.learning.replay.strings import StringReplay
+        from autosim.learning.training import to_tensor
         from autosim.scenes.generator import MovingAverage
         from autosim.scenes.policy import GrammarPolicy
 
@@ -120,8 +120,8 @@ class MetaSim2(Algorithm):
         self.matcher = DistributionMatcher(target, source.reference, groups)
         self.cost = self.matcher.witness if config.reward == "mmd" else self.ratio
         self.optimiser = torch.optim.Adam(self.policy.learned(), lr=config.learning_rate)
-        self.baseline, self.recall = MovingAverage(config.baseline_decay), Recall(config.memory)
-        self.task = TaskAlongside(session, steps=1, rate=2e-3, scored=200)
+        self.baseline, self.replay = MovingAverage(config.baseline_decay), StringReplay(config.memory)
+        self.task = OnlineTaskNetwork(session, steps=1, rate=2e-3, scored=200)
         self.score: float | None = None
 
     @property
@@ -131,7 +131,7 @@ class MetaSim2(Algorithm):
 
     def step(self, iteration: int) -> Metrics:
         """One batch of strings, one step of the policy, or a few on all that are held."""
-        from autosim.learning.task import to_tensor
+        from autosim.learning.training import to_tensor
 
         session, config = self.session, self.config
         decay = half_cosine(session.progress(iteration, config.iterations))
@@ -143,13 +143,13 @@ class MetaSim2(Algorithm):
         penalties = config.penalty * (strings.rejections.to(phi.device) > config.patience).double()
         refused = math.log1p(float(strings.rejections.double().mean()))
         if config.memory:
-            self.recall.add(strings.rules, phi, penalties, self.policy.log_prob_of(strings.rules).detach() + refused)
-            encoded = self.policy.encode(self.recall.rules)
+            self.replay.add(strings.rules, phi, penalties, self.policy.log_prob_of(strings.rules).detach() + refused)
+            encoded = self.policy.encode(self.replay.rules)
             log_probs = self.policy.log_prob_encoded(*encoded)
-            cost = self.cost(self.recall.features, self.recall.weights(log_probs)) + self.recall.penalties
+            cost = self.cost(self.replay.features, self.replay.weights(log_probs)) + self.replay.penalties
             for update in range(config.updates):
                 log_probs = self.policy.log_prob_encoded(*encoded) if update else log_probs
-                weights = self.recall.weights(log_probs)
+                weights = self.replay.weights(log_probs)
                 self.descend((weights * (cost - weights @ cost - config.ending * refused) * log_probs).sum())
         else:
             cost = self.cost(phi) + penalties
@@ -181,7 +181,7 @@ class MetaSim2(Algorithm):
             "longest": self.policy.longest,
             "optimiser": self.optimiser.state_dict(),
             "baseline": self.baseline.value,
-            "recall": self.recall.state_dict(),
+            "replay": self.replay.state_dict(),
             "task": self.task.state_dict(),
             "score": self.score,
         }
@@ -191,7 +191,7 @@ class MetaSim2(Algorithm):
         self.policy.load_state_dict(state["policy"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.baseline.value, self.score = state["baseline"], state["score"]
-        self.recall.load_state_dict(state["recall"])
+        self.replay.load_state_dict(state["replay"])
         self.task.load_state_dict(state["task"])
 
     def summary(self) -> dict[str, float]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from autosim.algorithm import Algorithm, Metrics
 from autosim.errors import UserError
-from autosim.search_space import Choice, tunable
+from autosim.search_space import OneOf, tunable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,9 +31,9 @@ class SearchConfig:
     """
 
     iterations: int = 25
-    datasets: int = tunable(2, Choice((1, 2, 4, 8)))
-    frames: int = tunable(100, Choice((25, 50, 100)))
-    epochs: int = tunable(20, Choice((5, 10, 20)))
+    datasets: int = tunable(2, OneOf((1, 2, 4, 8)))
+    frames: int = tunable(100, OneOf((25, 50, 100)))
+    epochs: int = tunable(20, OneOf((5, 10, 20)))
 
     def __post_init__(self) -> None:
         for name in ("iterations", "datasets", "frames", "epochs"):

@@ -14,7 +14,7 @@ from autosim.scenes.grammar import Grammar
 from autosim.scenes.graph import Schema
 
 if TYPE_CHECKING:
-    from autosim.learning.task import Task
+    from autosim.learning.tasks.task import Task
 
 
 @dataclass(frozen=True)

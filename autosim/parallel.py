@@ -160,7 +160,7 @@ def placement() -> dict[str, str]:
     return {} if get_current_placement_group() else {"scheduling_strategy": "SPREAD"}
 
 
-def beside(work: Callable[[], Result]) -> Callable[[], Result]:
+def in_background(work: Callable[[], Result]) -> Callable[[], Result]:
     """Begin ``work`` in a thread of its own; what is returned waits for it and gives its result, or raises its error.
 
     For work that runs outside Python's lock, such as training, while this thread waits for others, such as renders.

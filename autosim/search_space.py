@@ -1,6 +1,7 @@
 """What can be tuned: options of an algorithm that are worth trying at other values, and which values.
 
-A field of an algorithm's ``Config`` says so itself: ``learning_rate: float = tunable(1e-3, LogUniform(1e-4, 1e-2))``.
+A field of an algorithm's ``Config`` says so itself:
+``learning_rate: float = tunable(1e-3, LogUniformRange(1e-4, 1e-2))``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Choice:
+class OneOf:
     """One of some values: numbers, text, booleans or None. ``ValueError`` for fewer than two, or equal ones."""
 
     values: tuple[Any, ...]
@@ -36,7 +37,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Uniform:
+class UniformRange:
     """A float in [low, high]. ``ValueError`` for bounds that are not finite, or not in this order."""
 
     low: float
@@ -51,7 +52,7 @@ class Uniform:
 
 
 @dataclass(frozen=True)
-class LogUniform:
+class LogUniformRange:
     """A float in [low, high], its logarithm equally likely everywhere. ``ValueError`` also for a bound not above 0."""
 
     low: float
@@ -87,7 +88,7 @@ class IntegerRange:
         return int(random.integers(self.low, self.high, endpoint=True))
 
 
-Dimension = Choice | Uniform | LogUniform | IntegerRange
+Dimension = OneOf | UniformRange | LogUniformRange | IntegerRange
 SearchSpace = Mapping[str, Dimension]
 
 

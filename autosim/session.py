@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from autosim import seeding
 from autosim.env import Env
 from autosim.errors import UserError
-from autosim.learning.sources import FeatureSource, ReferencedFeatures
-from autosim.learning.task import Task, TrainingSchedule
-from autosim.parallel import Result, beside, parallel_map
+from autosim.learning.features.sources import FeatureSource, ReferencedFeatures
+from autosim.learning.schedule import TrainingSchedule
+from autosim.learning.tasks.task import Task
+from autosim.parallel import Result, in_background, parallel_map
 from autosim.rendering.differences import GradientSettings
 from autosim.rendering.frames import Frames
 from autosim.rendering.gradient import differentiable_render
@@ -137,7 +138,7 @@ class Session:
         seeds = seeding.frame_seeds(self.seed, purpose, iteration, len(samples))
         return differentiable_render(self.pool, samples.scenes, samples.values, seeds, self.gradient)
 
-    def beside(self, work: Callable[[], Result]) -> Callable[[], Result]:
+    def in_background(self, work: Callable[[], Result]) -> Callable[[], Result]:
         """Begin work of this process while workers render; what is returned waits for its result. Neither may draw from
         torch's global random state but inside ``torch_seeded``, and not both. Torch computes with one thread meanwhile:
         a second one and the workers would slow each other down tenfold.
@@ -146,7 +147,7 @@ class Session:
             return work
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
-        wait = beside(work)
+        wait = in_background(work)
 
         def result() -> Result:
             try:
@@ -203,7 +204,7 @@ def train_and_score(
     return task.evaluate(network, against, device)
 
 
-def final_frames(session: Session, generator: SceneGenerator) -> Frames:
+def closing_frames(session: Session, generator: SceneGenerator) -> Frames:
     """The frames of a generator that its final score comes from."""
     count = session.env.train_frames
     samples = generator.sample(count, seeding.seed_sequence(TARGET_SEED, "final scenes"))
@@ -211,11 +212,11 @@ def final_frames(session: Session, generator: SceneGenerator) -> Frames:
         return session.pool.render(samples.scenes, seeding.frame_seeds(TARGET_SEED, "final frames", 0, count))
 
 
-def final_scores(session: Session, generators: Sequence[SceneGenerator]) -> list[float]:
+def test_scores_of(session: Session, generators: Sequence[SceneGenerator]) -> list[float]:
     """Test score of a fresh network trained on frames of each generator: same number, schedule and seeds for all."""
     if session.target.test is None:
         raise UserError("the target is unlabelled: there is nothing to score against")
-    datasets = [final_frames(session, generator) for generator in generators]
+    datasets = [closing_frames(session, generator) for generator in generators]
     test, schedule = session.target.test, session.env.schedule
     train = partial(train_and_score, session.task, schedule, TARGET_SEED, against=test, device=session.device)
     return parallel_map(train, datasets, limit=session.workers)

@@ -28,8 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosim.rendering.differences import GradientSettings
-from autosim.rendering.mitsuba import Quality
-from autosim.rendering.mitsuba_variant import Variant
+from autosim.rendering.mitsuba.renderer import Quality
+from autosim.rendering.mitsuba.variant import Variant
 from autosim.scenes.graph import SceneGraph
 from autosim.scenes.priors import Choice, Normal
 from autosim.seeding import frame_seeds, seed_sequence
@@ -85,7 +85,7 @@ def check_gradient(command: str) -> list[dict[str, Any]]:
     import torch
 
     from autosim.learning.divergence import DistributionMatcher
-    from autosim.learning.task import to_tensor
+    from autosim.learning.training import to_tensor
     from autosim.rendering.gradient import differentiable_render
     from autosim.rendering.pool import make_pool
     from autosim.session import Session

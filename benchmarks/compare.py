@@ -2,7 +2,7 @@
 
 import sys
 
-from autosim.experiments.cli import main
+from autosim.cli.main import main
 
 if __name__ == "__main__":
     raise SystemExit(main(["compare", *sys.argv[1:]]))

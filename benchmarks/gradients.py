@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autosim.rendering.differences import GradientSettings, Method, Stencil, dot, renders_per_scene, scene_vjp
+from autosim.rendering.differences import GradientMethod, GradientSettings, Stencil, dot, renders_per_scene, scene_vjp
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.graph import Categorical, Continuous, Node, NodeClass, SceneGraph, Schema
 from autosim.seeding import frame_seeds, integer_seed, seed_sequence
@@ -37,7 +37,7 @@ from envs.clevr.renderer import ClevrRenderer
 from envs.clevr.scene import AWAY, COLOURS, MATERIALS, RIGHT, Profile, clevr_schema
 
 SAMPLES, REFERENCE_SAMPLES = 16, 512
-METHODS: tuple[Method, ...] = ("central", "forward", "spsa", "adjoint")
+METHODS: tuple[GradientMethod, ...] = ("central", "forward", "spsa", "adjoint")
 # At half the step differences are still several per cent off the limit, as shadows and outlines bend within it.
 REFERENCE = GradientSettings(step=0.25)
 PROFILE = Profile(samples=(SAMPLES, REFERENCE_SAMPLES), bounces=(4,), sizes=(32,), edge=32)
@@ -216,7 +216,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def document(results: Mapping[str, Any]) -> str:
     """The table as Markdown, with what it is of."""
-    from autosim.experiments.formatting import markdown_table
+    from autosim.reports.formatting import markdown_table
 
     shown = results["table"]
     seeds = results["rows"][0]["seeds"]
@@ -246,8 +246,8 @@ def main() -> int:
     arguments = parser.parse_args()
     # A script's own folder is what Python looks in, not the one above it.
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from autosim.experiments.summary import versions
-    from autosim.rendering.mitsuba_variant import llvm_library
+    from autosim.rendering.mitsuba.variant import llvm_library
+    from autosim.runs.summary import versions
 
     if llvm_library() is None:
         print("gradients: the adjoint needs LLVM, and there is none here that Mitsuba renders with", file=sys.stderr)

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from autosim.learning.curvature import LossSurface, Method, Product, largest_eigenvalue, solve
+from autosim.learning.influence.curvature import LossSurface, Product, Solver, largest_eigenvalue, solve
 from autosim.learning.schedule import TrainingSchedule
-from autosim.learning.task import Task
+from autosim.learning.tasks.task import Task
 from autosim.rendering.frames import Frames
 from envs.clevr.env import Clevr, ClevrConfig
 
@@ -120,7 +120,7 @@ def variants(training: LossSurface, gradient: Tensor, command: str) -> list[Row]
     """Residual, products and influences of each variant of v; damping relative to Gauss-Newton's largest eigenvalue."""
     gauss_newton, hessian = training.gauss_newton(), training.hessian()
     damping = RELATIVE_DAMPING * largest_eigenvalue(gauss_newton, training.size)
-    solved: list[tuple[str, Product, Method]] = [
+    solved: list[tuple[str, Product, Solver]] = [
         ("Gauss-Newton, cg (the default)", gauss_newton, "cg"),
         ("Gauss-Newton, fmin_ncg", gauss_newton, "fmin_ncg"),
         ("exact Hessian, cg", hessian, "cg"),

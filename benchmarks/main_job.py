@@ -28,15 +28,15 @@ JOB = ["--algo=metasim", "--env=clevr", "--workers=2"]
 BEFORE, SCALAR, LLVM, THREADS = "before", "now, without LLVM", "now, with LLVM", "and --threads 2"
 # Where the main thread spends its time, by file and function; they overlap where one calls another.
 PARTS = {
-    "features, trained": ("learning/content.py", "train_content_features"),
-    "frames": ("rendering/pool.py", "render"),
-    "gradients": ("rendering/pool.py", "vjp"),
-    "task network": ("learning/task.py", "train"),
+    "features, trained": ("/content.py", "train_content_features"),
+    "frames": ("/pool.py", "render"),
+    "gradients": ("/pool.py", "vjp"),
+    "task network": ("/task.py", "train"),
     "waiting for what runs beside": ("concurrent/futures/_base.py", "result"),
-    "closing networks": ("experiments/scores.py", "closing_scores"),
-    "pre-training": ("scenes/pretraining.py", "pretrain"),
-    "Ray's start": ("autosim/parallel.py", "start_ray"),
-    "pictures and report": ("experiments/loop.py", "write_evidence"),
+    "closing networks": ("/closing.py", "closing_scores"),
+    "pre-training": ("/pretraining.py", "pretrain"),
+    "Ray's start": ("/parallel.py", "start_ray"),
+    "pictures and report": ("/loop.py", "write_evidence"),
 }
 SCORES = ("prior_score", "test_score", "oracle_score")
 SECONDS = ("setup_seconds", "seconds", "whole")
@@ -133,9 +133,9 @@ def make_all(commit: str, seeds: Sequence[int]) -> dict[str, list[Figures]]:
 def main() -> int:
     """Make the runs and write what they took."""
     sys.path.insert(0, str(ROOT))
-    from autosim.experiments.evidence import without_out
-    from autosim.experiments.summary import versions
-    from autosim.experiments.tables import ready_table
+    from autosim.runs.summary import versions
+    from benchmarks.evidence import without_out
+    from benchmarks.tables import ready_table
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--before", required=True, help="commit to compare with")

@@ -19,18 +19,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autosim.experiments.comparison_runs import Work
+    from autosim.runs.planned import PlannedRun
     from benchmarks.paper_experiments import Experiment, Trial
 
 # What was measured of a run, in its folder.
 MEASURED = "measured.json"
 
 
-def work_of(trial: Trial, out: Path) -> Work:
+def work_of(trial: Trial, out: Path) -> PlannedRun:
     """The run of a trial."""
     from autosim import registry
-    from autosim.experiments.comparison_runs import Work
-    from autosim.experiments.config import RunConfig, RunSettings
+    from autosim.runs.config import RunConfig, RunSettings
+    from autosim.runs.planned import PlannedRun
 
     algorithm, env = registry.find_algorithm(trial.algo), registry.find_environment(trial.env)
     config = RunConfig(
@@ -40,13 +40,13 @@ def work_of(trial: Trial, out: Path) -> Work:
         env.Config(**trial.env_options),
         RunSettings(seed=trial.seed, workers=0, render=env.gradient),
     )
-    return Work(config, out / "runs" / trial.name, f"autosim run --config runs/{trial.name}/config.yaml")
+    return PlannedRun(config, out / "runs" / trial.name, f"autosim run --config runs/{trial.name}/config.yaml")
 
 
-def make_runs(name: str, works: Sequence[Work], out: Path, workers: int) -> None:
+def make_runs(name: str, works: Sequence[PlannedRun], out: Path, workers: int) -> None:
     """Make and measure those that are not finished; says which has started, is done or has failed."""
-    from autosim.experiments.comparison_runs import discard, import_libraries, is_finished
-    from autosim.experiments.comparison_workers import Event, JobProcesses
+    from autosim.runs.planned import discard, import_libraries, is_finished
+    from autosim.runs.processes import Event, WorkerProcesses
 
     discard([work for work in works if not is_finished(work)])
     waiting = [work for work in works if not (work.folder / MEASURED).exists()]
@@ -55,14 +55,15 @@ def make_runs(name: str, works: Sequence[Work], out: Path, workers: int) -> None
         print(f"{waiting[event.index].folder.name}: {event.kind} {event.cause}".rstrip(), flush=True)
 
     (out / "runs").mkdir(parents=True, exist_ok=True)
-    with JobProcesses(min(workers, len(waiting)), out / "processes.log", import_libraries) as processes:
+    with WorkerProcesses(min(workers, len(waiting)), out / "processes.log", import_libraries) as processes:
         processes.run(partial(make_and_measure, name), waiting, report)
 
 
-def make_and_measure(name: str, work: Work) -> None:
+def make_and_measure(name: str, work: PlannedRun) -> None:
     """Make a run of an experiment, unless it is finished, and note in its folder what is measured of it."""
-    from autosim.experiments.comparison_runs import is_finished, make_run
-    from autosim.experiments.runfolder import RunFolder, write_whole
+    from autosim.files import write_whole
+    from autosim.runs.folder import RunFolder
+    from autosim.runs.planned import is_finished, make_run
     from benchmarks.paper_experiments import EXPERIMENTS
 
     if not is_finished(work):
@@ -71,7 +72,7 @@ def make_and_measure(name: str, work: Work) -> None:
     write_whole(work.folder / MEASURED, json.dumps(figures, indent=1).encode())
 
 
-def gather(trials: Sequence[Trial], works: Sequence[Work]) -> list[dict[str, Any]]:
+def gather(trials: Sequence[Trial], works: Sequence[PlannedRun]) -> list[dict[str, Any]]:
     """What was measured of each run that is there."""
     return [
         {"row": trial.row, "seed": trial.seed, **json.loads((work.folder / MEASURED).read_text(encoding="utf-8"))}
@@ -80,7 +81,7 @@ def gather(trials: Sequence[Trial], works: Sequence[Work]) -> list[dict[str, Any
     ]
 
 
-def copy_pictures(trials: Sequence[Trial], works: Sequence[Work], out: Path) -> None:
+def copy_pictures(trials: Sequence[Trial], works: Sequence[PlannedRun], out: Path) -> None:
     """``ROW-scenes.png``: frames of start, end and target of each row's first finished run."""
     done: set[str] = set()
     for trial, work in zip(trials, works, strict=True):
@@ -149,10 +150,10 @@ def main() -> int:
     """Run one experiment."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from autosim.errors import UserError
-    from autosim.experiments.summary import versions
-    from autosim.experiments.tables import ready_table
+    from autosim.runs.summary import versions
     from benchmarks.paper_experiments import EXPERIMENTS
     from benchmarks.paper_pictures import write_pictures
+    from benchmarks.tables import ready_table
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiment", choices=list(EXPERIMENTS))

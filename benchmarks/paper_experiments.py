@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autosim.experiments.config import RunConfig
+from autosim.runs.config import RunConfig
 from autosim.seeding import seed_sequence
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Experiment:
 
 def open_env(config: RunConfig) -> Env:
     """The environment of a run."""
-    from autosim.experiments.loop import open_environment
+    from autosim.runs.opening import open_environment
 
     return open_environment(config)
 
@@ -123,7 +123,7 @@ def measure_spread(config: RunConfig, folder: Path, summary: Mapping[str, Any]) 
 
 def measure_digits(config: RunConfig, folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
     """Accuracies, the mean absolute error of the angle, and the seconds until the validation accuracy is .94."""
-    from autosim.experiments.runfolder import RunFolder
+    from autosim.runs.folder import RunFolder
 
     env = open_env(config)
     scenes = learned(config, folder, env).sample(ANGLES, seed_sequence(0, "angles")).scenes
@@ -152,10 +152,10 @@ def measure_aerial(config: RunConfig, folder: Path, summary: Mapping[str, Any]) 
     own scenes: ``AERIAL_FRAMES`` frames each.
     """
     from autosim.cache import cached_json
-    from autosim.experiments.loop import choose_device, open_session
-    from autosim.experiments.scores import GrammarSource, describe_target
-    from autosim.learning.segmentation import Segmentation
-    from autosim.session import TARGET_SEED, final_frames
+    from autosim.learning.tasks.segmentation import Segmentation
+    from autosim.runs.closing import GrammarSource, describe_target
+    from autosim.runs.opening import choose_device, open_session
+    from autosim.session import TARGET_SEED, closing_frames
 
     more = replace(config, env_config=replace(config.env_config, train_frames=AERIAL_FRAMES))
     env = open_env(more)
@@ -167,7 +167,7 @@ def measure_aerial(config: RunConfig, folder: Path, summary: Mapping[str, Any]) 
 
         def found(label: str, generator: SceneGenerator) -> dict[str, float]:
             network = task.network(TARGET_SEED)
-            task.train(network, final_frames(session, generator), env.schedule, TARGET_SEED)
+            task.train(network, closing_frames(session, generator), env.schedule, TARGET_SEED)
             scores = {name: 100 * v for name, v in task.class_scores(network, test).items() if name != "grass"}
             return {f"{label}_{k}": v for k, v in {**scores, "mean": float(np.mean(list(scores.values())))}.items()}
 

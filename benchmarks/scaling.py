@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autosim.rendering.mitsuba import Quality
-from autosim.rendering.mitsuba_variant import Variant, llvm_library
+from autosim.rendering.mitsuba.renderer import Quality
+from autosim.rendering.mitsuba.variant import Variant, llvm_library
 from autosim.rendering.pool import RayPool
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.graph import Continuous, Node, NodeClass, SceneGraph, Schema
@@ -256,7 +256,7 @@ def judged(results: Mapping[str, Any]) -> dict[str, Any]:
 
 def document(results: Mapping[str, Any]) -> str:
     """The tables as Markdown."""
-    from autosim.experiments.formatting import markdown_table
+    from autosim.reports.formatting import markdown_table
 
     first = [
         [
@@ -314,7 +314,7 @@ def main() -> int:
     os.environ["PYTHONPATH"] = os.pathsep.join(
         [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
     )
-    from autosim.experiments.summary import versions
+    from autosim.runs.summary import versions
 
     quick = arguments.quick
     results: dict[str, Any] = {

@@ -67,7 +67,7 @@ def actors_of(process: int) -> list[int]:
     found = []
     for child in below:
         try:
-            if child.cmdline()[:1] and "_Actor" in child.cmdline()[0]:
+            if child.cmdline()[:1] and "_RenderActor" in child.cmdline()[0]:
                 found.append(child.pid)
         except psutil.Error:
             continue
@@ -115,12 +115,12 @@ def measure_memory(count: int) -> Figures:
     import psutil
 
     from autosim.rendering.pool import RayPool
-    from autosim.rendering.team import TeamSettings
+    from autosim.rendering.supervisor import SupervisorSettings
     from benchmarks.scaling import clevr
 
     renderer, scenes = clevr(samples=2)
     looks: dict[str, list[float]] = {"this process": [], "an actor": []}
-    with RayPool(renderer, 2, settings=TeamSettings(most_growth=1 << 40)) as pool:
+    with RayPool(renderer, 2, settings=SupervisorSettings(most_growth=1 << 40)) as pool:
         pool.warm_up()
         for start in range(0, count, LOOK):
             chosen = [scenes[i % len(scenes)] for i in range(start, start + LOOK)]
@@ -158,9 +158,9 @@ def main() -> int:
     """Make all of it and write it."""
     sys.path.insert(0, str(ROOT))
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    from autosim.experiments.evidence import without_out
-    from autosim.experiments.summary import versions
-    from autosim.experiments.tables import ready_table
+    from autosim.runs.summary import versions
+    from benchmarks.evidence import without_out
+    from benchmarks.tables import ready_table
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder to write to")

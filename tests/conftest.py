@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from autosim.parallel import start_ray
+from tests.toy import ROOT, install_toy
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -42,3 +43,16 @@ def ray_session() -> Iterator[None]:
         start_ray(2)
     yield
     ray.shutdown()
+
+
+@pytest.fixture
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Installs the toy package for the test; returns the working directory, which is empty."""
+    environment = install_toy(tmp_path / "site")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "toy_package"))
+    monkeypatch.setenv("AUTOSIM_CACHE", environment["AUTOSIM_CACHE"])
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    return work

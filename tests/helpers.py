@@ -27,7 +27,7 @@ from autosim.scenes.graph import Categorical, Continuous, Node, NodeClass, Scene
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from autosim.learning.task import Task
+    from autosim.learning.tasks.task import Task
     from autosim.rendering.pool import RenderPool
     from autosim.session import Session
 
@@ -184,14 +184,14 @@ class BlobEnv(Env):
         return BlobRenderer(self.config.size)
 
     def task(self) -> Task:
-        from autosim.learning.segmentation import Segmentation
+        from autosim.learning.tasks.segmentation import Segmentation
 
         return Segmentation(("background", "first", "second"), width=8)
 
 
 def blob_session(seed: int = 0, unlabelled: bool = False, pool: RenderPool | None = None, workers: int = 0) -> Session:
     """A session on blobs whose features learn from few frames; in this process unless told otherwise."""
-    from autosim.learning.sources import FeatureSource
+    from autosim.learning.features.sources import FeatureSource
     from autosim.rendering.pool import LocalPool
     from autosim.session import Session
 

@@ -17,7 +17,7 @@ from autosim.scenes.grammar import Emission, Grammar, Rule
 from autosim.scenes.graph import Continuous, NodeClass, SceneGraph, Schema
 
 if TYPE_CHECKING:
-    from autosim.learning.task import Task
+    from autosim.learning.tasks.task import Task
 
 EDGE, MOST = 32, 3
 SCHEMA = Schema((NodeClass("square", (Continuous("x", 4.0, 28.0), Continuous("y", 4.0, 28.0))),))
@@ -66,7 +66,7 @@ class SquaresEnv(Env):
         return SquareRenderer(SCHEMA, EDGE, EDGE)
 
     def task(self) -> Task:
-        from autosim.learning.segmentation import Segmentation
+        from autosim.learning.tasks.segmentation import Segmentation
 
         return Segmentation(("background", "square"), width=4)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,21 +17,26 @@ DOCUMENT = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 PACKAGES = ("autosim", "algorithms", "envs", "benchmarks")
 LAYERS = (
     (
-        "autosim",
         "autosim.errors",
         "autosim.seeding",
         "autosim.cache",
+        "autosim.files",
         "autosim.parallel",
         "autosim.search_space",
         "autosim.stopwatch",
     ),
     ("autosim.scenes",),
     ("autosim.rendering",),
+    ("autosim.formats",),
     ("autosim.learning",),
     ("autosim.env",),
     ("autosim.session", "autosim.algorithm", "autosim.registry"),
     ("autosim.testing", "algorithms", "envs"),
-    ("autosim.experiments",),
+    ("autosim.reports",),
+    ("autosim.runs",),
+    ("autosim.comparison", "autosim.tuning"),
+    ("autosim.cli",),
+    ("autosim.api", "autosim"),
     ("benchmarks",),
 )
 # Neighbours in one layer that do not know each other.
@@ -132,6 +138,38 @@ def test_neighbours_do_not_know_each_other_and_the_engine_knows_neither(module: 
     # A benchmark stands above all of them and may name any.
     strangers = [package for package in APART if not inside(module, package) and not inside(module, "benchmarks")]
     assert [name for name in names for package in strangers if inside(name, package)] == []
+
+
+def test_the_engine_names_no_method_and_no_environment() -> None:
+    points = entry_points()
+    # The names of libraries and of chance are words of their own.
+    names = {name for group in ("autosim.algorithms", "autosim.envs") for name in points[group]} - {"optuna", "random"}
+    assert len(names) >= 9
+    word = re.compile(rf"\b({'|'.join(sorted(names))})\b")
+    found = []
+    for module, path in modules().items():
+        if not inside(module, "autosim"):
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        documentation = {
+            id(node.value)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:
+                found += [(module, match) for match in word.findall(node.value)]
+    assert found == []
+
+
+def entry_points() -> configparser.ConfigParser:
+    """What this repository offers by name, as set-up declares it."""
+    declared = re.search(r"entry_points=\{(.*?)\n    \},", (ROOT / "setup.py").read_text(encoding="utf-8"), re.DOTALL)
+    assert declared
+    groups = ast.literal_eval("{" + declared.group(1) + "}")
+    points = configparser.ConfigParser()
+    points.read_dict({group: dict(line.split(" = ") for line in lines) for group, lines in groups.items()})
+    return points
 
 
 def test_every_layer_is_where_the_document_says() -> None:

@@ -29,7 +29,7 @@ def test_entry_points_lead_to_classes_of_that_name(metadata: Path) -> None:
 
     points = configparser.ConfigParser()
     points.read(metadata / "entry_points.txt")
-    assert dict(points["console_scripts"]) == {"autosim": "autosim.experiments.cli:main"}
+    assert dict(points["console_scripts"]) == {"autosim": "autosim.cli.main:main"}
     for group in (registry.ALGORITHMS, registry.ENVIRONMENTS):
         assert dict(points[group])
         for name, value in points[group].items():
@@ -68,7 +68,7 @@ def test_help_answers_within_two_seconds() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["autosim.experiments.parsing", "autosim.rendering.worker", "envs.clevr.renderer", "autosim.scenes.grammar"],
+    ["autosim.cli.run_options", "autosim.rendering.worker", "envs.clevr.renderer", "autosim.scenes.grammar"],
 )
 def test_light_modules_leave_heavy_libraries_alone(module: str) -> None:
     heavy = ("torch", "torch_geometric", "torchvision", "torchmetrics", "sklearn", "mitsuba", "ray", "matplotlib")

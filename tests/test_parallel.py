@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from autosim.parallel import beside, parallel_map
+from autosim.parallel import in_background, parallel_map
 from autosim.rendering.pool import RayPool
 from tests.helpers import BlobRenderer, blob_scenes
 
@@ -38,12 +38,12 @@ def test_work_beside_begins_at_once_and_its_errors_come_with_the_result() -> Non
         assert go_on.wait(timeout=30)
         return torch.get_num_threads()
 
-    result = beside(work)
+    result = in_background(work)
     assert begun.wait(timeout=30)
     go_on.set()
     assert result() == torch.get_num_threads()
     with pytest.raises(LookupError, match="item 1"):
-        beside(lambda: late_first(1))()
+        in_background(lambda: late_first(1))()
 
 
 def meet(place: tuple[Path, int]) -> int:

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from autosim.experiments import comparison_parsing, tune_request
-from autosim.experiments.cli import main
-from autosim.experiments.parsing import SELECTION_NAMES, parse_run, run_options
+from autosim.cli import compare_options, tune_options
+from autosim.cli.main import main
+from autosim.cli.run_options import SELECTION_NAMES, parse_run, run_options
 from autosim.registry import find_algorithm, find_environment
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,7 +59,7 @@ def test_a_run_is_configured_as_shown(monkeypatch: pytest.MonkeyPatch) -> None:
         calls.append(arguments)
         return {"gap_closed": 0.5, "attributes": {"ambient.intensity": {}}}
 
-    monkeypatch.setattr("autosim.experiments.loop.execute", execute)
+    monkeypatch.setattr("autosim.runs.loop.execute", execute)
     code = next(block for block in snippets() if "RunConfig(" in block)
     exec(compile(code, "README.md", "exec"), {})
     ((config, out, _),) = calls
@@ -103,7 +103,7 @@ def test_the_example_package_runs(mysim: Path) -> None:
 
 
 def test_options_exist() -> None:
-    known = {*SELECTION_NAMES, *comparison_parsing.SELECTION_NAMES, *tune_request.OWN}
+    known = {*SELECTION_NAMES, *compare_options.SELECTION_NAMES, *tune_options.OWN}
     known |= {*OF_OTHER_COMMANDS, *OF_THE_EXAMPLE}
     for environment in map(find_environment, ENVIRONMENTS):
         known |= {option.key for option in run_options(None, environment)}
@@ -139,7 +139,7 @@ def test_commands_shown_are_understood() -> None:
     assert len(runs) >= 3
     for command in runs:
         if "benchmarks/tune.py" in command:
-            assert tune_request.parse_tune(shlex.split(command.split("benchmarks/tune.py")[1]))
+            assert tune_options.parse_tune(shlex.split(command.split("benchmarks/tune.py")[1]))
         elif "climb" not in command and "disc" not in command:
             assert parse_run(shlex.split(command))
 
@@ -149,7 +149,7 @@ def test_the_comparison_shown_is_understood() -> None:
     shown = [command.split("benchmarks/compare.py")[1] for command in commands if "benchmarks/compare.py" in command]
     assert shown
     for command in shown:
-        assert comparison_parsing.parse_comparison(shlex.split(command))
+        assert compare_options.parse_comparison(shlex.split(command))
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

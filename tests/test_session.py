@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from autosim.errors import UserError
-from autosim.learning.sources import ReferencedFeatures
-from autosim.learning.task import TrainingSchedule
+from autosim.learning.features.sources import ReferencedFeatures
+from autosim.learning.schedule import TrainingSchedule
 from autosim.rendering.differences import GradientSettings
 from autosim.rendering.frames import Frames
 from autosim.scenes.graph import SceneGraph
 from autosim.scenes.parametric import ParametricGenerator
-from autosim.session import Session, Target, final_scores
+from autosim.session import Session, Target, test_scores_of
 from tests.helpers import BlobConfig, BlobEnv, blob_scenes, blob_session
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -59,7 +59,7 @@ def test_images_are_the_method_s_own_with_those_of_gradients() -> None:
     assert session.images == 6 and len(frames) == 3
     images.sum().backward()
     assert session.images == 6 + 3 * 2 * 7
-    final_scores(session, [prior_of(session)])
+    test_scores_of(session, [prior_of(session)])
     assert session.images == 6 + 3 * 2 * 7
     session.resumed_images = 100
     assert session.images == 106 + 3 * 2 * 7
@@ -139,9 +139,9 @@ def test_work_beside_the_workers_has_one_thread_and_later_work_has_all_again() -
             raise LookupError("no third time")
         return len(threads)
 
-    first, second = alone.beside(note), accompanied.beside(note)
+    first, second = alone.in_background(note), accompanied.in_background(note)
     assert (second(), first()) == (1, 2) and threads == [1, 2]
-    third = accompanied.beside(note)
+    third = accompanied.in_background(note)
     assert torch.get_num_threads() == 1
     with pytest.raises(LookupError, match="no third time"):
         third()
@@ -169,7 +169,7 @@ def test_a_target_of_the_user_s_own_images_has_no_test_and_no_scores() -> None:
     assert not session.target.labelled and session.target.test is None
     assert session.target.validation.images.shape == (6, 24, 24, 3)
     with pytest.raises(UserError, match="unlabelled"):
-        final_scores(session, [prior_of(session)])
+        test_scores_of(session, [prior_of(session)])
 
 
 def test_an_environment_without_any_target_is_refused() -> None:
@@ -209,7 +209,7 @@ def test_final_scores_give_equal_generators_equal_frames_and_equal_scores_whatev
         session = blob_session(seed=seed)
         _ = session.target
         counted = Counted(session)
-        scores.append(final_scores(session, [prior_of(session), prior_of(session), target_of(session)]))
+        scores.append(test_scores_of(session, [prior_of(session), prior_of(session), target_of(session)]))
         collected.append(counted.frames)
         assert [len(frames) for frames in counted.frames] == [session.env.train_frames] * 3
     for frames in collected:

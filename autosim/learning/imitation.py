@@ -35,7 +35,7 @@ def prior_strings(
     """
     strings = [scene.derivation or () for scene in grammar.sample_many(count, seed)]
     if len(set(strings)) == 1:
-        raise UserError("metasim2 learns the structure of scenes, and all scenes here have one and the same")
+        raise UserError("there is no structure to learn: all scenes of this environment have one and the same")
     most = max(len(string) for string in strings)
     if longest and longest < most:
         raise UserError(f"longest: {longest} is below the prior's longest derivation, {most} rules")

@@ -19,7 +19,7 @@ from autosim.rendering.renderer import Renderer
 from autosim.scenes.graph import Continuous, Node, SceneGraph, Schema
 from autosim.seeding import seed_sequence
 
-Method = Literal["central", "forward", "spsa", "adjoint"]
+GradientMethod = Literal["central", "forward", "spsa", "adjoint"]
 
 # A quarter turn each way is where the two sides of a difference on a circle are farthest apart.
 _LARGEST_PERIODIC_STEP = 0.25
@@ -40,7 +40,7 @@ class GradientSettings:
     quarter of the circle. ``effort`` in (0, 1] is that of the renders for gradients.
     """
 
-    method: Method = "central"
+    method: GradientMethod = "central"
     """central, forward or spsa differences, or the renderer's own adjoint."""
     step: float = 1.0
     """Multiplies every attribute's own step (above 0)."""
@@ -50,8 +50,8 @@ class GradientSettings:
     """Random directions for each scene with spsa (at least 1)."""
 
     def __post_init__(self) -> None:
-        if self.method not in get_args(Method):
-            raise ValueError(f"method: {self.method!r} is not one of {list(get_args(Method))}")
+        if self.method not in get_args(GradientMethod):
+            raise ValueError(f"method: {self.method!r} is not one of {list(get_args(GradientMethod))}")
         if not (np.isfinite(self.step) and self.step > 0):
             raise ValueError(f"step: {self.step} is not above 0")
         if not 0 < self.effort <= 1:

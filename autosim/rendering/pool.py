@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 
 from autosim.errors import RendererError
 from autosim.parallel import RaySettings, original_error, placement, start_ray
-from autosim.rendering.assembly import Assembly
+from autosim.rendering.chunk_size import ChunkSize
 from autosim.rendering.differences import ADJOINT_IMAGES, GradientSettings, Stencil, renders_per_scene
+from autosim.rendering.frame_collector import FrameCollector
 from autosim.rendering.frames import Frames
-from autosim.rendering.pace import Pace
 from autosim.rendering.renderer import Renderer
-from autosim.rendering.team import Answer, Errand, Team, TeamSettings, Work
+from autosim.rendering.supervisor import Answer, Job, Supervisor, SupervisorSettings, Work
 from autosim.rendering.worker import Piece, Worker
 from autosim.scenes.graph import SceneGraph, Schema
 
@@ -146,7 +146,7 @@ class LocalPool(RenderPool):
         return parts
 
 
-class _Actor:
+class _RenderActor:
     """A worker in a Ray actor. ``sent`` holds the reference of the renderer, fetched at the actor's first work.
 
     It comes with every call and not to the constructor, for Ray warns of actors that need an object to start again.
@@ -199,7 +199,7 @@ class RayPool(RenderPool):
         renderer: Renderer,
         workers: int,
         chunk: int | None = None,
-        settings: TeamSettings | None = None,
+        settings: SupervisorSettings | None = None,
         ray_settings: RaySettings | None = None,
     ) -> None:
         if workers < 1:
@@ -211,11 +211,13 @@ class RayPool(RenderPool):
         import ray
 
         self._chunk = chunk
-        self._frame_pace, self._loss_pace, self._adjoint_pace = Pace(), Pace(), Pace()
+        self._frame_chunks, self._loss_chunks, self._adjoint_chunks = ChunkSize(), ChunkSize(), ChunkSize()
         self._sent = [ray.put(renderer)]
         self._reserved = own = ray_settings or RaySettings()
-        borne = TeamSettings(patience=own.patience, recycled_after=own.recycle_after, most_growth=own.growth << 20)
-        self._team = Team(
+        borne = SupervisorSettings(
+            patience=own.patience, recycled_after=own.recycle_after, most_growth=own.growth << 20
+        )
+        self._supervisor = Supervisor(
             self._new_actor,
             workers,
             settings or borne,
@@ -225,28 +227,28 @@ class RayPool(RenderPool):
     @property
     def replaced(self) -> int:
         """Actors that were replaced so far."""
-        return self._team.replaced
+        return self._supervisor.replaced
 
     def warm_up(self) -> None:
-        self._team.build()
+        self._supervisor.build()
 
     def close(self) -> None:
-        self._team.close()
+        self._supervisor.close()
 
     def _new_actor(self) -> tuple[Any, Any]:
         import ray
 
         reserved = {"num_cpus": self._reserved.cpus, "num_gpus": self._reserved.gpus}
-        actor: Any = ray.remote(_Actor).options(max_restarts=0, **reserved, **placement()).remote()
+        actor: Any = ray.remote(_RenderActor).options(max_restarts=0, **reserved, **placement()).remote()
         return actor, actor.build.remote(self._sent)
 
     def _render(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> Frames:
-        frames = Assembly(len(scenes), self.renderer_name)
+        frames = FrameCollector(len(scenes), self.renderer_name)
 
         def send(actor: Any, start: int, stop: int) -> Any:
             return actor.render.remote(self._sent, start, scenes[start:stop], seeds[start:stop])
 
-        self._map(len(scenes), send, frames.put, lambda start, stop: (start, stop - 1), "", self._frame_pace)
+        self._map(len(scenes), send, frames.put, lambda start, stop: (start, stop - 1), "", self._frame_chunks)
         return frames.whole()
 
     def _gradient_parts(
@@ -264,9 +266,9 @@ class RayPool(RenderPool):
             cut = _cut(pieces, ends, start, stop)
             return cut[0].index, cut[-1].index
 
-        pace = self._adjoint_pace if settings.method == "adjoint" else self._loss_pace
+        chunks = self._adjoint_chunks if settings.method == "adjoint" else self._loss_chunks
         parts: dict[int, NDArray[np.float64]] = {}
-        self._map(int(ends[-1]), send, parts.__setitem__, places, "gradient of ", pace, _images_each(settings))
+        self._map(int(ends[-1]), send, parts.__setitem__, places, "gradient of ", chunks, _images_each(settings))
         return np.concatenate([parts[start] for start in sorted(parts)])
 
     def _map(
@@ -276,28 +278,28 @@ class RayPool(RenderPool):
         put: Callable[[int, Any], None],
         places: Callable[[int, int], tuple[int, int]],
         what: str,
-        pace: Pace,
+        chunks: ChunkSize,
         images_each: int = 1,
     ) -> None:
         """Do ``count`` pieces of work; ``send(actor, start, stop)`` gives some to an actor, ``put(start, result)``
         takes theirs, ``places(start, stop)`` are the first and the last scene of these, and ``what`` leads their names.
         """
-        if not self._team.members:
+        if not self._supervisor.actors:
             raise RuntimeError("the pool is closed")
 
         def take(work: Work, answer: Answer) -> None:
             put(work.start, answer.result)
-            pace.note(work.stop - work.start, answer.seconds, answer.result)
+            chunks.note(work.stop - work.start, answer.seconds, answer.result)
             self.images += images_each * (work.stop - work.start)
 
-        self._team.run(
-            Errand(
+        self._supervisor.run(
+            Job(
                 count,
-                cut=lambda left: min(left, self._chunk or pace.size(left, self.workers)),
+                cut=lambda left: min(left, self._chunk or chunks.size(left, self.workers)),
                 send=send,
                 take=take,
                 explain=lambda error, work: self._failed(error, what, *places(work.start, work.stop)),
-                expected=lambda: pace.seconds,
+                expected=lambda: chunks.seconds,
             )
         )
 

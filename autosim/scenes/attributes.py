@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-Choice = str | int
+ChoiceValue = str | int
 Value = float | str | int
 
 
@@ -66,7 +66,7 @@ class Categorical:
     """An attribute with one of ``choices`` (at least one, all different)."""
 
     name: str
-    choices: tuple[Choice, ...]
+    choices: tuple[ChoiceValue, ...]
     mutable: bool = True
 
     def __post_init__(self) -> None:

@@ -13,8 +13,8 @@ from functools import cached_property
 from itertools import accumulate
 
 import numpy as np
-from numpy.typing import NDArray
 
+from autosim.scenes.derivation import Derivation
 from autosim.scenes.graph import Attribute, Node, NodeClass, SceneGraph, Schema, Value
 from autosim.scenes.priors import Choice, Constant, Normal, Prior, Uniform, pick, widest
 
@@ -338,69 +338,3 @@ class Grammar:
                 prior.check(allowed[key])
             except ValueError as error:
                 raise ValueError(f"grammar: prior for {key!r}: {error}") from error
-
-
-class Derivation:
-    """A derivation in progress, leftmost symbol first.
-
-    ``rules`` are the indices applied so far; ``emitted`` the symbols that have emitted a node, in order, and
-    ``parents`` the index of each one's parent node (-1 for a root).
-    """
-
-    def __init__(self, grammar: Grammar) -> None:
-        self.grammar = grammar
-        self.rules: list[int] = []
-        self.emitted: list[str] = []
-        self.parents: list[int] = []
-        # Symbol, index of the parent node, and how often the symbol has come forth from itself.
-        self._open: list[tuple[str, int, int]] = [(grammar.start, -1, 0)]
-
-    @property
-    def done(self) -> bool:
-        """Whether no non-terminal is open."""
-        return not self._open
-
-    @property
-    def symbol(self) -> str:
-        """The non-terminal that the next rule expands; ``ValueError`` where the derivation is done."""
-        if not self._open:
-            raise ValueError(f"derivation: no symbol is open after {len(self.rules)} rules")
-        return self._open[-1][0]
-
-    @property
-    def repeats(self) -> int:
-        """How often in a row the open symbol came forth from a rule of its own: how long a list is so far, where a
-        symbol makes one; 0 where none is open.
-        """
-        return self._open[-1][2] if self._open else 0
-
-    def mask(self) -> NDArray[np.bool_]:
-        """(K,) which of the grammar's K rules expand the open symbol; all False where the derivation is done."""
-        mask = np.zeros(len(self.grammar.rules), dtype=bool)
-        if self._open:
-            mask[list(self.grammar.rules_of[self.symbol])] = True
-        return mask
-
-    def apply(self, rule: int) -> None:
-        """Expand the open symbol; ``ValueError`` where the rule is not one of its own."""
-        symbol = self.symbol
-        if rule not in self.grammar.rules_of[symbol]:
-            raise ValueError(
-                f"derivation: step {len(self.rules)}: rule {rule} does not expand {symbol!r}, whose rules are "
-                f"{list(self.grammar.rules_of[symbol])}"
-            )
-        _, parent, repeats = self._open.pop()
-        self.rules.append(rule)
-        parent = self._emit(symbol, parent)
-        body = reversed(self.grammar.rules[rule].body)
-        self._open.extend((part, parent, repeats + 1 if part == symbol else 0) for part in body)
-        while self._open and self._open[-1][0] not in self.grammar.rules_of:
-            self._emit(*self._open.pop()[:2])
-
-    def _emit(self, symbol: str, parent: int) -> int:
-        """Emit the symbol's node, if it has one; returns the parent of what its body emits."""
-        if symbol not in self.grammar.emissions:
-            return parent
-        self.emitted.append(symbol)
-        self.parents.append(parent)
-        return len(self.emitted) - 1

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autosim.scenes.attributes import Attribute, Categorical, Choice, Continuous, Value
+from autosim.scenes.attributes import Attribute, Categorical, ChoiceValue, Continuous, Value
 
 __all__ = [
     "Attribute",
     "Categorical",
-    "Choice",
+    "ChoiceValue",
     "Column",
     "Continuous",
     "Node",

@@ -28,7 +28,7 @@ class Entries:
 
 
 @dataclass(frozen=True)
-class Layout:
+class SceneLayout:
     """Nodes of a batch of scenes, int64 (n,) each: scene, position of the class in the schema, slot."""
 
     scene: NDArray[np.int64]
@@ -36,12 +36,12 @@ class Layout:
     slot: NDArray[np.int64]
 
     @staticmethod
-    def of(schema: Schema, scenes: Sequence[SceneGraph]) -> Layout:
+    def of(schema: Schema, scenes: Sequence[SceneGraph]) -> SceneLayout:
         """The layout of scenes, without reading their attributes."""
         lengths = [len(scene.nodes) for scene in scenes]
         classes = [schema.class_index[node.node_class] for scene in scenes for node in scene.nodes]
         slots = [node.slot for scene in scenes for node in scene.nodes]
-        return Layout(
+        return SceneLayout(
             np.repeat(np.arange(len(scenes), dtype=np.int64), lengths),
             np.array(classes, dtype=np.int64),
             np.array(slots, dtype=np.int64),
@@ -64,7 +64,7 @@ class KeyedAttributes:
         """Categorical ones, in the grammar's order."""
         return tuple(k for k in self.grammar.attributes() if isinstance(k.attribute, Categorical))
 
-    def locate(self, layout: Layout | SceneArrays) -> tuple[Entries, Entries]:
+    def locate(self, layout: SceneLayout | SceneArrays) -> tuple[Entries, Entries]:
         """(continuous, categorical) entries; the former in the order of ``Schema.mutable_continuous``, scene by scene.
 
         Raises ``ValueError`` where there is a node that the grammar cannot emit.
@@ -96,7 +96,7 @@ class KeyedAttributes:
             result.append(SceneGraph(tuple(nodes), scene.parents, scene.derivation))
         return tuple(result)
 
-    def _entries(self, layout: Layout | SceneArrays, table: NDArray[np.int64]) -> Entries:
+    def _entries(self, layout: SceneLayout | SceneArrays, table: NDArray[np.int64]) -> Entries:
         keys = table[layout.node_class, layout.slot]
         node, column = np.nonzero(keys >= 0)
         return Entries(layout.scene[node], node, column, keys[node, column])

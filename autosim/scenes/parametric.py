@@ -17,7 +17,7 @@ from autosim.scenes import distributions
 from autosim.scenes.generator import CategoricalSummary, ContinuousSummary, Part, Samples, SceneGenerator
 from autosim.scenes.grammar import Choice, Constant, Grammar, KeyedAttribute, Normal, child_seed
 from autosim.scenes.graph import Categorical, Continuous, SceneArrays
-from autosim.scenes.keyed import KeyedAttributes, Layout
+from autosim.scenes.keyed import KeyedAttributes, SceneLayout
 
 # Slots of a class whose permutations are gone through, 24 of them.
 MOST_INTERCHANGEABLE = 4
@@ -71,7 +71,7 @@ class ParametricGenerator(SceneGenerator):
     def sample(self, count: int, seed: np.random.SeedSequence) -> Samples:
         """Draw ``count`` scenes; the first ones do not depend on the count."""
         sources = self.grammar.sample_many(count, child_seed(seed, 0))
-        real, choice = self.keyed.locate(Layout.of(self.schema, sources))
+        real, choice = self.keyed.locate(SceneLayout.of(self.schema, sources))
         noise = self._tensor(np.random.default_rng(child_seed(seed, 1)).standard_normal(len(real.key)))
         uniform = self._tensor(np.random.default_rng(child_seed(seed, 2)).random(len(choice.key)))
         plain, circle, periodic = self._normals(real.key)

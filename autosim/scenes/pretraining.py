@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from autosim.scenes.grammar import child_seed
-from autosim.scenes.transformer import Batch, DistributionTransformer, sample_values
+from autosim.scenes.transformer import DistributionTransformer, GraphBatch, sample_values
 
 CONTINUOUS_WEIGHT = 10.0
 """Weight of absolute errors, fractions of the range, beside cross-entropies in nats."""
@@ -114,7 +114,7 @@ def _pretrain(
     return PretrainReport(_passed(checks), step, loss, worst, checks)
 
 
-def reconstruction_loss(generator: DistributionTransformer, batch: Batch) -> Tensor:
+def reconstruction_loss(generator: DistributionTransformer, batch: GraphBatch) -> Tensor:
     """Mean cross-entropy of the choices plus ``CONTINUOUS_WEIGHT`` times the mean absolute error of the means."""
     predicted = generator.predict(batch)
     loss = torch.zeros((), dtype=predicted.means.dtype, device=predicted.means.device)

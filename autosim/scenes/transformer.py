@@ -25,7 +25,7 @@ EDGE = 0.005
 
 
 @dataclass(frozen=True)
-class Batch:
+class GraphBatch:
     """Scenes as the network reads them: n nodes, m mutable continuous and d mutable categorical entries.
 
     ``features`` (n, F); ``edges`` (2, E) with ``relations`` (E,), 0 from parent to child and 1 from child to parent.
@@ -202,7 +202,7 @@ class DistributionTransformer(SceneGenerator):
         """Put the standard deviations back into ``[min_spread, max_spread]``; the network's weights are free."""
         self.log_spreads.clamp_(math.log(self.min_spread), math.log(self.max_spread))
 
-    def batch(self, scenes: Sequence[SceneGraph]) -> Batch:
+    def batch(self, scenes: Sequence[SceneGraph]) -> GraphBatch:
         """Scenes as tensors; ``ValueError`` where one has a node that the grammar cannot emit.
 
         Edges come from the parents in one array operation, which costs less than looking up a batch of equal structure.
@@ -212,7 +212,7 @@ class DistributionTransformer(SceneGenerator):
         child = np.flatnonzero(arrays.parent >= 0)
         down = np.stack([arrays.parent[child], child])
         relations = np.repeat(np.arange(2, dtype=np.int64), len(child))
-        return Batch(
+        return GraphBatch(
             features=self._tensor(self.schema.network_features(arrays)).to(self.log_spreads.dtype),
             edges=self._tensor(np.concatenate([down, down[::-1]], axis=1)),
             relations=self._tensor(relations),
@@ -228,7 +228,7 @@ class DistributionTransformer(SceneGenerator):
             indices=self._tensor(arrays.categorical[choice.node, choice.column]),
         )
 
-    def predict(self, batch: Batch) -> Prediction:
+    def predict(self, batch: GraphBatch) -> Prediction:
         """Distributions of the mutable attributes of a batch."""
         output = self.network(batch.features, batch.edges, batch.relations)
         start, periodic = self._real_start[batch.real_column], self._real_periodic[batch.real_column]

@@ -17,7 +17,7 @@ from envs.aerial.renderer import CLASSES, AerialRenderer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from autosim.learning.task import Task
+    from autosim.learning.tasks.task import Task
 
 Case = Literal["segmentation", "structure"]
 CASES: tuple[Case, ...] = ("segmentation", "structure")
@@ -42,7 +42,7 @@ class AerialConfig:
         case: segmentation (one road with two cars, a tree and a house; where they are is learned) or structure (up to
             four roads; how many, and how many cars are on each, is learned).
         edge: edge of the canvas in pixels, a multiple of 8 from 32 to 512; 0 for the case's own, 64 or 128.
-        train_frames: frames that a network is trained on for the final scores.
+        train_frames: frames that a network is trained on for the closing scores.
     """
 
     case: Case = "segmentation"
@@ -132,7 +132,7 @@ class Aerial(Env):
 
     def task(self) -> Task:
         """Segmentation into grass, road, car, tree and house."""
-        from autosim.learning.segmentation import Segmentation
+        from autosim.learning.tasks.segmentation import Segmentation
 
         # Every pixel counts the same: with classes balanced, networks draw what is small too large.
         return Segmentation(CLASSES if self.config.case == "segmentation" else CLASSES[:3], balance=0.0)

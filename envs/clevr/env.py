@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from autosim.env import Env, TargetSizes
+from autosim.formats.images import read_image_folder
 from autosim.learning.schedule import TrainingSchedule
 from autosim.rendering.differences import GradientSettings
-from autosim.rendering.folder import read_image_folder
 from autosim.rendering.frames import Frames
-from autosim.rendering.mitsuba_variant import VARIANTS, Variant, choose_variant
+from autosim.rendering.mitsuba.variant import VARIANTS, Variant, choose_variant
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.grammar import Grammar
 from envs.clevr.renderer import ClevrRenderer
 from envs.clevr.scene import PROFILES, SHAPES, clevr_grammar, clevr_schema, start_priors, target_priors
 
 if TYPE_CHECKING:
-    from autosim.learning.task import Task
+    from autosim.learning.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ClevrConfig:
         target_seed: which hidden target configuration to recover (0 or more).
         target: a folder of target images of your own, instead of the hidden configuration.
         edge: edge length in pixels of the images that networks see; 0 takes the profile's.
-        train_frames: frames that a network is trained on for the final scores.
+        train_frames: frames that a network is trained on for the closing scores.
         variant: of Mitsuba's: scalar_rgb, llvm_ad_rgb, or auto for LLVM's where it renders correctly, which is written
             to the run's configuration as what it was.
     """
@@ -98,6 +98,6 @@ class Clevr(Env):
 
     def task(self) -> Task:
         """Segmentation into background and the three shapes."""
-        from autosim.learning.segmentation import Segmentation
+        from autosim.learning.tasks.segmentation import Segmentation
 
         return Segmentation(("background", *SHAPES))

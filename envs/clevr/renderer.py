@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from autosim.rendering.mitsuba import Mesh, MitsubaRenderer, Quality, linear_rgb
-from autosim.rendering.mitsuba_variant import Variant
+from autosim.rendering.mitsuba.mesh import Mesh
+from autosim.rendering.mitsuba.pixels import linear_rgb
+from autosim.rendering.mitsuba.renderer import MitsubaRenderer, Quality
+from autosim.rendering.mitsuba.variant import Variant
 from autosim.scenes.graph import Categorical, SceneGraph, Schema
 from envs.clevr.scene import COLOURS, SHAPES
 

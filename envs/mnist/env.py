@@ -19,7 +19,7 @@ from envs.digit_renderer import DigitRenderer
 from envs.digits import EDGE, LABELS, VARIANTS, Source, Split, load_digits
 
 if TYPE_CHECKING:
-    from autosim.learning.task import Task
+    from autosim.learning.tasks.task import Task
 
 Case = Literal["rotation", "rotation-translation"]
 # Edge of the picture in pixels.
@@ -40,7 +40,7 @@ class MnistConfig:
         digits: scikit-learn's bundled digits, or mnist from data_dir.
         data_dir: folder of MNIST's four idx files, compressed or not.
         yaw_std: standard deviation of the target's angles, in degrees.
-        train_frames: frames that a network is trained on for the final scores; 0 takes 2,000 for bundled digits and
+        train_frames: frames that a network is trained on for the closing scores; 0 takes 2,000 for bundled digits and
             20,000 for MNIST.
     """
 
@@ -133,7 +133,7 @@ class Mnist(Env):
 
     def task(self) -> Task:
         """Classification of the ten digits."""
-        from autosim.learning.classification import Classification
+        from autosim.learning.tasks.classification import Classification
 
         # Twice the edge has four times the pixels: half the filters keep the training as short.
         filters = (32, 64) if self.config.case == "rotation" else (16, 32)

@@ -20,7 +20,7 @@ from envs.digit_renderer import DigitRenderer
 from envs.digits import LABELS, VARIANTS, Source, Split, load_digits
 
 if TYPE_CHECKING:
-    from autosim.learning.task import Task
+    from autosim.learning.tasks.task import Task
 
 MOST = 10
 # Rules: Scene, one digit more, no more digits, and then which digit.
@@ -41,7 +41,7 @@ class MultiMnistConfig:
         edge: edge of the canvas in pixels, a multiple of 8 from 64 to 512; a digit takes 28 of 256.
         digits: scikit-learn's bundled digits, or mnist from data_dir.
         data_dir: folder of MNIST's four idx files, compressed or not.
-        train_frames: frames that a network is trained on for the final scores.
+        train_frames: frames that a network is trained on for the closing scores.
     """
 
     target_seed: int = 0
@@ -136,7 +136,7 @@ class MultiMnist(Env):
 
     def task(self) -> Task:
         """Segmentation into background and the ten digits."""
-        from autosim.learning.segmentation import Segmentation
+        from autosim.learning.tasks.segmentation import Segmentation
 
         return Segmentation(("background", *(f"digit {label}" for label in LABELS)))
 

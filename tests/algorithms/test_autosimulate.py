@@ -11,7 +11,7 @@ import torch
 from algorithms.autosimulate import AutoSimulate, AutoSimulateConfig
 from autosim.env import Env
 from autosim.errors import UserError
-from autosim.learning.influence import Approximation, influence_direction, surface_of
+from autosim.learning.influence.direction import Approximation, influence_direction, surface_of
 from autosim.scenes.generator import ContinuousSummary, summarise
 from autosim.scenes.parametric import ParametricGenerator
 from autosim.scenes.transformer import DistributionTransformer
@@ -134,12 +134,12 @@ def test_the_paper_s_way_uses_the_scenes_of_the_step_alone() -> None:
 
 def test_probes_are_renewed_and_look_at_all_scenes_held() -> None:
     """At 8, 24 and 40 images; scenes of the steps between are looked at as they come."""
-    algorithm, looks, probes = AutoSimulate(blob_session(), replace(QUICK, memory=100, warm_up=8)), [], []
+    algorithm, counts, probes = AutoSimulate(blob_session(), replace(QUICK, memory=100, warm_up=8)), [], []
     for iteration in range(5):
         algorithm.step(iteration)
-        looks.append([int(batch.looks[0]) for batch in algorithm.replay.batches])
+        counts.append([int(batch.counts[0]) for batch in algorithm.replay.batches])
         probes.append(torch.cat([weights.detach().flatten() for weights in algorithm.probe.network.parameters()]))
-    assert looks == [[1], [1, 1], [2, 2, 2], [2, 2, 2, 1], [3, 3, 3, 2, 2]]
+    assert counts == [[1], [1, 1], [2, 2, 2], [2, 2, 2, 1], [3, 3, 3, 2, 2]]
     assert torch.equal(probes[0], probes[1]) and not torch.equal(probes[1], probes[2])
     assert torch.equal(probes[2], probes[3]) and not torch.equal(probes[3], probes[4])
 

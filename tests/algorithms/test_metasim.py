@@ -38,7 +38,7 @@ from algorithms.metasim import MetaSim, MetaSimConfig
 from autosim.algorithm import Metrics
 from autosim.env import Env
 from autosim.learning.divergence import gaussian_kernel
-from autosim.learning.task import to_tensor
+from autosim.learning.training import to_tensor
 from autosim.rendering.frames import Frames
 from autosim.rendering.pool import LocalPool, RayPool
 from autosim.scenes.generator import ContinuousSummary, SceneGenerator, summarise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autosim.rendering.differences import GradientSettings, Method, scene_vjp
+from autosim.rendering.differences import GradientMethod, GradientSettings, scene_vjp
 from benchmarks import gradients
 from tests.helpers import LinearRenderer
 
@@ -22,7 +22,7 @@ def test_scenes_have_so_many_attributes_and_spheres_that_do_not_overlap(attribut
 
 
 @pytest.mark.parametrize("method", ["central", "forward", "spsa"])
-def test_gradients_of_several_cotangents_are_those_of_each(method: Method) -> None:
+def test_gradients_of_several_cotangents_are_those_of_each(method: GradientMethod) -> None:
     renderer = LinearRenderer()
     scene, settings = renderer.scene(0.4, 0.5, 0.3), GradientSettings(method)
     cotangents = gradients.smooth_cotangents(3, 4)

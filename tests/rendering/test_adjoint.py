@@ -10,13 +10,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from autosim.cli.main import main
 from autosim.errors import RendererError, UserError
-from autosim.experiments.cli import main
-from autosim.experiments.loop import check_adjoint
 from autosim.rendering.differences import GradientSettings, Stencil, renders_per_scene, scene_vjp
 from autosim.rendering.gradient import differentiable_render
 from autosim.rendering.pool import LocalPool, RayPool
 from autosim.rendering.renderer import Renderer
+from autosim.runs.opening import check_adjoint
 from tests.helpers import BLOB_SCHEMA, BlobConfig, BlobEnv, BlobRenderer, blob_scene, blob_scenes
 from tests.rendering.adjoint_blobs import AdjointBlobRenderer
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from autosim.errors import UserError
-from autosim.experiments.config import RunSettings
 from autosim.parallel import RaySettings
+from autosim.runs.config import RunSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 # A node that is gone is noticed within seconds instead of half a minute.

@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from autosim.rendering.mitsuba import Mesh, MitsubaRenderer, Quality, linear_rgb, srgb
+from autosim.rendering.mitsuba.mesh import Mesh
+from autosim.rendering.mitsuba.pixels import linear_rgb, srgb
+from autosim.rendering.mitsuba.renderer import MitsubaRenderer, Quality
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.graph import Categorical, Continuous, Node, NodeClass, SceneGraph, Schema
 from autosim.testing import RendererSuite

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from autosim.errors import RendererError
 from autosim.rendering.differences import GradientSettings, scene_vjp
-from autosim.rendering.mitsuba import enlarge, enlarge_pullback, srgb, srgb_pullback
-from autosim.rendering.mitsuba_variant import llvm_library
+from autosim.rendering.mitsuba.pixels import enlarge, enlarge_pullback, srgb, srgb_pullback
+from autosim.rendering.mitsuba.variant import llvm_library
 from autosim.rendering.pool import LocalPool, RayPool
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.graph import Continuous, Node, SceneGraph, Schema

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autosim.rendering import mitsuba_variant
-from autosim.rendering.mitsuba_variant import LIBRARY, candidates, choose_variant, llvm_library
+from autosim.rendering.mitsuba import variant as mitsuba_variant
+from autosim.rendering.mitsuba.variant import LIBRARY, candidates, choose_variant, llvm_library
 from autosim.scenes.graph import Node
 from envs.clevr.env import Clevr, ClevrConfig
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from autosim.errors import RendererError
 from autosim.parallel import RaySettings
-from autosim.rendering.differences import GradientSettings, Method, scene_vjp
+from autosim.rendering.differences import GradientMethod, GradientSettings, scene_vjp
 from autosim.rendering.frames import Frame, Frames
 from autosim.rendering.pool import LocalPool, RayPool, RenderPool, make_pool
-from autosim.rendering.team import TeamSettings
+from autosim.rendering.supervisor import SupervisorSettings
 from tests.helpers import (
     BLOB_SCHEMA,
     BlobRenderer,
@@ -84,7 +84,7 @@ def test_answers_do_not_depend_on_workers_or_chunks(ray_session: None, workers: 
             frames = pool.render(SCENES, SEEDS)
             assert_same(frames, local.render(SCENES, SEEDS))
         assert frames.images.flags.writeable
-        methods: list[Method] = ["central", "forward", "spsa"]
+        methods: list[GradientMethod] = ["central", "forward", "spsa"]
         for method in methods:
             how = GradientSettings(method)
             mine, theirs = pool.vjp(SCENES, SEEDS, cotangents, how), local.vjp(SCENES, SEEDS, cotangents, how)
@@ -124,7 +124,7 @@ def test_an_actor_killed_half_way_loses_nothing(ray_session: None, tmp_path: Pat
 def test_a_scene_that_always_kills_its_process_is_given_up(ray_session: None, workers: int, chunk: int) -> None:
     """And named, in whatever company it went out."""
     with (
-        RayPool(MortalRenderer(SEEDS[5], None), workers, chunk, TeamSettings(attempts=2)) as pool,
+        RayPool(MortalRenderer(SEEDS[5], None), workers, chunk, SupervisorSettings(attempts=2)) as pool,
         pytest.raises(RendererError, match=r"^MortalRenderer: scene 5: its process failed \(.*\)$"),
     ):
         pool.render(SCENES[:7], SEEDS[:7])
@@ -148,7 +148,7 @@ def test_a_scene_has_to_fail_in_three_processes(ray_session: None, tmp_path: Pat
 def test_an_actor_that_hangs_is_replaced(ray_session: None, tmp_path: Path) -> None:
     with LocalPool(BlobRenderer()) as local:
         expected = local.render(SCENES, SEEDS)
-    settings = TeamSettings(patience=2.0, slack=1.0)
+    settings = SupervisorSettings(patience=2.0, slack=1.0)
     with RayPool(HangingRenderer(SEEDS[7], tmp_path / "hung"), 2, chunk=3, settings=settings) as pool:
         pool.warm_up()
         pool.render(SCENES[:4], SEEDS[:4])
@@ -159,7 +159,7 @@ def test_an_actor_that_hangs_is_replaced(ray_session: None, tmp_path: Path) -> N
 
 
 def test_an_actor_that_always_hangs_is_named_with_its_scene(ray_session: None) -> None:
-    settings = TeamSettings(attempts=2, patience=1.0, slack=1.0, first_patience=60.0)
+    settings = SupervisorSettings(attempts=2, patience=1.0, slack=1.0, first_patience=60.0)
     with RayPool(HangingRenderer(SEEDS[2], None), 1, chunk=1, settings=settings) as pool:
         with pytest.raises(RendererError, match=r"^HangingRenderer: scene 2: .*no answer for"):
             pool.render(SCENES[:3], SEEDS[:3])
@@ -176,7 +176,7 @@ def test_actors_are_renewed_after_so_many_images_and_nothing_changes(ray_session
 
 
 def test_actors_that_grow_are_renewed(ray_session: None) -> None:
-    with RayPool(GrowingRenderer(20 << 20), 1, chunk=1, settings=TeamSettings(most_growth=50 << 20)) as pool:
+    with RayPool(GrowingRenderer(20 << 20), 1, chunk=1, settings=SupervisorSettings(most_growth=50 << 20)) as pool:
         pool.render(SCENES, SEEDS)
         assert 2 <= pool.replaced <= 6
 
@@ -184,9 +184,9 @@ def test_actors_that_grow_are_renewed(ray_session: None) -> None:
 @pytest.mark.parametrize("name", ["in_flight", "attempts", "patience", "slack", "first_patience", "most_growth"])
 def test_settings_of_a_team_are_checked(name: str) -> None:
     with pytest.raises(ValueError, match=name):
-        TeamSettings(**{name: 0})
+        SupervisorSettings(**{name: 0})
     with pytest.raises(ValueError, match="recycled_after"):
-        TeamSettings(recycled_after=-1)
+        SupervisorSettings(recycled_after=-1)
 
 
 FAULTS = [

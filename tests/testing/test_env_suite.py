@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from autosim.env import Env
-from autosim.learning.segmentation import Segmentation
-from autosim.learning.task import Task
+from autosim.learning.tasks.segmentation import Segmentation
+from autosim.learning.tasks.task import Task
 from autosim.rendering.frames import Frames
 from autosim.scenes.grammar import Grammar
 from autosim.scenes.graph import NodeClass, Schema

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from autosim.env import Env, TargetSizes
-from autosim.learning.task import Task, TrainingSchedule
+from autosim.learning.schedule import TrainingSchedule
+from autosim.learning.tasks.task import Task
 from autosim.rendering.frames import Frames
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.grammar import Choice, Emission, Grammar, Normal, Prior, Rule

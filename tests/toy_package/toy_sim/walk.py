@@ -14,7 +14,7 @@ from autosim.algorithm import Algorithm, Metrics
 from autosim.rendering.frames import Frames
 from autosim.scenes.generator import Part, Samples, SceneGenerator
 from autosim.scenes.grammar import Grammar
-from autosim.search_space import Choice, LogUniform, tunable
+from autosim.search_space import LogUniformRange, OneOf, tunable
 from autosim.session import Session
 
 
@@ -24,9 +24,9 @@ class WalkConfig:
 
     iterations: int = 8
     """Steps of the walk."""
-    step_size: float = tunable(0.15, LogUniform(0.02, 0.6))
+    step_size: float = tunable(0.15, LogUniformRange(0.02, 0.6))
     """Standard deviation of a step, as a fraction of each attribute's range."""
-    scenes: int = tunable(4, Choice((2, 4, 8)))
+    scenes: int = tunable(4, OneOf((2, 4, 8)))
     """Scenes drawn to judge a step."""
     pause_seconds: float = 0.0
     """Seconds to wait in each step."""

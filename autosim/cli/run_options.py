@@ -1,0 +1,210 @@
+"""From the arguments of ``autosim run`` and a YAML file to a :class:`RunConfig`, in two stages.
+
+The first picks the algorithm, the environment and the file; the second offers the options of those two. Where both give
+an option, the command line counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import ArgumentParser
+
+from autosim import registry
+from autosim.cli.options import Option, add_options, build, options_of, parse, unknown_option
+from autosim.errors import UserError
+from autosim.runs.config import RunConfig, RunSettings
+
+if TYPE_CHECKING:
+    from autosim.algorithm import Algorithm
+    from autosim.env import Env
+
+DESCRIPTION = (
+    "Run one algorithm on one environment: learn the distribution of scenes, then score it on the target. "
+    "Writes a run folder with figures, pictures and a report."
+)
+SELECTION = (
+    ("--algo NAME", "algorithm; there are: {algorithms}"),
+    ("--env NAME", "environment; there are: {environments}"),
+    ("--config FILE", "YAML file in the layout of a run folder's config.yaml; options given beside it count more"),
+    ("--out DIR", "run folder to make; must not hold anything yet (default: one under runs/)"),
+    ("--resume DIR", "go on with the run in this folder, as it was configured; takes no other option"),
+)
+SELECTION_NAMES = ("algo", "env", "config", "out", "resume")
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What a command line asks for. ``out`` None leaves the folder's name to the run."""
+
+    config: RunConfig
+    out: Path | None
+
+
+def parse_run(arguments: Sequence[str]) -> RunRequest:
+    """The run that arguments ask for; ``UserError`` in one line where they are wrong."""
+    chosen, rest = select(arguments)
+    values, source = read_config(Path(chosen["config"])) if "config" in chosen else ({}, "")
+    algo, env = (_required_name(chosen, values, kind) for kind in ("algo", "env"))
+    algorithm, environment = registry.find_algorithm(algo), registry.find_environment(env)
+    options = run_options(algorithm, environment)
+    parser = run_parser(options)
+    from_file = list(as_arguments(values, [option.key for option in options], source))
+    if from_file:
+        parse(parser, options, from_file, source)
+    parsed = parse(parser, options, from_file + rest)
+    config = RunConfig(
+        algo=algo,
+        env=env,
+        algo_config=build(algorithm.Config, parsed, "algo."),
+        env_config=build(environment.Config, parsed, "env."),
+        settings=build(RunSettings, parsed),
+    )
+    return RunRequest(config, Path(chosen["out"]) if "out" in chosen else None)
+
+
+def resumed_folder(arguments: Sequence[str]) -> Path | None:
+    """The folder of ``--resume``; None without. ``UserError`` where there are other options beside it."""
+    chosen, rest = select(arguments)
+    if "resume" not in chosen:
+        return None
+    others = [f"--{name}" for name in chosen if name != "resume"] + rest
+    if others:
+        raise UserError(f"--resume goes on with a run as it was configured, and takes no {others[0]}")
+    return Path(chosen["resume"])
+
+
+def run_help(arguments: Sequence[str]) -> str:
+    """Help; with an algorithm or an environment named in the arguments, with the options of each."""
+    chosen = select(arguments)[0]
+    values, _ = read_config(Path(chosen["config"])) if "config" in chosen else ({}, "")
+    algo, env = (_name(chosen, values, kind) for kind in ("algo", "env"))
+    options = run_options(
+        registry.find_algorithm(algo) if algo else None, registry.find_environment(env) if env else None
+    )
+    parser = run_parser(options, with_selection=True)
+    text: str = parser.format_help()
+    if not (algo and env):
+        text += "\nWith --algo NAME --env NAME --help, their options (--algo.X, --env.X) show too.\n"
+    return text
+
+
+def run_options(algorithm: type[Algorithm] | None, environment: type[Env] | None) -> list[Option]:
+    """Settings of every run, then the options of an algorithm and of an environment.
+
+    The environment says which gradient settings suit its renderer: they are the defaults.
+    """
+    options = list(options_of(RunSettings, title="every run"))
+    if environment:
+        own = {f"render.{name}": value for name, value in vars(environment.gradient).items()}
+        options = [replace(option, default=own.get(option.key, option.default)) for option in options]
+    if algorithm:
+        options += options_of(algorithm.Config, "algo.", title="algorithm")
+    if environment:
+        options += options_of(environment.Config, "env.", title="environment")
+    return options
+
+
+def run_parser(options: Sequence[Option], with_selection: bool = False) -> ArgumentParser:
+    """The second stage's parser. ``with_selection`` adds what the first stage takes, for the help text only."""
+    parser = ArgumentParser(
+        prog="autosim run",
+        usage="%(prog)s --algo NAME --env NAME [--config FILE] [--out DIR] [options]\n       %(prog)s --resume DIR",
+        description=DESCRIPTION,
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    if with_selection:
+        add_selection_help(parser, "what to run", SELECTION)
+    add_options(parser, options)
+    return parser
+
+
+def select(arguments: Sequence[str], names: Sequence[str] = SELECTION_NAMES) -> tuple[dict[str, str], list[str]]:
+    """Split off the options ``names`` (the last of each counts); hyphens in the names of all become underscores."""
+    chosen: dict[str, str] = {}
+    rest: list[str] = []
+    queue = list(arguments)
+    while queue:
+        name, given, value = queue.pop(0).partition("=")
+        if not name.startswith("--"):
+            rest.append(name + given + value)
+            continue
+        name = name[2:].replace("-", "_")
+        if name not in names:
+            rest.append(f"--{name}{given}{value}")
+            continue
+        if not given:
+            if not queue or queue[0].startswith("--"):
+                raise UserError(f"--{name} needs a value")
+            value = queue.pop(0)
+        chosen[name] = value
+    return chosen, rest
+
+
+def read_config(path: Path) -> tuple[dict[str, Any], str]:
+    """The mapping in a YAML file and how to call the file in messages; ``UserError`` where it cannot be read."""
+    import yaml
+
+    source = f"config file {path}: "
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{source}{error.strerror or error}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"{source}not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{source}found {type(values).__name__}, expected a mapping of options")
+    return values, source
+
+
+def as_arguments(values: Mapping[str, Any], known: list[str], source: str, prefix: str = "") -> Iterator[str]:
+    """A file's values as command-line arguments; ``UserError`` where a key is no option."""
+    for name, value in values.items():
+        key = f"{prefix}{name}".replace("-", "_")
+        named_apart = key in ("algo.name", "env.name", "out")
+        name_alone = key in ("algo", "env") and not isinstance(value, dict)
+        if named_apart or name_alone:
+            continue
+        if key in known:
+            try:
+                yield f"--{key}={value if isinstance(value, str) else json.dumps(value, default=str)}"
+            except (ValueError, RecursionError, TypeError) as error:
+                raise UserError(f"{source}{key}: {' '.join(str(error).split())}") from error
+        elif isinstance(value, dict) and any(other.startswith(f"{key}.") for other in known):
+            yield from as_arguments(value, known, source, f"{key}.")
+        else:
+            raise UserError(source + unknown_option(f"--{key}", known))
+
+
+def _required_name(chosen: Mapping[str, str], values: Mapping[str, Any], kind: str) -> str:
+    name = _name(chosen, values, kind)
+    if name is None:
+        names = registry.algorithm_names() if kind == "algo" else registry.environment_names()
+        raise UserError(f"--{kind} NAME is needed; there are: {', '.join(names) or 'none'}")
+    return name
+
+
+def _name(chosen: Mapping[str, str], values: Mapping[str, Any], kind: str) -> str | None:
+    entry = values.get(kind)
+    name = chosen.get(kind) or (entry.get("name") if isinstance(entry, dict) else entry)
+    if name is not None and not isinstance(name, str):
+        raise UserError(f"{kind}: expected a name, found {name!r}")
+    return name
+
+
+def add_selection_help(parser: ArgumentParser, title: str, selection: Sequence[tuple[str, str]]) -> None:
+    """Show what the first stage takes, ``--option METAVAR`` and its text, with the names that there are put in."""
+    group = parser.add_argument_group(title)
+    known = {
+        "algorithms": ", ".join(registry.algorithm_names()) or "none",
+        "environments": ", ".join(registry.environment_names()) or "none",
+    }
+    for option, text in selection:
+        flag, metavar = option.split(maxsplit=1)
+        group.add_argument(flag, metavar=metavar, help=text.format(**known), default=argparse.SUPPRESS)

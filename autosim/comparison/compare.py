@@ -1,0 +1,142 @@
+"""A comparison from beginning to end: prepare what runs share, make the runs, write figures, tables and report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from autosim.comparison.figures import gather_comparison
+from autosim.comparison.plan import Comparison, ComparisonRun
+from autosim.comparison.preparation import Preparation, preparations, prepare, work_of
+from autosim.comparison.progress import ComparisonProgress
+from autosim.comparison.report import write_comparison_report
+from autosim.comparison.tables import comparison_document
+from autosim.errors import UserError
+from autosim.files import write_whole
+from autosim.runs.folder import check_free
+from autosim.runs.opening import open_environment
+from autosim.runs.planned import PlannedRun, discard, import_libraries, is_finished, make_run
+from autosim.runs.processes import Event, WorkerProcesses
+
+PLAN = "plan.json"
+LOG = "processes.log"
+
+
+def compare(comparison: Comparison, console: Console, command: str) -> dict[str, Any]:
+    """Make the runs that are not finished yet, and write ``comparison.json``, ``comparison.md`` and ``report.html`` of
+    all; returns what the first holds. A run that fails is told of, and the others go on.
+
+    Ctrl-C ends the runs at hand; the same command goes on from there. ``UserError`` where the folder cannot be used, a
+    target is unlabelled, a method cannot work on it, or every run failed.
+    """
+    jobs = comparison.jobs()
+    check_folder(comparison.out)
+    works = {job.name: work_of(job, comparison.runs) for job in jobs}
+    finished = {name for name, work in works.items() if is_finished(work)}
+    check_targets(comparison)
+    waiting = [job for job in jobs if job.name not in finished]
+    write_plan(comparison, command)
+    discard([works[job.name] for job in waiting])
+    already = f", {len(finished)} of them finished before" if finished else ""
+    console.print(f"{len(jobs)} runs in {comparison.out}{already}", highlight=False, soft_wrap=True)
+    console.print(f"target score: {comparison.rule}", highlight=False, soft_wrap=True)
+    try:
+        failures = make_runs(comparison, waiting, works, console) if waiting else {}
+    except KeyboardInterrupt:
+        console.print(f"interrupted; the same with --out {comparison.out} goes on from here", highlight=False)
+        raise
+    if len(failures) == len(jobs):
+        raise UserError(f"every run failed; the last: {failures[jobs[-1].name]} (see {comparison.out / LOG})")
+    results = gather_comparison(comparison, [job for job in jobs if job.name not in failures], failures, command)
+    write_results(results, comparison.out)
+    return results
+
+
+def make_runs(
+    comparison: Comparison, waiting: Sequence[ComparisonRun], works: Mapping[str, PlannedRun], console: Console
+) -> dict[str, str]:
+    """Make what runs share and then the runs; returns why some failed, by name."""
+    failures: dict[str, str] = {}
+    with WorkerProcesses(comparison.workers, comparison.out / LOG, import_libraries) as processes:
+        console.print("preparing what the runs share", highlight=False)
+        make_preparations(processes, preparations(comparison))
+        with ComparisonProgress(console, waiting, comparison.runs, len(works) - len(waiting)) as progress:
+
+            def report(event: Event) -> None:
+                progress.event(event)
+                if event.kind == "failed":
+                    failures[waiting[event.index].name] = event.cause
+
+            processes.run(make_run, [works[job.name] for job in waiting], report, progress.tick)
+    return failures
+
+
+def check_folder(out: Path) -> None:
+    """``UserError`` where ``out`` is a file, or holds something that is no comparison."""
+    if not (out / PLAN).exists():
+        check_free(out)
+
+
+def check_targets(comparison: Comparison) -> None:
+    """``UserError`` where an environment cannot be opened or its target has no labels."""
+    method = comparison.methods[0]
+    for target in comparison.targets:
+        env = open_environment(comparison.job(method, target, comparison.seeds[0]).config)
+        if env.target() is None or env.target_frames() is not None:
+            raise UserError(
+                f"environment {comparison.env!r}: the target is unlabelled, and methods are compared by their scores"
+            )
+
+
+def write_plan(comparison: Comparison, command: str) -> None:
+    """``plan.json``: what is to be made and how the target score is defined, on disk before the first run."""
+    plan = {
+        "env": comparison.env,
+        "methods": [method.label for method in comparison.methods],
+        "targets": list(comparison.targets),
+        "seeds": list(comparison.seeds),
+        "target_rule": str(comparison.rule),
+        "command": command,
+    }
+    try:
+        comparison.runs.mkdir(parents=True, exist_ok=True)
+        write_whole(comparison.out / PLAN, (json.dumps(plan, indent=1, ensure_ascii=False) + "\n").encode())
+    except OSError as error:
+        raise UserError(f"output folder {comparison.out}: {error.strerror or error}") from error
+
+
+def make_preparations(processes: WorkerProcesses, wanted: Sequence[Preparation]) -> None:
+    """Compute what runs share; ``UserError`` where that fails."""
+
+    def report(event: Event) -> None:
+        if event.kind == "failed":
+            raise UserError(event.cause if event.mendable else f"preparation failed: {event.cause}")
+
+    processes.run(prepare, wanted, report)
+
+
+def write_results(results: Mapping[str, Any], out: Path) -> None:
+    """``comparison.json``, ``comparison.md`` and ``report.html``."""
+    write_whole(out / "comparison.json", results_text(results).encode())
+    write_whole(out / "comparison.md", comparison_document(results).encode())
+    write_comparison_report(results, out)
+
+
+def results_text(results: Mapping[str, Any]) -> str:
+    """Results as JSON, an entry or an element of a list to a line: short, and still fit to be compared line by line."""
+    lines = []
+    for key, value in results.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            elements = ",\n".join(f"  {_json(element)}" for element in value)
+            lines.append(f" {_json(key)}: [\n{elements}\n ]")
+        else:
+            lines.append(f" {_json(key)}: {_json(value)}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)

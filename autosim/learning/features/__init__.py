@@ -1,0 +1,1 @@
+"""Image features for distribution matching."""

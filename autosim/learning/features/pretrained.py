@@ -1,0 +1,122 @@
+"""Features of networks trained on ImageNet, from a file of weights of the user's: torchvision's SqueezeNet and
+Inception.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from autosim.errors import UserError
+from autosim.learning.features.features import Features
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class PretrainedFeatures(Features):
+    """Activations of some layers of a pre-trained network, averaged over a ``grid`` × ``grid`` partition of the image.
+
+    Images are resized to ``edge`` × ``edge`` pixels and normalised as on ImageNet. Each layer is a group of
+    ``channels · grid²`` features.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, stages: Sequence[tuple[str, nn.Module]], edge: int, grid: int) -> None:
+        super().__init__()
+        if grid < 1:
+            raise ValueError(f"grid: {grid} is below 1")
+        self.edge = edge
+        self.grid = grid
+        self.stages = nn.ModuleList([stage for _, stage in stages])
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None])
+        self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None])
+        self.freeze()
+        with torch.no_grad():
+            parts = self._parts(torch.zeros(1, 3, edge, edge))
+        self.group_names = [name for name, _ in stages]
+        self.groups = []
+        start = 0
+        for part in parts:
+            self.groups.append(slice(start, start + part.shape[1]))
+            start += part.shape[1]
+        self.weights = [1.0] * len(self.groups)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(n, d) features of images of any size, float (n, 3, H, W) in [0, 1]."""
+        return torch.cat(self._parts(images), dim=1)
+
+    def _parts(self, images: Tensor) -> list[Tensor]:
+        size = (self.edge, self.edge)
+        if images.shape[-2:] != torch.Size(size):
+            images = functional.interpolate(images, size=size, mode="bilinear", antialias=True)
+        x = (images - self.mean) / self.std
+        parts = []
+        for stage in self.stages:
+            x = stage(x)
+            parts.append(functional.adaptive_avg_pool2d(x, self.grid).flatten(1))
+        return parts
+
+
+class SqueezeNetFeatures(PretrainedFeatures):
+    """SqueezeNet 1.1 after its first two pairs of fire modules (128 and 256 channels).
+
+    ``weights`` is a file of torchvision's ``squeezenet1_1``; ``UserError`` where it is missing, unreadable or another
+    network's.
+    """
+
+    def __init__(self, weights: Path, edge: int = 128, grid: int = 2) -> None:
+        from torchvision.models import squeezenet1_1
+
+        network = squeezenet1_1(weights=None).features
+        _load(network, weights, "features.", "squeezenet1_1")
+        super().__init__([("fire 2", network[:5]), ("fire 4", network[5:8])], edge, grid)
+
+
+class InceptionFeatures(PretrainedFeatures):
+    """InceptionV3 after its second and third convolution stages (192 and 288 channels).
+
+    Meta-Sim uses InceptionV3 and finds that lower layers help across the gap between real and rendered images.
+    ``weights`` is a file of torchvision's ``inception_v3``; ``UserError`` where it is missing, unreadable or another
+    network's.
+    """
+
+    def __init__(self, weights: Path, edge: int = 149, grid: int = 2) -> None:
+        from torchvision.models import inception_v3
+
+        whole = inception_v3(weights=None, init_weights=False, aux_logits=False)
+        layers = list(whole.named_children())
+        names = [name for name, _ in layers]
+        start, end = names.index("Mixed_5b"), names.index("Mixed_6a")
+        network = nn.Sequential(OrderedDict(layers[:end]))
+        _load(network, weights, "", "inception_v3")
+        super().__init__([("stem", network[:start]), ("mixed 5", network[start:])], edge, grid)
+
+
+def _load(network: nn.Module, path: Path, prefix: str, expected: str) -> None:
+    """Load those tensors of a state dictionary that start with ``prefix`` and belong to ``network``."""
+    try:
+        state = torch.load(Path(path), map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise UserError(f"weights {path}: cannot be read ({error.strerror or error})") from error
+    except Exception as error:
+        raise UserError(f"weights {path}: not a file of PyTorch weights of {expected}") from error
+    wanted = network.state_dict()
+    found = state if isinstance(state, dict) else {}
+    chosen = {}
+    for name, tensor in wanted.items():
+        value = found.get(prefix + name)
+        if not isinstance(value, Tensor) or value.shape != tensor.shape:
+            shape = tuple(value.shape) if isinstance(value, Tensor) else "nothing"
+            raise UserError(
+                f"weights {path}: {prefix + name} is {shape}, but {expected} of torchvision has {tuple(tensor.shape)}"
+            )
+        chosen[name] = value
+    network.load_state_dict(chosen)

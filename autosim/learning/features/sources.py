@@ -1,0 +1,162 @@
+"""Where the features of a run come from: trained on the spot and cached, or read from a file of weights."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from autosim import seeding
+from autosim.cache import cached_tensors
+from autosim.errors import UserError
+from autosim.scenes.grammar import child_seed
+from autosim.scenes.graph import Continuous, SceneGraph
+from autosim.scenes.priors import Normal, Prior
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from autosim.env import Env
+    from autosim.learning.features.content import ContentFeatures
+    from autosim.learning.features.features import Features
+    from autosim.learning.features.structure import StructureFeatures
+    from autosim.rendering.frames import Frames
+    from autosim.rendering.pool import RenderPool
+
+    TrainedFeatures = ContentFeatures | StructureFeatures
+
+# Features belong to an environment, not to a run: all seeds share them.
+SEED = 0
+# Frames over the full ranges whose features set the scale of a divergence.
+REFERENCES = 400
+PROBES = 4
+
+
+@dataclass(frozen=True)
+class ReferencedFeatures:
+    """Features with those of a broad set of frames (r, d), which give a divergence its scale."""
+
+    features: Features
+    reference: Tensor
+
+
+@dataclass(frozen=True)
+class FeatureSource:
+    """``content`` is trained on ``frames`` broad frames (:func:`broad_scenes`), as many as the environment asks for
+    where it is None; the others need ``weights``.
+    """
+
+    kind: Literal["content", "squeezenet", "inception"] = "content"
+    weights: str | None = None
+    frames: int | None = None
+
+    def load(self, env: Env, pool: RenderPool, device: torch.device) -> ReferencedFeatures:
+        """Features for an environment; ``UserError`` where the file of weights is missing or does not fit."""
+        return self._content(env, pool, device) if self.kind == "content" else self._pretrained(env, pool, device)
+
+    def _content(self, env: Env, pool: RenderPool, device: torch.device) -> ReferencedFeatures:
+        from autosim.learning.features.content import VERSION, ContentFeatures, ContentSettings, train_content_features
+
+        settings = ContentSettings(edge=env.feature_edge, appearance=env.appearance)
+        scenes = broad_scenes(env, self.frames or env.feature_frames)
+
+        def train(frames: Frames) -> TrainedFeatures:
+            return train_content_features(env.schema, scenes, frames, SEED, settings, device)
+
+        known_by = {"version": VERSION, "settings": asdict(settings)}
+        return _trained("content", known_by, env, pool, device, scenes, train, ContentFeatures.from_state)
+
+    def _pretrained(self, env: Env, pool: RenderPool, device: torch.device) -> ReferencedFeatures:
+        from autosim.learning.features.pretrained import InceptionFeatures, SqueezeNetFeatures
+        from autosim.learning.training import to_tensor
+
+        if not self.weights:
+            raise UserError(f"features {self.kind!r} need a file of weights, and none is named")
+        kinds = {"squeezenet": SqueezeNetFeatures, "inception": InceptionFeatures}
+        features = kinds[self.kind](Path(self.weights)).to(device)
+        scenes = broad_scenes(env, REFERENCES)
+        frames = pool.render(scenes, seeding.frame_seeds(SEED, "content frames", 0, len(scenes)))
+        return ReferencedFeatures(features, features.in_batches(to_tensor(frames.images, device)))
+
+
+def structure_features(env: Env, pool: RenderPool, device: torch.device, count: int) -> ReferencedFeatures:
+    """Features that count what is in the picture, trained on ``count`` frames of the environment's prior and cached;
+    the reference are those frames' features.
+    """
+    from autosim.learning.features.structure import (
+        VERSION,
+        StructureFeatures,
+        StructureSettings,
+        train_structure_features,
+    )
+
+    grammar, settings = env.prior(), StructureSettings()
+    scenes = grammar.sample_many(count, seeding.seed_sequence(SEED, "structure scenes"))
+
+    def train(frames: Frames) -> TrainedFeatures:
+        return train_structure_features(grammar, scenes, frames, SEED, settings, device)
+
+    known_by = {"version": VERSION, "settings": asdict(settings)}
+    return _trained("structure", known_by, env, pool, device, scenes, train, StructureFeatures.from_state)
+
+
+def _trained(
+    kind: str,
+    known_by: Mapping[str, Any],
+    env: Env,
+    pool: RenderPool,
+    device: torch.device,
+    scenes: list[SceneGraph],
+    train: Callable[[Frames], TrainedFeatures],
+    read: Callable[[dict[str, Any]], Features],
+) -> ReferencedFeatures:
+    """Features trained on frames of ``scenes``, from the cache where they are there. They are known by ``known_by`` and
+    by what they are trained on, so that neither another target nor another renderer finds the wrong ones.
+    """
+    import torch
+
+    from autosim.learning.training import to_tensor
+
+    def compute() -> dict[str, Any]:
+        frames = pool.render(scenes, seeding.frame_seeds(SEED, f"{kind} frames", 0, len(scenes)))
+        features = train(frames)
+        images = to_tensor(frames.images[:REFERENCES], device)
+        return {"features": features.to_state(), "reference": features.in_batches(images).cpu()}
+
+    threads = {} if torch.get_num_threads() == 1 else {"threads": torch.get_num_threads()}
+    probe = pool.render(scenes[:PROBES], seeding.frame_seeds(SEED, f"{kind} frames", 0, PROBES))
+    description = {
+        **known_by,
+        **threads,
+        "env": env.name,
+        "frames": len(scenes),
+        "device": device.type,
+        "torch": torch.__version__,
+        "scenes": [scene.to_json() for scene in scenes[:PROBES]],
+        "pixels": hashlib.sha256(probe.images.tobytes()).hexdigest(),
+    }
+    stored = cached_tensors(kind, description, compute)
+    return ReferencedFeatures(read(stored["features"]).to(device), stored["reference"].to(device))
+
+
+def broad_scenes(env: Env, count: int) -> list[SceneGraph]:
+    """Scenes of all that can occur: in every other one, attributes are uniform over their ranges, in the rest around
+    their middles; those that no method moves are as the prior has them, if it says anything of them.
+
+    At the ends of the ranges there is often little to see (objects out of the picture, say), so that features trained
+    on uniform draws alone know little of what a plausible picture shows.
+    """
+    uniform = env.prior().widened()
+    middles: dict[str, Prior] = {}
+    for keyed in uniform.attributes(mutable_only=False):
+        attribute = keyed.attribute
+        if any(key in uniform.priors for key in keyed.prior_keys):
+            continue
+        if isinstance(attribute, Continuous) and not attribute.periodic:
+            middles[keyed.key] = Normal((attribute.low + attribute.high) / 2, (attribute.high - attribute.low) / 6)
+    central = uniform.with_priors(middles)
+    seeds = seeding.seed_sequence(SEED, "content scenes")
+    return [(central if i % 2 else uniform).sample(child_seed(seeds, i)) for i in range(count)]

@@ -1,0 +1,1 @@
+"""Influences of training frames on the validation loss."""

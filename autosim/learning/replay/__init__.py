@@ -1,0 +1,1 @@
+"""What earlier steps have drawn, used again with importance weights."""

@@ -1,0 +1,218 @@
+"""Replay: scenes of earlier steps, used again for the present distribution, and the baseline that their signal gets."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from autosim.rendering.frames import Frames
+from autosim.scenes.generator import Samples, SceneGenerator
+from autosim.scenes.graph import Continuous, SceneGraph, Schema
+
+
+@dataclass(frozen=True)
+class ReplayedBatch:
+    """Scenes of one step, their frames, the parameters of the generator that drew them; for each scene the sums of the
+    signals it got, tempered, (n, columns), and how many times it got them, (n,).
+    """
+
+    samples: Samples
+    frames: Frames
+    parameters: dict[str, Tensor]
+    total: Tensor
+    counts: Tensor
+
+
+@dataclass
+class SceneReplay:
+    """The latest batches, of ``capacity`` scenes together (always at least the last batch). A scene gets ``columns``
+    signals at a time.
+    """
+
+    capacity: int
+    columns: int = 1
+    batches: list[ReplayedBatch] = field(default_factory=list)
+    # Row i: log-densities of what every batch's scenes show, under the parameters that drew batch i.
+    _densities: list[list[Tensor]] = field(default_factory=list, repr=False)
+
+    def add(self, samples: Samples, frames: Frames, generator: SceneGenerator, signal: Tensor | None = None) -> None:
+        """Take in a batch that ``generator`` drew as it is now, and the signals (n, columns) that its scenes got, if
+        any; the oldest batches beyond the capacity are dropped.
+        """
+        values = Samples(samples.scenes, samples.values.detach(), samples.sources)
+        parameters = copy.deepcopy(generator.state_dict())
+        blank = torch.zeros(len(samples), self.columns, dtype=torch.float64)
+        total = blank if signal is None else tempered(signal)
+        counts = torch.full_like(total[:, 0], float(signal is not None))
+        self.batches.append(ReplayedBatch(values, frames, parameters, total, counts))
+        while len(self.batches) > 1 and sum(len(batch.samples) for batch in self.batches) > self.capacity:
+            self.batches.pop(0)
+            self._densities = [row[1:] for row in self._densities[1:]]
+
+    @property
+    def samples(self) -> Samples:
+        """All scenes held, oldest first."""
+        parts = [batch.samples for batch in self.batches]
+        sources = None if parts[0].sources is None else tuple(s for part in parts for s in part.sources or ())
+        scenes = tuple(scene for part in parts for scene in part.scenes)
+        return Samples(scenes, torch.cat([part.values for part in parts]), sources)
+
+    @property
+    def frames(self) -> Frames:
+        """Frames of the scenes held, oldest first."""
+        return Frames.concatenate([batch.frames for batch in self.batches])
+
+    @property
+    def signal(self) -> Tensor:
+        """(n, columns) float64 mean of the signals that each of the scenes held got, each time :func:`tempered` among
+        those that got some with it: the level and scale of an influence change with the network. 0 before the first.
+        """
+        return torch.cat([batch.total / batch.counts.clamp(min=1)[:, None] for batch in self.batches])
+
+    def add_signals(self, signal: Tensor) -> None:
+        """Take in further signals (n, columns) of all scenes held."""
+        latest = tempered(signal).split([len(batch.samples) for batch in self.batches])
+        for batch, part in zip(self.batches, latest, strict=True):
+            batch.total.add_(part)
+            batch.counts.add_(1)
+
+    @torch.no_grad()
+    def weights(self, generator: SceneGenerator) -> Tensor:
+        """(n,) float64 importance weights of the scenes held under ``generator``, adding up to 1.
+
+        A scene's weight is its density now over its mean density under all parameters that drew the scenes held, the
+        balance heuristic (Veach and Guibas, SIGGRAPH 1995): no scene can weigh more than as if all were drawn now.
+        """
+        sizes = torch.tensor([len(batch.samples) for batch in self.batches])
+        now = copy.deepcopy(generator.state_dict())
+        present = torch.cat([generator.picture_log_prob(batch.samples) for batch in self.batches])
+        for i, batch in enumerate(self.batches):
+            if i == len(self._densities):
+                self._densities.append([])
+            row = self._densities[i]
+            if len(row) < len(self.batches):
+                generator.load_state_dict(batch.parameters)
+                row += [generator.picture_log_prob(other.samples) for other in self.batches[len(row) :]]
+        generator.load_state_dict(now)
+        shares = (sizes.double() / sizes.sum()).log()[:, None].to(present.device)
+        mixture = torch.logsumexp(torch.stack([torch.cat(row) for row in self._densities]) + shares, dim=0)
+        return torch.softmax(present - mixture, dim=0)
+
+    def draw(self, count: int, weights: Tensor, seed: np.random.SeedSequence, replace: bool = True) -> Frames:
+        """``count`` frames of the scenes held, half of them by ``weights``, half whichever; without ``replace`` all are
+        different, and fewer where they run out.
+        """
+        chances = 0.5 * weights.cpu().numpy() + 0.5 / len(weights)
+        count = count if replace else min(count, len(weights))
+        random = np.random.default_rng(seed)
+        return self.frames.select(random.choice(len(weights), count, replace, chances / chances.sum()))
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """Everything held, as tensors, numbers, strings and containers of them."""
+        return [
+            {
+                "scenes": [scene.to_json() for scene in batch.samples.scenes],
+                "sources": None if batch.samples.sources is None else [s.to_json() for s in batch.samples.sources],
+                "values": batch.samples.values,
+                "frames": batch.frames.to_state(),
+                "parameters": batch.parameters,
+                "total": batch.total.clone(),
+                "counts": batch.counts.clone(),
+            }
+            for batch in self.batches
+        ]
+
+    def load_state_dict(self, state: list[dict[str, Any]]) -> None:
+        """Take up where :meth:`state_dict` was called."""
+        self.batches, self._densities = [], []
+        for entry in state:
+            scenes = tuple(SceneGraph.from_json(scene) for scene in entry["scenes"])
+            known = entry["sources"]
+            sources = None if known is None else tuple(SceneGraph.from_json(scene) for scene in known)
+            frames = Frames.from_state(entry["frames"])
+            samples = Samples(scenes, entry["values"], sources)
+            total, counts = entry["total"].clone(), entry["counts"].clone()
+            self.batches.append(ReplayedBatch(samples, frames, entry["parameters"], total, counts))
+
+
+def tempered(signal: Tensor) -> Tensor:
+    """(n, columns) float64 roots of the signals' distances from their median, with their signs, of mean 0 and standard
+    deviation 1 (0 where a column does not vary): influences have heavy tails, and a few frames would outvote others.
+    """
+    distance = signal.detach() - signal.detach().median(dim=0).values
+    root = (distance.sign() * distance.abs().sqrt()).double().cpu()
+    centred = root - root.mean(dim=0)
+    return centred / centred.std(dim=0, correction=0).clamp(min=1e-30)
+
+
+def benefit(replay: SceneReplay, schema: Schema, weights: Tensor) -> Tensor:
+    """(n,) the first signal of the scenes held, freed of what the other signals and their immutable parts
+    explain, with variance 1 under ``weights`` (n,), which add up to 1.
+
+    What a method does not learn (shapes, colours, which classes there are) is distributed the same whatever the learned
+    parameters are. A function of it is thus a baseline that leaves the score-function estimate unbiased, apart from the
+    regression's own use of the same samples, and takes away the variance that those parts bring in.
+
+    The other signal is the frame's own loss. A frame that the network does badly on gives a long gradient, and with it
+    a large influence, whatever it shows: unless that is taken out, dark and coarse frames are preferred for being
+    hard. What is left says what a frame does for the validation frames beyond what any does that is as hard.
+    """
+    signal, *others = replay.signal.unbind(dim=1)
+    others = [ranked(other, weights) for other in others]
+    scenery = torch.from_numpy(immutable_features(schema, replay.samples.scenes)).to(signal)
+    signal = unexplained(signal, torch.column_stack([scenery, *others]), weights)
+    return signal / (weights @ signal.square()).sqrt().clamp(min=1e-12)
+
+
+def ranked(signal: Tensor, weights: Tensor) -> Tensor:
+    """(n,) float64 normal scores of the ranks of a signal (n,): the shape of its distribution, outliers above all, no
+    longer matters. ``weights`` (n,) add up to 1; the weighted mean of the result is 0.
+    """
+    order = signal.argsort(stable=True)
+    middle = torch.zeros_like(weights)
+    middle[order] = weights[order].cumsum(0) - 0.5 * weights[order]
+    scores = torch.special.ndtri(middle.clamp(1e-3, 1 - 1e-3))
+    return scores - (weights * scores).sum()
+
+
+def unexplained(signal: Tensor, parts: Tensor, weights: Tensor, ridge: float = 3.0) -> Tensor:
+    """(n,) what a weighted ridge regression on ``parts`` (n, f) leaves of a signal (n,). ``weights`` (n,) add up to 1;
+    ``ridge`` is in units of one sample.
+    """
+    centred, shifted = parts - weights @ parts, signal - weights @ signal
+    weighted = centred * (weights * len(weights))[:, None]
+    gram = weighted.T @ centred + ridge * torch.eye(parts.shape[1]).to(signal)
+    return shifted - centred @ torch.linalg.solve(gram, weighted.T @ shifted)
+
+
+def immutable_features(schema: Schema, scenes: tuple[SceneGraph, ...]) -> NDArray[np.float64]:
+    """(n, f) numbers of nodes by class and slot, and sums of immutable attributes by ``schema.key``: choices as counts,
+    continuous attributes normalised, with their squares.
+    """
+    rows: list[dict[str, float]] = []
+    for scene in scenes:
+        row: dict[str, float] = {}
+        for node in scene.nodes:
+            kind = schema.node_class(node.node_class)
+            counted = {f"{node.node_class}.{node.slot}": 1.0}
+            for attribute in kind.attributes:
+                if attribute.mutable:
+                    continue
+                key, value = schema.key(node, attribute.name), node[attribute.name]
+                if isinstance(attribute, Continuous):
+                    number = attribute.normalise(float(value))
+                    counted |= {key: number, f"{key} squared": number * number}
+                else:
+                    counted[f"{key} {attribute.index(value)}"] = 1.0
+            for name, number in counted.items():
+                row[name] = row.get(name, 0.0) + number
+        rows.append(row)
+    names = {name: None for row in rows for name in row}
+    table = np.array([[row.get(name, 0.0) for name in names] for row in rows], dtype=np.float64)
+    return table.reshape(len(scenes), len(names))

@@ -1,0 +1,1 @@
+"""Tasks: the networks that the data is for."""

@@ -1,0 +1,49 @@
+"""How a network is trained: batches as tensors, the descent, its learning rate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from autosim.learning.schedule import TrainingSchedule, half_cosine
+
+
+def to_tensor(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
+    """uint8 (n, H, W, 3) to float32 (n, 3, H, W) in [0, 1]."""
+    return torch.from_numpy(np.array(images)).to(device).permute(0, 3, 1, 2).float().div_(255.0)
+
+
+def warm_cosine(step: int, steps: int) -> float:
+    """Factor in [0, 1] on the learning rate of step ``step`` of ``steps``: a linear rise over a tenth, then half a
+    cosine.
+    """
+    rise = min(1.0, (step + 1) / max(1.0, 0.1 * steps))
+    return rise * half_cosine(step / steps)
+
+
+def fit(
+    network: nn.Module,
+    count: int,
+    schedule: TrainingSchedule,
+    order: torch.Generator,
+    loss_of: Callable[[Tensor], Tensor],
+) -> None:
+    """Descend by Adam on ``loss_of(batch)``, a scalar, ``batch`` being indices below ``count``, int64, in an order that
+    is drawn anew for each epoch.
+
+    The learning rate rises over the first tenth of the steps and falls to 0 on half a cosine: a network that ends at
+    rest scores more evenly from seed to seed than one that is stopped at full speed.
+    """
+    optimiser = torch.optim.Adam(network.parameters(), lr=schedule.learning_rate)
+    steps = schedule.epochs * -(-count // schedule.batch_size)
+    decay = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(warm_cosine, steps=steps))
+    for _ in range(schedule.epochs):
+        for batch in torch.randperm(count, generator=order).split(schedule.batch_size):
+            optimiser.zero_grad(set_to_none=True)
+            loss_of(batch).backward()
+            optimiser.step()
+            decay.step()

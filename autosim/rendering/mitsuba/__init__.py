@@ -1,0 +1,1 @@
+"""Renderers on Mitsuba 3."""

@@ -1,0 +1,284 @@
+"""Mitsuba 3 scenes, in process: one scene is built, then changed in place for every image."""
+
+from __future__ import annotations
+
+import copy
+import os
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autosim.rendering.mitsuba.pixels import enlarge, enlarge_pullback, srgb, srgb_pullback
+from autosim.rendering.mitsuba.variant import LIBRARY, Variant, choose_variant, llvm_library
+from autosim.rendering.renderer import Renderer
+from autosim.scenes.graph import SceneGraph, Schema
+from autosim.seeding import integer_seed
+
+# A fixed block size makes scalar renders independent of the number of threads.
+BLOCK_SIZE = 16
+# Samples of an image, pixels times samples a pixel, from which on LLVM's variant takes less time than the scalar one.
+WORTH_LLVM = 64 * 64 * 4
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How an image is rendered: samples a pixel, light bounces, edge length of the square image in pixels."""
+
+    samples: int
+    bounces: int
+    size: int
+
+
+class MitsubaRenderer(Renderer):
+    """Base of renderers on Mitsuba 3.
+
+    A subclass describes the scene once (:meth:`scene_dict`), writes a scene graph's values into it (:meth:`pose`),
+    tells the :class:`Quality` that a scene asks for, and which class id each shape has in the mask
+    (:meth:`mask_classes`). Images smaller than (height, width) are enlarged bilinearly; masks are always cast through
+    the centres of the final pixels, so they are exact at any quality. ``variant`` is one of Mitsuba's: pixels of LLVM's
+    and of the scalar one differ within the noise of their samples. LLVM's begins each image with some milliseconds of
+    preparation, so that images of fewer than :data:`WORTH_LLVM` samples are left to the scalar one even so.
+
+    LLVM's variant has an adjoint where a subclass gives :meth:`differentiable_pose`: that of Mitsuba's projective
+    sampling (Zhang et al., "Projective Sampling for Differentiable Rendering of Geometry", SIGGRAPH Asia 2023), which
+    accounts for what comes into view and for shadows. It is right for spheres; it is not for meshes with split vertices
+    or that touch others. With few samples it differs from differences of the same images: the curve of sRGB bends, so
+    that noise moves its mean, which only differences follow.
+    """
+
+    field_of_view: float
+
+    def __init__(
+        self,
+        schema: Schema,
+        sizes: tuple[int, ...],
+        bounces: tuple[int, ...],
+        height: int,
+        width: int,
+        variant: Variant = "scalar_rgb",
+    ) -> None:
+        self.schema = schema
+        self.sizes = sizes
+        self.bounces = bounces
+        self.height = height
+        self.width = width
+        self.variant = choose_variant(variant)
+        self.library = llvm_library() if self.variant == "llvm_ad_rgb" else None
+
+    @abstractmethod
+    def scene_dict(self, mi: Any) -> dict[str, Any]:
+        """The scene as ``mi.load_dict`` takes it, without integrator and sensor."""
+
+    @abstractmethod
+    def camera(self, mi: Any) -> Any:
+        """``to_world`` of the camera."""
+
+    @abstractmethod
+    def pose(self, mi: Any, scene: SceneGraph) -> dict[str, Any]:
+        """Scene parameters by name; every call must give every name, whatever the scene."""
+
+    @abstractmethod
+    def quality(self, scene: SceneGraph) -> Quality:
+        """Quality that the scene asks for."""
+
+    @abstractmethod
+    def mask_classes(self, scene: SceneGraph) -> dict[str, int]:
+        """Class id in the mask by shape name; shapes left out are background (0)."""
+
+    def differentiable_pose(self, mi: Any, scene: SceneGraph, values: Mapping[tuple[int, str], Any]) -> dict[str, Any]:
+        """Those parameters of :meth:`pose` that depend on mutable continuous attributes, as functions of these.
+
+        ``values`` holds the attributes by node's index and name, in their own units, as ``mi.Float`` that derivatives
+        are taken with respect to. Only asked of scenes that :meth:`undifferentiable` has nothing against.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no differentiable pose")
+
+    def undifferentiable(self, scene: SceneGraph) -> str | None:
+        """What of a scene is against an adjoint, as what follows the renderer's name; None where nothing is.
+
+        A subclass that gives :meth:`differentiable_pose` says here which scenes and attributes that is right for.
+        """
+        return "has no adjoint"
+
+    def adjoint_refusal(self, scene: SceneGraph) -> str | None:
+        """See :meth:`Renderer.adjoint_refusal`: what :meth:`undifferentiable` names, or the variant."""
+        refusal = self.undifferentiable(scene)
+        if refusal is None and self.variant != "llvm_ad_rgb":
+            return f"variant {self.variant} has no adjoint, which needs llvm_ad_rgb"
+        return refusal
+
+    def build(self) -> None:
+        """Load the scene with one sensor for each size and one integrator for each number of bounces; with LLVM's
+        variant once more for the scalar one.
+        """
+        self._scalar: MitsubaRenderer | None = None
+        if self.library is not None:
+            os.environ[LIBRARY] = self.library
+            self._scalar = copy.copy(self)
+            self._scalar.variant, self._scalar.library = "scalar_rgb", None
+            self._scalar.build()
+        import drjit as dr
+        import mitsuba as mi
+
+        dr.set_thread_count(1)
+        mi.set_variant(self.variant)
+        mi.set_log_level(mi.LogLevel.Error)
+        self._mi: Any = mi
+        # The types of this variant, whichever is at work: to change it takes longer than an image.
+        self._types: Any = import_module(f"mitsuba.{self.variant}")
+        # Merging equal materials or meshes would make parameters vanish, and would order shapes by address.
+        self._scene = mi.load_dict({"type": "scene", **self.scene_dict(mi)}, optimize=False)
+        self._parameters = mi.traverse(self._scene)
+        self._sensors = {size: self._sensor(size) for size in self.sizes}
+        self._integrators = {
+            depth: mi.load_dict(self._integrator_dict(depth), optimize=False) for depth in self.bounces
+        }
+        # Projective integrators by number of bounces; they are loaded when first needed.
+        self._projective: dict[int, Any] = {}
+        self._rays = self._centre_rays()
+        self._shapes = {shape.id(): shape for shape in self._scene.shapes()}
+        self._posed: SceneGraph | None = None
+
+    def draw(self, scene: SceneGraph, seed: int, effort: float = 1.0) -> NDArray[np.float32]:
+        """See :meth:`Renderer.draw`; ``effort`` scales the samples a pixel, at least one."""
+        if self._scalar is not None and self._is_small(scene, effort):
+            return self._scalar.draw(scene, seed, effort)
+        return srgb(enlarge(self._radiance(scene, seed, effort), self.height, self.width))
+
+    def adjoint(
+        self, scene: SceneGraph, seed: int, cotangent: NDArray[np.float32], effort: float = 1.0
+    ) -> NDArray[np.float64]:
+        """See :meth:`Renderer.adjoint`: an image with the samples of :meth:`draw`, then as many backwards.
+
+        The way back has noise of its own, or its products with that of the image would not vanish in the mean.
+        """
+        import drjit as dr
+
+        self._take_turn()
+        mi, quality = self._types, self.quality(scene)
+        radiance = self._radiance(scene, seed, effort)
+        pulled = srgb_pullback(enlarge(radiance, self.height, self.width), cotangent)
+        places = self.schema.mutable_continuous(scene)
+        values = {(node, spec.name): mi.Float(float(scene.nodes[node][spec.name])) for node, spec in places}
+        dr.enable_grad(*values.values())
+        self._set(self.differentiable_pose(mi, scene, values))
+        self._projective_integrator(quality.bounces).render_backward(
+            self._scene,
+            params=self._parameters,
+            grad_in=mi.TensorXf(enlarge_pullback(pulled, quality.size)),
+            sensor=self._sensors[quality.size],
+            seed=_mitsuba_seed(integer_seed(seed, "adjoint"), quality.size),
+            spp=_samples(quality, effort),
+        )
+        slopes = [float(dr.grad(value)[0]) for value in values.values()]
+        # Else the scene would hold the graph of derivatives until it is posed for the next image.
+        self._apply(scene)
+        return np.array([slope * (spec.high - spec.low) for slope, (_, spec) in zip(slopes, places, strict=True)])
+
+    def annotate(self, scene: SceneGraph) -> dict[str, NDArray[np.generic]]:
+        """``mask``: uint8 (height, width), the class seen through each pixel's centre."""
+        if self._scalar is not None and self._is_small(scene):
+            return self._scalar.annotate(scene)
+        # Right after an image of this scene it is still posed.
+        if scene is not self._posed:
+            self._apply(scene)
+        classes = {self._shapes[name]: value for name, value in self.mask_classes(scene).items()}
+        mask = np.zeros(self.height * self.width, dtype=np.uint8)
+        if self.variant.startswith("scalar"):
+            for i, ray in enumerate(self._rays):
+                hit = self._scene.ray_intersect_preliminary(ray)
+                if hit.is_valid():
+                    mask[i] = classes.get(hit.shape, 0)
+        else:
+            hits = self._scene.ray_intersect_preliminary(self._rays)
+            for shape, value in classes.items():
+                mask[np.array(hits.shape == self._types.ShapePtr(shape), dtype=bool)] = value
+        return {"mask": mask.reshape(self.height, self.width)}
+
+    def _radiance(self, scene: SceneGraph, seed: int, effort: float) -> NDArray[np.float32]:
+        """Linear radiance (size, size, 3) at the size that the scene asks for."""
+        quality = self.quality(scene)
+        self._apply(scene)
+        image = self._integrators[quality.bounces].render(
+            self._scene,
+            sensor=self._sensors[quality.size],
+            seed=_mitsuba_seed(seed, quality.size),
+            spp=_samples(quality, effort),
+        )
+        return np.array(image, dtype=np.float32)[..., :3]
+
+    def _is_small(self, scene: SceneGraph, effort: float = 1.0) -> bool:
+        quality = self.quality(scene)
+        return quality.size**2 * _samples(quality, effort) < WORTH_LLVM
+
+    def _take_turn(self) -> None:
+        """Mitsuba's Python code works with one variant at a time, which other renderers may have changed."""
+        if self._mi.variant() != self.variant:
+            self._mi.set_variant(self.variant)
+
+    def _projective_integrator(self, depth: int) -> Any:
+        if depth not in self._projective:
+            # Guiding would learn where shadows' edges are from samples of its own, at a cost beyond that of an image.
+            how = {"type": "prb_projective", "max_depth": depth, "guiding": "none"}
+            self._projective[depth] = self._mi.load_dict(how)
+        return self._projective[depth]
+
+    def _apply(self, scene: SceneGraph) -> None:
+        self._set(self.pose(self._types, scene))
+        self._posed = scene
+
+    def _set(self, values: Mapping[str, Any]) -> None:
+        self._posed = None
+        for name, value in values.items():
+            # Setting an equal value would be skipped, and derived quantities with it.
+            self._parameters.set_dirty(name)
+            self._parameters[name] = value
+        self._parameters.update()
+
+    def _sensor(self, size: int) -> Any:
+        return self._mi.load_dict(
+            {
+                "type": "perspective",
+                "fov": self.field_of_view,
+                "fov_axis": "x",
+                "to_world": self.camera(self._mi),
+                "film": {
+                    "type": "hdrfilm",
+                    "width": size,
+                    "height": size,
+                    "rfilter": {"type": "box"},
+                    "pixel_format": "rgb",
+                    "component_format": "float32",
+                },
+                "sampler": {"type": "multijitter"},
+            }
+        )
+
+    def _integrator_dict(self, depth: int) -> dict[str, Any]:
+        return {"type": "path", "max_depth": depth, "block_size": BLOCK_SIZE}
+
+    def _centre_rays(self) -> Any:
+        mi = self._mi
+        sensor = self._sensor(max(self.sizes))
+        y, x = np.mgrid[0 : self.height, 0 : self.width]
+        u, v = (x.ravel() + 0.5) / self.width, (y.ravel() + 0.5) / self.height
+        if self.variant.startswith("scalar"):
+            return [
+                sensor.sample_ray(0.0, 0.5, mi.ScalarPoint2f(float(a), float(b)), mi.ScalarPoint2f(0.5))[0]
+                for a, b in zip(u, v, strict=True)
+            ]
+        return sensor.sample_ray(0.0, 0.5, mi.Point2f(u, v), mi.Point2f(0.5))[0]
+
+
+def _samples(quality: Quality, effort: float) -> int:
+    return max(1, round(quality.samples * effort))
+
+
+def _mitsuba_seed(seed: int, size: int) -> int:
+    """Mitsuba multiplies the seed by the number of pixels in 32 bits."""
+    return seed % (2**32 // (size * size))

@@ -1,0 +1,248 @@
+"""One run: set up, iterate within the budget, evaluate, record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from autosim import registry
+from autosim.errors import RendererError, UserError
+from autosim.registry import one_line
+from autosim.rendering.frames import Frames
+from autosim.runs.closing import INTERRUPTED, Scores, closing_scores
+from autosim.runs.config import RunConfig
+from autosim.runs.folder import RunFolder, check_free, default_folder
+from autosim.runs.gallery import Gallery
+from autosim.runs.interrupt import StopRequest
+from autosim.runs.lock import locked
+from autosim.runs.opening import choose_device, open_environment, open_session
+from autosim.runs.progress import ProgressDisplay, figures_text, summary_table
+from autosim.runs.summary import attribute_recoveries, summarise_run
+
+if TYPE_CHECKING:
+    import torch
+
+    from autosim.algorithm import Algorithm
+    from autosim.env import Env
+    from autosim.session import Session, Target
+
+
+@dataclass
+class Tally:
+    """What a run has used and reached so far; ``seconds`` are spent in iterations, ``setup_seconds`` before them."""
+
+    iterations: int = 0
+    images: int = 0
+    seconds: float = 0.0
+    setup_seconds: float = 0.0
+    val_score: float | None = None
+    interrupted: bool = False
+    figures: dict[str, float] = field(default_factory=dict)
+
+    def fraction(self, config: RunConfig) -> float:
+        """Share of the budget used, by whichever limit is nearest; 1 and above is the end."""
+        budget = config.settings.budget
+        shares = [self.iterations / config.iterations]
+        if budget.images is not None:
+            shares.append(self.images / budget.images)
+        if budget.seconds is not None:
+            shares.append(self.seconds / budget.seconds)
+        return max(shares)
+
+
+def execute(
+    config: RunConfig, out: Path | None, console: Console, command: str, targets: dict[str, Target] | None = None
+) -> dict[str, Any]:
+    """Make the run that ``config`` describes, in the folder ``out`` or one of its own; returns the summary. Runs of one
+    process that are given the same ``targets`` render each of them once.
+
+    Ctrl-C ends the run early with a complete folder, ``interrupted`` in its summary and, to be quick, no test scores.
+    ``UserError`` where the environment, its target, the device or the folder cannot be used; no folder is left then.
+    """
+    path = out or default_folder(config)
+    check_free(path)
+    env = open_environment(config)
+    device = choose_device(config.settings.device)
+    folder = RunFolder.create(path)
+    folder.write_config(config, command)
+    try:
+        with locked(path):
+            return make(config, env, device, folder, console, command, None, targets)
+    except UserError:
+        if not folder.read_metrics():
+            folder.discard()
+        raise
+
+
+def resume(config: RunConfig, path: Path, console: Console, command: str) -> dict[str, Any]:
+    """Go on with a run that was stopped, at whatever moment, and end as it would have; returns the summary.
+
+    ``config`` is the one in the folder; ``command`` is noted where the folder does not tell the first. ``UserError``
+    where the run has ended or another process is at work on it, or its checkpoints cannot be used.
+    """
+    folder = RunFolder(path)
+    with locked(path):
+        if folder.ended():
+            raise UserError(f"run folder {path}: the run has ended, there is nothing to go on with")
+        state, note = folder.read_checkpoint()
+        if state is not None and state["config"] != config.to_dict():
+            raise UserError(f"run folder {path}: checkpoint.pt is of a run with another configuration than config.yaml")
+        if note:
+            console.print(note, highlight=False, soft_wrap=True)
+        env = open_environment(config)
+        device = choose_device(config.settings.device)
+        folder.keep_metrics(0 if state is None else state["iteration"])
+        return make(config, env, device, folder, console, folder.read_command() or command, state)
+
+
+def make(
+    config: RunConfig,
+    env: Env,
+    device: torch.device,
+    folder: RunFolder,
+    console: Console,
+    command: str,
+    state: Mapping[str, Any] | None,
+    targets: dict[str, Target] | None = None,
+) -> dict[str, Any]:
+    """The run in its folder, from the beginning or from a checkpoint's state."""
+    tally, gallery, scores = Tally(), Gallery(), Scores(note=INTERRUPTED)
+    started = time.perf_counter()
+    try:
+        console.print(f"{config.algo} on {config.env}, in {folder.path}: setting up", highlight=False)
+        with open_session(config, env, device, targets) as session:
+            planned = replace(config.algo_config, iterations=config.iterations)
+            algorithm = registry.find_algorithm(config.algo)(session, planned)
+            gallery.add_target(session)
+            gallery.show(session, algorithm.generator, "start")
+            gallery.sample(session, algorithm.generator, "start")
+            tally.setup_seconds = time.perf_counter() - started
+            if state is not None:
+                try:
+                    take_up(session, algorithm, tally, gallery, state)
+                except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+                    raise UserError(
+                        f"run folder {folder.path}: its checkpoint does not fit: {one_line(error)}"
+                    ) from error
+            iterate(config, session, algorithm, folder, tally, gallery, console)
+            gallery.show(session, algorithm.generator, "end")
+            gallery.sample(session, algorithm.generator, "end")
+            tally.figures = algorithm.summary()
+            if not tally.interrupted:
+                console.print("training fresh networks for the closing scores", highlight=False)
+                scores = closing_scores(session, algorithm.generator)
+    except KeyboardInterrupt:
+        tally.interrupted = True
+        tally.setup_seconds = tally.setup_seconds or time.perf_counter() - started
+    except RendererError as error:
+        if error.scene is not None:
+            folder.write_failed_scene(error.scene)
+        raise
+    finally:
+        folder.close()
+    recoveries = attribute_recoveries(env.schema, gallery)
+    summary = summarise_run(config, env, asdict(tally), scores, recoveries, command)
+    folder.write_summary(summary)
+    write_evidence(folder, env, gallery, recoveries, summary)
+    console.print(summary_table(summary))
+    if tally.figures:
+        console.print(figures_text(tally.figures), highlight=False, soft_wrap=True)
+    console.print(f"report: {folder.path / 'report.html'}", highlight=False, soft_wrap=True)
+    return summary
+
+
+def iterate(
+    config: RunConfig,
+    session: Session,
+    algorithm: Algorithm,
+    folder: RunFolder,
+    tally: Tally,
+    gallery: Gallery,
+    console: Console,
+) -> None:
+    """Step until the budget is used up or Ctrl-C; metrics each time, checkpoints now and then and at the end."""
+    written = time.perf_counter()
+
+    def write() -> None:
+        nonlocal written
+        write_checkpoint(config, algorithm, folder, tally, gallery)
+        written = time.perf_counter()
+
+    with StopRequest() as stop, ProgressDisplay(console, config.iterations, session.task.score_name) as display:
+        while tally.iterations == 0 or (tally.fraction(config) < 1 and not stop.made):
+            figures = advance(session, algorithm, tally)
+            folder.add_metrics(tally.iterations - 1, figures)
+            fraction = tally.fraction(config)
+            display.advance(tally.iterations, fraction, tally.seconds, tally.images, tally.val_score)
+            if 0.5 <= fraction < 1 and "middle" not in gallery.frames:
+                gallery.show(session, algorithm.generator, "middle")
+            overdue = time.perf_counter() - written >= config.settings.checkpoint_seconds
+            if fraction < 1 and (overdue or tally.iterations % config.settings.checkpoint_every == 0):
+                write()
+        tally.interrupted = stop.made and tally.fraction(config) < 1
+        write()
+
+
+def advance(session: Session, algorithm: Algorithm, tally: Tally) -> dict[str, Any]:
+    """One iteration: its figures, led by what has been used so far."""
+    before = time.perf_counter()
+    figures = algorithm.step(tally.iterations)
+    tally.seconds += time.perf_counter() - before
+    tally.images, tally.val_score = session.images, figures.get("val_score")
+    tally.iterations += 1
+    return {"seconds": round(tally.seconds, 3), "images": tally.images, "val_score": tally.val_score, **figures}
+
+
+def write_checkpoint(
+    config: RunConfig, algorithm: Algorithm, folder: RunFolder, tally: Tally, gallery: Gallery
+) -> None:
+    """Everything that later iterations, the summary and the pictures depend on."""
+    middle = gallery.frames.get("middle")
+    folder.write_checkpoint(
+        {
+            "iteration": tally.iterations,
+            "images": tally.images,
+            "seconds": tally.seconds,
+            "setup_seconds": tally.setup_seconds,
+            "val_score": tally.val_score,
+            "config": config.to_dict(),
+            "algorithm": algorithm.state_dict(),
+            "middle": None if middle is None else middle.to_state(),
+        }
+    )
+
+
+def take_up(session: Session, algorithm: Algorithm, tally: Tally, gallery: Gallery, state: Mapping[str, Any]) -> None:
+    """Go on from what :func:`write_checkpoint` wrote."""
+    algorithm.load_state_dict(state["algorithm"])
+    tally.iterations, tally.images, tally.seconds = state["iteration"], state["images"], state["seconds"]
+    tally.setup_seconds, tally.val_score = state["setup_seconds"], state["val_score"]
+    session.resumed_images += tally.images - session.images
+    if state["middle"] is not None:
+        gallery.frames["middle"] = Frames.from_state(state["middle"])
+
+
+def write_evidence(
+    folder: RunFolder, env: Env, gallery: Gallery, recoveries: dict[str, Any], summary: dict[str, Any]
+) -> None:
+    """Pictures and report of a finished run."""
+    from autosim.reports.attribute_samples import attribute_samples
+    from autosim.reports.pictures import plot_attribute_histograms, plot_curves, plot_scenes, write_strips
+    from autosim.reports.run_page import write_report
+
+    if gallery.frames:
+        plot_scenes(folder.pictures / "scenes.png", gallery.frames)
+        write_strips(folder.pictures, gallery.frames)
+    if "start" in gallery.scenes and "end" in gallery.scenes:
+        target = gallery.scenes.get("target")
+        samples = attribute_samples(env.schema, gallery.scenes["start"], gallery.scenes["end"], target, recoveries)
+        plot_attribute_histograms(folder.pictures / "attributes.png", samples)
+    metrics = folder.read_metrics()
+    if metrics:
+        plot_curves(folder.pictures / "curves.png", metrics)
+    write_report(folder.path, summary)

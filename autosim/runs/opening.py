@@ -1,0 +1,96 @@
+"""What a run works with: its environment, its device and its session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from autosim import registry
+from autosim.errors import UserError
+from autosim.rendering.renderer import ALLOWED
+from autosim.runs.config import RunConfig
+from autosim.seeding import seed_sequence
+
+if TYPE_CHECKING:
+    import torch
+
+    from autosim.env import Env
+    from autosim.session import Session, Target
+
+# Scenes that are shown to a renderer before a run that needs their adjoints.
+ADJOINT_TRIALS = 32
+
+
+def open_environment(config: RunConfig) -> Env:
+    """The environment, with its target folder read where it has one; ``UserError`` where either cannot be had, or the
+    renderer has no adjoint of the environment's scenes and that is asked for.
+    """
+    env_class: Callable[[Any], Env] = registry.find_environment(config.env)
+    try:
+        env = env_class(config.env_config)
+        env.target_frames()
+    except (ValueError, OSError) as error:
+        raise UserError(f"environment {config.env!r}: {' '.join(str(error).split())}") from error
+    if config.settings.render.method == "adjoint":
+        check_adjoint(env)
+    return env
+
+
+def check_adjoint(env: Env) -> None:
+    """``UserError`` where the renderer refuses the adjoint of one of a few scenes that the prior gives."""
+    renderer = env.renderer()
+    for scene in env.prior().sample_many(ADJOINT_TRIALS, seed_sequence(0, "adjoint trials")):
+        if (refusal := renderer.adjoint_refusal(scene)) is not None:
+            name = type(renderer).__name__
+            raise UserError(f"--render.method: adjoint: {name} of environment {env.name!r}: {refusal}; {ALLOWED}")
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called ``name``; ``auto`` is a GPU where there is one. ``UserError`` where it cannot be used."""
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device: {name!r} cannot be used here: {str(error).splitlines()[0]}") from error
+    return device
+
+
+def packages_of(config: RunConfig) -> list[str]:
+    """Python packages that a run needs wherever a part of it works: autosim's and those of the two that it names."""
+    classes = registry.find_algorithm(config.algo), registry.find_environment(config.env)
+    return list(dict.fromkeys(["autosim", *(found.__module__.partition(".")[0] for found in classes)]))
+
+
+@contextmanager
+def open_session(
+    config: RunConfig, env: Env, device: torch.device, targets: dict[str, Target] | None = None
+) -> Iterator[Session]:
+    """The services of a run; its render workers end with it. ``targets``: see :class:`Session`."""
+    import torch
+
+    from autosim.learning.features.sources import FeatureSource
+    from autosim.parallel import start_ray
+    from autosim.rendering.pool import make_pool
+    from autosim.session import Session
+
+    settings = config.settings
+    torch.set_num_threads(settings.threads)
+    if settings.workers:
+        start_ray(settings.workers, settings.ray.address, packages_of(config))
+    with make_pool(env.renderer(), settings.workers, settings.ray) as pool:
+        yield Session(
+            env,
+            pool,
+            seed=settings.seed,
+            workers=settings.workers,
+            device=device,
+            gradient=settings.render,
+            image_budget=settings.budget.images,
+            feature_source=FeatureSource(settings.features, settings.feature_weights),
+            targets={} if targets is None else targets,
+        )

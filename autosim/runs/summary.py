@@ -1,0 +1,94 @@
+"""What ``summary.json`` holds."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from autosim.reports.recovery import Recovery, recoveries
+from autosim.runs.closing import Scores
+from autosim.runs.config import RunConfig
+from autosim.runs.gallery import Gallery
+from autosim.scenes.generator import summarise
+from autosim.scenes.graph import Schema
+
+if TYPE_CHECKING:
+    from autosim.env import Env
+
+PACKAGES = ("autosim", "torch", "torch-geometric", "ray", "mitsuba", "numpy", "scipy", "scikit-learn")
+
+
+def attribute_recoveries(schema: Schema, gallery: Gallery) -> dict[str, Recovery]:
+    """Start, learned and target summary of every attribute; empty where the run ended before it had both ends.
+
+    Without a known target every attribute is kept with its start and learned summary.
+    """
+    if "start" not in gallery.scenes or "end" not in gallery.scenes:
+        return {}
+    start, learned = summarise(schema, gallery.scenes["start"]), summarise(schema, gallery.scenes["end"])
+    if "target" not in gallery.scenes:
+        return {key: Recovery(key, key, key, None, start[key], learned[key]) for key in start if key in learned}
+    return recoveries(schema, start, learned, summarise(schema, gallery.scenes["target"]))
+
+
+def summarise_run(
+    config: RunConfig,
+    env: Env,
+    tally: Mapping[str, Any],
+    scores: Scores,
+    recoveries: Mapping[str, Recovery],
+    command: str,
+) -> dict[str, Any]:
+    """The summary of a run; the method's own closing figures come under their own names."""
+    figures = dict(tally["figures"])
+    summary: dict[str, Any] = {
+        "algo": config.algo,
+        "env": config.env,
+        "seed": config.settings.seed,
+        "workers": config.settings.workers,
+        "iterations": tally["iterations"],
+        "images": tally["images"],
+        "seconds": round(tally["seconds"], 3),
+        "setup_seconds": round(tally["setup_seconds"], 3),
+        "score_name": env.task().score_name,
+        "val_score": tally["val_score"],
+        "test_score": scores.learned,
+        "prior_score": scores.prior,
+        "oracle_score": scores.oracle,
+        "gap_closed": scores.gap_closed,
+        "interrupted": tally["interrupted"],
+        "note": scores.note,
+    }
+    summary |= {name: value for name, value in figures.items() if name not in summary}
+    summary["attributes"] = {key: move.to_json() for key, move in recoveries.items()}
+    summary["command"] = command
+    summary["date"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    summary["versions"] = versions()
+    return summary
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that figures may depend on, as far as they are installed."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def without_out(command: str) -> str:
+    """A command without ``--out``: where a run was written on somebody's machine says nothing about it."""
+    kept: list[str] = []
+    words = iter(shlex.split(command))
+    for word in words:
+        if word == "--out":
+            next(words, None)
+        elif not word.startswith("--out="):
+            kept.append(word)
+    return shlex.join(kept)

@@ -1,0 +1,1 @@
+"""Searches over an algorithm's settings, on Ray Tune."""

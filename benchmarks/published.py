@@ -1,0 +1,43 @@
+"""What AutoSimulate's paper reports on CLEVR, put beside a comparison's own columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from autosim.comparison.tables import Table, main_table, notes, paragraphs
+from autosim.reports.formatting import DASH, count_text, score_text
+
+# AutoSimulate (Behl et al., ECCV 2020), Table 2: images, seconds and test mIoU on CLEVR.
+PUBLISHED: dict[str, dict[str, float]] = {
+    "lts": {"images": 3750, "seconds": 182 * 60, "test_score": 0.610},
+    "random": {"images": 2090, "seconds": 158 * 60, "test_score": 0.608},
+    "bo": {"images": 960, "seconds": 43 * 60, "test_score": 0.629},
+    "autosimulate": {"images": 390, "seconds": 53 * 60, "test_score": 0.629},
+}
+HEADS = ("paper: images", "paper: time", "paper: test mIoU")
+NOTE = (
+    "The paper's columns are Table 2 of AutoSimulate (Behl et al., ECCV 2020), which has no Meta-Sim: other hidden "
+    "targets, images of up to 256 pixels with up to 512 samples from Blender, and a larger network; ours are "
+    "rendered with Mitsuba at up to 64 pixels and 16 samples on CPUs. Compare ratios, not absolute figures."
+)
+
+
+def table_beside_published(results: Mapping[str, Any]) -> str:
+    """The main table of a comparison as Markdown, with the paper's columns where the paper has such an experiment."""
+    table, texts = main_table(results), notes(results)
+    if results["comparison"] == "algorithms" and results["env"] == "clevr":
+        cells = [published_cells(PUBLISHED.get(row["algo"])) for row in results["rows"]]
+        lines = tuple((*line, *more) for line, more in zip(table.lines, cells, strict=True))
+        table = Table((*table.heads, *HEADS), lines, table.alignment + "r" * len(HEADS))
+        texts = [*texts, NOTE]
+    return "\n".join([table.markdown(), "", *paragraphs(texts)])
+
+
+def published_cells(paper: Mapping[str, float] | None) -> list[str]:
+    """Images, time and test score that the paper reports."""
+    if paper is None:
+        return [DASH] * len(HEADS)
+    hours, minutes = divmod(round(paper["seconds"]) // 60, 60)
+    clock = f"{hours} h {minutes:02d}" if hours else f"{minutes} min"
+    return [count_text(paper["images"]), clock, score_text(paper["test_score"])]

@@ -1,0 +1,220 @@
+"""Markdown tables of results, and documents that hold them between comments, so that no figure is typed by hand.
+
+A document says ``<!-- evidence: NAME -->`` where the table of ``NAME.json`` begins and ``<!-- end of evidence -->``
+where it ends.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from autosim.comparison.tables import is_comparison
+from autosim.errors import UserError
+from autosim.files import write_whole
+from autosim.reports.formatting import DASH, markdown_table, percent_text, score_text
+from benchmarks.evidence import is_runs, read_results
+from benchmarks.published import table_beside_published
+
+BEGIN = re.compile(r"<!-- evidence: ([\w-]+) -->\n")
+END = "<!-- end of evidence -->"
+CHECK_FIELDS = ("name", "figure", "criterion", "holds")
+
+
+def write_results(evidence: Mapping[str, Any], out: Path) -> list[Path]:
+    """Write gathered runs as ``NAME.json`` and ``NAME.md``; returns the paths.
+
+    ``UserError`` where they cannot be written or would replace figures of another kind.
+    """
+    data, page = out / f"{evidence['name']}.json", out / f"{evidence['name']}.md"
+    if data.exists() and not is_runs(read_results(data)):
+        raise UserError(f"{data} holds figures of another kind; choose another --name")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_whole(data, (json.dumps(evidence, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+        write_whole(page, runs_document(evidence).encode())
+    except OSError as error:
+        raise UserError(f"{out}: {error.strerror or error}") from error
+    return [data, page]
+
+
+def update_document(path: Path, results: Path) -> None:
+    """Write a document's tables anew from the JSON files in ``results``; ``UserError`` where either cannot be used."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from error
+    updated = with_tables(text, results, str(path))
+    if updated != text:
+        write_whole(path, updated.encode())
+
+
+def with_tables(text: str, results: Path, source: str = "document") -> str:
+    """A document's text with each table made from its JSON file, or a note in its place where there is no such file."""
+    if not BEGIN.search(text):
+        raise UserError(f"{source}: has no line <!-- evidence: NAME --> to put a table after")
+    parts: list[str] = []
+    position = 0
+    while begin := BEGIN.search(text, position):
+        end = text.find(END, begin.end())
+        following = BEGIN.search(text, begin.end())
+        if end < 0 or (following is not None and following.start() < end):
+            raise UserError(f"{source}: <!-- evidence: {begin.group(1)} --> is not followed by {END}")
+        parts += [text[position : begin.end()], table_of(results / f"{begin.group(1)}.json"), "\n"]
+        position = end
+    return "".join([*parts, text[position:]])
+
+
+def table_of(path: Path) -> str:
+    """The table of a JSON file of runs, of a comparison, of checks, or of results that hold their table ready."""
+    if not path.exists():
+        return f"*Not measured yet: there is no `{path.name}` among the results.*"
+    found = read_results(path)
+    if is_comparison(found):
+        return table_beside_published(found)
+    if isinstance(found, dict) and "table" in found:
+        return ready_table(found["table"], str(path))
+    return runs_table(found) if is_runs(found) else checks_table(found, str(path))
+
+
+def ready_table(table: Any, source: str = "results") -> str:
+    """``heads``, ``lines`` of as many texts, and their ``alignment``, a letter each (l or r)."""
+    try:
+        heads, lines, alignment = table["heads"], table["lines"], table["alignment"]
+        whole = all(len(line) == len(heads) == len(alignment) for line in lines) and set(alignment) <= {"l", "r"}
+    except (TypeError, KeyError):
+        whole = False
+    if not whole:
+        raise UserError(f"{source}: its table is not heads, lines of as many texts and an alignment of l and r")
+    return markdown_table(heads, [[_cell(cell) for cell in line] for line in lines], alignment)
+
+
+def runs_table(evidence: Mapping[str, Any]) -> str:
+    """A line for each run, and below those of an algorithm its median and quartiles."""
+    score = evidence["runs"][0]["score_name"]
+    heads = [
+        "algorithm", "target", "seed", f"prior {score}", "learned", "oracle", "gap closed", "images", "seconds",
+        "MMD² left", "least moved",
+    ]  # fmt: skip
+    lines = []
+    for algo, summary in evidence["algorithms"].items():
+        for row in evidence["runs"]:
+            if row["algo"] == algo:
+                lines.append(_run_cells(row))
+        if summary["runs"] > 1:
+            lines.append(_median_cells(algo, summary))
+    return markdown_table(heads, lines, "lrr" + "r" * (len(heads) - 3))
+
+
+def recovery_table(evidence: Mapping[str, Any]) -> str:
+    """How far each attribute moved in each run."""
+    rows = evidence["runs"]
+    heads = ["attribute", *(f"{row['algo']} {_target(row)}/{row['seed']}" for row in rows)]
+    keys = list(dict.fromkeys(key for row in rows for key in row["recovered"]))
+    lines = [[f"`{key}`", *(percent_text(row["recovered"].get(key)) for row in rows)] for key in keys]
+    return markdown_table(heads, lines, "l" + "r" * len(rows))
+
+
+def checks_table(checks: Any, source: str = "checks") -> str:
+    """A line for each thing that was checked: what it is, what it has to reach, what came out."""
+    entries = checks.get("checks") if isinstance(checks, dict) else checks
+    if not isinstance(entries, list):
+        raise UserError(f"{source}: holds neither runs nor a list of checks")
+    lines = []
+    for i, entry in enumerate(entries):
+        missing = [key for key in CHECK_FIELDS if not isinstance(entry, dict) or key not in entry]
+        if missing:
+            raise UserError(f"{source}: check {i} has no {missing[0]!r}")
+        holds = {True: "yes", False: "**no**"}.get(entry["holds"], DASH)
+        lines.append([_cell(entry["name"]), _cell(entry["criterion"]), _cell(entry["figure"]), holds])
+    return markdown_table(["what", "has to be", "is", "holds"], lines, "llll")
+
+
+def runs_document(evidence: Mapping[str, Any]) -> str:
+    """A page with the runs, how far attributes moved, and how to make each of them again."""
+    rows = evidence["runs"]
+    made = [
+        f"- {row['algo']}, target {_target(row)}, seed {row['seed']} ({row['date']}, {row['iterations']} iterations, "
+        f"{row['workers']} workers, set-up {row['setup_seconds']:.0f} s): `{row['command']}`"
+        for row in rows
+    ]
+    versions = list(dict.fromkeys(", ".join(f"{k} {v}" for k, v in row["versions"].items()) for row in rows))
+    return "\n".join(
+        [
+            f"# Runs on {evidence['env']}",
+            "",
+            f"Made by `autosim evidence` from finished runs; the figures are those of `{evidence['name']}.json`.",
+            "",
+            runs_table(evidence),
+            "",
+            "Below the runs of an algorithm: median [lower quartile, upper quartile]. MMD² left: that of the last "
+            "iteration by that of the first. Least moved: the attribute that moved the smallest share of its way from "
+            "the start's mean to the target's, a location counted as one vector.",
+            "",
+            "## How far each attribute moved",
+            "",
+            "By algorithm, target seed / seed. 100 % is at the target, 0 % at the start; a dash where the start was "
+            "there already. Slots of a class are compared as a set.",
+            "",
+            recovery_table(evidence),
+            "",
+            "## How they were made",
+            "",
+            *made,
+            "",
+            f"On {evidence['cpus']} CPUs, with " + "; or ".join(versions) + ".",
+            "",
+        ]
+    )
+
+
+def _run_cells(row: Mapping[str, Any]) -> list[str]:
+    least = percent_text(row["least_recovered"])
+    return [
+        row["algo"],
+        _target(row),
+        str(row["seed"]),
+        score_text(row["prior_score"]),
+        score_text(row["test_score"]),
+        score_text(row["oracle_score"]),
+        percent_text(row["gap_closed"]),
+        f"{row['images']:,}",
+        f"{row['seconds']:.0f}",
+        percent_text(row["mmd2_ratio"]),
+        f"{least} (`{row['least_recovered_attribute']}`)" if row["least_recovered_attribute"] else least,
+    ]
+
+
+def _median_cells(algo: str, summary: Mapping[str, Any]) -> list[str]:
+    return [
+        f"**{algo}, median of {summary['runs']}**",
+        "",
+        "",
+        "",
+        _quartiles(summary["test_score"], lambda value: f"{value:.3f}"),
+        "",
+        _quartiles(summary["gap_closed"], lambda value: f"{100 * value:.0f} %"),
+        _quartiles(summary["images"], lambda value: f"{value:,.0f}"),
+        _quartiles(summary["seconds"], lambda value: f"{value:.0f}"),
+        _quartiles(summary["mmd2_ratio"], lambda value: f"{100 * value:.0f} %"),
+        _quartiles(summary["least_recovered"], lambda value: f"{100 * value:.0f} %"),
+    ]
+
+
+def _quartiles(figure: Mapping[str, float] | None, text: Callable[[float], str]) -> str:
+    if figure is None:
+        return DASH
+    median, lower, upper = (text(figure[key]) for key in ("median", "lower_quartile", "upper_quartile"))
+    return f"**{median}**" if lower == upper else f"**{median}** [{lower}, {upper}]"
+
+
+def _target(row: Mapping[str, Any]) -> str:
+    return DASH if row["target_seed"] is None else str(row["target_seed"])
+
+
+def _cell(value: Any) -> str:
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return " ".join(text.split()).replace("|", "\\|")

@@ -1,0 +1,228 @@
+"""From run folders to committed figures, and from those to the tables of the documents."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from autosim.cli.main import main
+from benchmarks.evidence import main as evidence_main
+from autosim.errors import UserError
+from benchmarks.evidence import RESULTS, gather, is_runs, least_recovered, read_results, without_out
+from benchmarks.tables import checks_table, runs_document, with_tables
+from tests.toy import ROOT
+
+DOCUMENT = "Before.\n\n<!-- evidence: toy -->\nold\n<!-- end of evidence -->\n\nAfter.\n"
+CHECK = {"name": "gradient", "figure": 0.98765, "criterion": "cosine ≥ .95", "holds": True, "command": "make"}
+
+
+def run_folder(root: Path, algo: str, target: int, seed: int, gap: float | None, **changes: Any) -> Path:
+    """A finished run as far as evidence looks at it."""
+    folder = root / f"{algo}-{target}-{seed}"
+    folder.mkdir(parents=True)
+    start = {"mean": 0.0, "std": 1.0}
+    summary: dict[str, Any] = {
+        "algo": algo, "env": "toy", "seed": seed, "workers": 2, "iterations": 3, "images": 1200, "seconds": 40.0,
+        "setup_seconds": 5.0, "score_name": "mIoU", "val_score": 0.7, "test_score": 0.6, "prior_score": 0.2,
+        "oracle_score": 0.8, "gap_closed": gap, "interrupted": False, "note": "", "mmd2_end": 0.4, "date": "2024-05-06",
+        "command": f"autosim run --algo {algo} --out /home/me/runs --seed {seed}", "versions": {"python": "3.11"},
+        "attributes": {
+            "ball.x": {"recovered": 0.1, "start": start},
+            "ball.y": {"recovered": 0.9, "start": start},
+            "ball.location": {"recovered": 0.85},
+            "lamp.power": {"recovered": 0.75, "start": start},
+            "lamp.tint": {"recovered": None, "start": start},
+        },
+    }  # fmt: skip
+    summary.update(changes)
+    (folder / "summary.json").write_text(json.dumps(summary))
+    config = {"algo": {"name": algo}, "env": {"name": "toy", "target_seed": target}, "seed": seed, "workers": 2}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    lines = [{"iteration": i, "seconds": 1.0 * i, "mmd2": mmd2} for i, mmd2 in enumerate((2.0, 1.0, 0.5))]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> list[Path]:
+    gaps = [(2, 0.9), (0, 0.5), (1, 0.7)]
+    metasim = [run_folder(tmp_path / "runs", "metasim", target, 0, gap) for target, gap in gaps]
+    return [run_folder(tmp_path / "runs", "random", 0, 0, None), *metasim]
+
+
+def test_rows_are_sorted_and_hold_what_the_folders_hold(folders: list[Path]) -> None:
+    evidence = gather(folders, "toy")
+    rows = evidence["runs"]
+    assert [(row["algo"], row["target_seed"]) for row in rows] == [
+        ("metasim", 0), ("metasim", 1), ("metasim", 2), ("random", 0)
+    ]  # fmt: skip
+    first = rows[0]
+    assert (first["test_score"], first["prior_score"], first["oracle_score"], first["gap_closed"]) == (
+        0.6,
+        0.2,
+        0.8,
+        0.5,
+    )
+    assert first["metrics"] == {"mmd2": {"first": 2.0, "last": 0.5}} and first["mmd2_ratio"] == 0.25
+    assert first["recovered"]["lamp.power"] == 0.75 and first["recovered"]["lamp.tint"] is None
+    assert (first["least_recovered"], first["least_recovered_attribute"]) == (0.75, "lamp.power")
+    assert first["figures"] == {"mmd2_end": 0.4}
+    assert first["command"] == "autosim run --algo metasim --seed 0"
+
+
+def test_algorithms_have_median_and_quartiles_of_what_is_known(folders: list[Path]) -> None:
+    algorithms = gather(folders, "toy")["algorithms"]
+    assert algorithms["metasim"]["runs"] == 3
+    assert algorithms["metasim"]["gap_closed"] == {"median": 0.7, "lower_quartile": 0.6, "upper_quartile": 0.8}
+    assert algorithms["random"]["gap_closed"] is None and algorithms["random"]["images"]["median"] == 1200
+
+
+def test_a_location_counts_as_one_vector() -> None:
+    start = {"mean": 0.0}
+    named: dict[str, dict[str, Any]] = {
+        "ball.0.at_x": {"recovered": -3.0, "start": start}, "ball.0.at_y": {"recovered": 0.8, "start": start},
+        "ball.0.at": {"recovered": 0.7}, "ball.1.x": {"recovered": 0.75, "start": start},
+    }  # fmt: skip
+    assert least_recovered(named) == (0.7, "ball.0.at")
+    assert least_recovered({"a.b": {"recovered": None, "start": start}}) == (None, "")
+
+
+@pytest.mark.parametrize("command", ["autosim run --out /a/b --seed 1", "autosim run --out=/a/b --seed 1"])
+def test_a_command_is_kept_without_its_folder(command: str) -> None:
+    assert without_out(command) == "autosim run --seed 1"
+
+
+def test_real_runs_become_a_file_a_page_and_a_table_in_the_readme(
+    toy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("README.md").write_text(DOCUMENT)
+    for seed in ("0", "1"):
+        arguments = ["--algo=walk", "--env=spot", "--workers=0", "--algo.iterations=2", f"--seed={seed}"]
+        assert main(["run", *arguments, f"--out=run-{seed}"]) == 0
+    capsys.readouterr()
+    assert evidence_main(["run-0", "run-1", "--name=toy", "--out=results", "--readme"]) == 0
+    assert capsys.readouterr().out.split() == ["results/toy.json", "results/toy.md", "README.md"]
+    evidence = json.loads(Path("results/toy.json").read_text())
+    summary = json.loads(Path("run-0/summary.json").read_text())
+    row = evidence["runs"][0]
+    assert row["gap_closed"] == summary["gap_closed"] and row["target_seed"] is None
+    assert row["recovered"]["spot.location"] == summary["attributes"]["spot.location"]["recovered"]
+    assert Path("results/toy.md").read_text() == runs_document(evidence)
+    text = Path("README.md").read_text()
+    assert f"| walk | – | 0 | {summary['prior_score']:.3f} | {summary['test_score']:.3f} |" in text
+    assert "**walk, median of 2**" in text and "old" not in text
+    assert text.startswith("Before.\n\n<!-- evidence: toy -->\n|") and text.endswith(
+        "<!-- end of evidence -->\n\nAfter.\n"
+    )
+    assert evidence_main(["--readme", "--out=results"]) == 0
+    assert Path("README.md").read_text() == text
+
+
+def test_a_table_that_is_ready_is_shown_as_it_is(tmp_path: Path) -> None:
+    table: dict[str, Any] = {"heads": ["what", "is"], "lines": [["a|b", "1"]], "alignment": "lr"}
+    (tmp_path / "ready.json").write_text(json.dumps({"table": table}))
+    document = "<!-- evidence: ready -->\n<!-- end of evidence -->\n"
+    assert "| what | is |\n| --- | ---: |\n| a\\|b | 1 |" in with_tables(document, tmp_path)
+    broken: list[Any] = [
+        None,
+        {},
+        {**table, "alignment": "l"},
+        {**table, "alignment": "xy"},
+        {**table, "lines": [["1"]]},
+    ]
+    for wrong in broken:
+        (tmp_path / "ready.json").write_text(json.dumps({"table": wrong}))
+        with pytest.raises(UserError, match=r"ready\.json: its table is not"):
+            with_tables(document, tmp_path)
+
+
+def test_checks_become_a_table() -> None:
+    failed = {**CHECK, "name": "a|b", "figure": "12 %", "holds": False}
+    assert checks_table([CHECK, failed]) == checks_table({"checks": [CHECK, failed]})
+    assert checks_table([CHECK, failed]).splitlines()[2:] == [
+        "| gradient | cosine ≥ .95 | 0.9877 | yes |",
+        "| a\\|b | cosine ≥ .95 | 12 % | **no** |",
+    ]
+
+
+def test_what_was_not_measured_is_said(tmp_path: Path) -> None:
+    text = with_tables(DOCUMENT, tmp_path)
+    assert "*Not measured yet: there is no `toy.json` among the results.*" in text
+    assert with_tables(text, tmp_path) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("nothing\n", "has no line <!-- evidence: NAME -->"),
+        ("<!-- evidence: a -->\n", "<!-- evidence: a --> is not followed by"),
+        ("<!-- evidence: a -->\n<!-- evidence: b -->\n<!-- end of evidence -->\n", "<!-- evidence: a --> is not"),
+    ],
+)
+def test_documents_without_a_place_for_tables_are_refused(tmp_path: Path, text: str, part: str) -> None:
+    with pytest.raises(UserError, match=part):
+        with_tables(text, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        ([], ["nothing to do"]),
+        (["good"], ["--name NAME is needed"]),
+        (["--name=x"], ["no run folders"]),
+        (["good", "--name=a/b"], ["--name: 'a/b'"]),
+        (["good", "--nam=x"], ["unknown option --nam", "--name"]),
+        (["none", "--name=x"], ["run folder none: config.yaml", "No such file"]),
+        (["good", "good", "--name=x"], ["run folders good and good", "same run"]),
+        (["stopped", "--name=x"], ["run folder stopped", "interrupted"]),
+        (["lacking", "--name=x"], ["run folder lacking: summary.json has no 'gap_closed'"]),
+        (["garbled", "--name=x"], ["run folder garbled: metrics.jsonl"]),
+        (["good", "elsewhere", "--name=x"], ["several environments (other, toy)"]),
+        (["good", "--name=checks"], ["checks.json holds figures of another kind"]),
+        (["good", "--name=x", "--out=file"], ["file"]),
+        (["--readme"], ["README.md", "No such file"]),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    parts: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for i, name in enumerate(("good", "stopped", "lacking", "garbled", "elsewhere")):
+        run_folder(tmp_path, "metasim", 0, i, 0.5).rename(name)
+    for name, change in (("stopped", {"interrupted": True}), ("elsewhere", {"env": "other"})):
+        path = Path(name, "summary.json")
+        path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    path = Path("lacking/summary.json")
+    path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "gap_closed"}))
+    Path("garbled/metrics.jsonl").write_text("{")
+    Path("file").write_text("kept")
+    checks = tmp_path / RESULTS / "checks.json"
+    checks.parent.mkdir(parents=True)
+    checks.write_text(json.dumps([CHECK]))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert evidence_main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1 and captured.err.startswith("evidence: ")
+    for part in parts:
+        assert part in captured.err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_the_readme_s_tables_are_those_of_the_committed_results() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert with_tables(text, ROOT / RESULTS) == text
+
+
+def test_the_pages_beside_the_committed_results_are_those_of_their_figures() -> None:
+    for path in sorted((ROOT / RESULTS).glob("*.json")):
+        results = read_results(path)
+        if is_runs(results):
+            assert path.with_suffix(".md").read_text(encoding="utf-8") == runs_document(results)

@@ -1,0 +1,272 @@
+"""Content features: the labels, that they distinguish what differs, determinism, smoothness, and their state."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from autosim.cache import cached_tensors
+from autosim.learning.divergence import DistributionMatcher
+from autosim.learning.features.content import (
+    ContentFeatures,
+    ContentSettings,
+    moments,
+    train_content_features,
+)
+from autosim.learning.features.labels import ContentTargets, content_labels, content_targets
+from autosim.learning.features.statistics import gaussian_blur, image_statistics
+from autosim.learning.training import to_tensor
+from autosim.rendering.frames import Frames
+from autosim.rendering.pool import LocalPool
+from autosim.seeding import seed_sequence
+from envs.aerial.env import Aerial, AerialConfig
+from tests.learning.shapes import SHAPES_SCHEMA, draw_shapes, random_scene, shape_frames
+
+SETTINGS = ContentSettings(width=8, epochs=8, batch_size=16)
+
+
+@pytest.fixture(scope="module")
+def features() -> ContentFeatures:
+    """Trained for about two seconds."""
+    scenes, frames = shape_frames(300, seed=0)
+    return train_content_features(SHAPES_SCHEMA, scenes, frames, seed=0, settings=SETTINGS)
+
+
+def test_targets_are_what_a_picture_can_tell() -> None:
+    scenes, frames = shape_frames(20, seed=0)
+    targets = content_targets(SHAPES_SCHEMA, scenes, frames)
+    assert targets.mask_classes == 3
+    assert [(t.attribute, t.part) for t in targets.continuous] == [
+        ("power", "value"),
+        ("hue", "sine"),
+        ("hue", "cosine"),
+        ("hue", "double sine"),
+        ("hue", "double cosine"),
+    ]
+    assert [(t.key, t.choices) for t in targets.categorical] == [("camera.noise", 2)]
+    assert [(t.attribute, t.choice, t.most) for t in targets.counts] == [(None, 0, 3), ("kind", 0, 3), ("kind", 1, 3)]
+    assert ContentTargets.from_json(json.loads(json.dumps(targets.to_json()))) == targets
+
+
+def test_labels_by_hand() -> None:
+    scenes, frames = shape_frames(20, seed=0)
+    targets = content_targets(SHAPES_SCHEMA, scenes, frames)
+    labels = content_labels(SHAPES_SCHEMA, scenes, frames, targets, (4, 4))
+    for i, scene in enumerate(scenes):
+        (light,), kinds = scene.find("light"), [node["kind"] for node in scene.find("shape")]
+        hue = np.deg2rad(float(light["hue"]))
+        expected = [float(light["power"]) / 10, np.sin(hue), np.cos(hue), np.sin(2 * hue), np.cos(2 * hue)]
+        assert labels.continuous[i].tolist() == pytest.approx(expected, abs=1e-6)
+        counts = [len(kinds) / 3, kinds.count("disc") / 3, kinds.count("square") / 3]
+        assert labels.counts[i].tolist() == pytest.approx(counts)
+        assert labels.categorical[i].tolist() == [("low", "high").index(scene.nodes[0]["noise"])]
+    assert labels.grid is not None
+    torch.testing.assert_close(labels.grid.sum(dim=1), torch.ones(20, 4, 4))
+    cell = frames.annotations["mask"][3, 8:16, 16:24]
+    assert labels.grid[3, :, 1, 2].tolist() == pytest.approx([float((cell == c).mean()) for c in range(3)])
+
+
+def test_angles_of_several_nodes_are_labelled_by_their_means() -> None:
+    env = Aerial(AerialConfig())
+    scenes = env.prior().sample_many(8, seed_sequence(0, "angles"))
+    with LocalPool(env.renderer()) as pool:
+        frames = pool.render(scenes, list(range(len(scenes))))
+    targets = content_targets(env.schema, scenes, frames)
+    places = [i for i, target in enumerate(targets.continuous) if target.node_class == "car"]
+    labels = content_labels(env.schema, scenes, frames, targets, (4, 4)).continuous[:, places]
+    turned = np.deg2rad([[float(node["yaw"]) for node in scene.find("car")] for scene in scenes])
+    expected = [f(times * turned).mean(axis=1) for times in (1, 2) for f in (np.sin, np.cos)]
+    np.testing.assert_allclose(labels.numpy(), np.stack(expected, axis=1), atol=1e-6)
+
+
+def test_nothing_to_predict_and_unequal_numbers_are_refused() -> None:
+    scenes, frames = shape_frames(4, seed=0)
+    with pytest.raises(ValueError, match="3 scenes for 4 frames"):
+        content_targets(SHAPES_SCHEMA, scenes[:3], frames)
+
+
+def test_groups_cover_the_features_and_are_few(features: ContentFeatures) -> None:
+    assert features.group_names == [
+        "layout",
+        "moments",
+        "classes",
+        "attributes",
+        "shape.kind",
+        "camera.noise",
+        "colour",
+        "texture",
+    ]
+    assert features.groups[0].start == 0
+    assert all(a.stop == b.start for a, b in zip(features.groups, features.groups[1:], strict=False))
+    assert features.dimension == features.groups[-1].stop <= 300
+    assert len(features.weights) == len(features.groups)
+    assert all(0 <= weight <= 1 for weight in features.weights)
+
+
+def test_image_statistics_are_features_only_where_appearance_matters() -> None:
+    scenes, frames = shape_frames(40, seed=0)
+    trained, without = (
+        train_content_features(
+            SHAPES_SCHEMA, scenes, frames, seed=0, settings=ContentSettings(width=8, epochs=1, appearance=appearance)
+        )
+        for appearance in (True, False)
+    )
+    assert trained.group_names == [*without.group_names, "colour", "texture"]
+    assert without.dimension == trained.groups[-2].start
+
+
+def test_angles_that_pictures_do_not_show_are_no_features(features: ContentFeatures) -> None:
+    scenes, frames = shape_frames(300, seed=0)
+    rng = np.random.default_rng(1)
+    for scene in scenes:
+        # The light's hue is in the label no longer what it is in the picture.
+        (light,) = scene.find("light")
+        light.attributes["hue"] = float(rng.uniform(0, 360))  # type: ignore[index]
+    blind = train_content_features(SHAPES_SCHEMA, scenes, frames, seed=0, settings=SETTINGS)
+    names = [(target.attribute, target.part) for target in blind.targets.continuous]
+    assert [names[place][0] for place in blind.shown] == ["power"]
+    assert {names[place][0] for place in features.shown} == {"power", "hue"}
+    assert features.dimension - blind.dimension == len(features.shown) - 1
+
+
+@pytest.mark.parametrize(
+    ("change", "group", "still"),
+    [("x", "layout", "attributes"), ("power", "attributes", "layout"), ("noise", "camera.noise", "layout")],
+)
+def test_each_kind_of_difference_shows_in_its_group(
+    features: ContentFeatures, change: str, group: str, still: str
+) -> None:
+    def images(seed: int, changed: bool) -> torch.Tensor:
+        rng = np.random.default_rng(seed)
+        scenes = []
+        for _ in range(32):
+            scene = random_scene(
+                rng,
+                power=(3.0 if changed and change == "power" else 7.0) + rng.normal(0, 0.3),
+                x=(0.3 if changed and change == "x" else 0.6) + rng.normal(0, 0.05),
+            )
+            noise = "high" if changed and change == "noise" else "low"
+            scene.nodes[0].attributes["noise"] = noise  # type: ignore[index]
+            scenes.append(scene)
+        return to_tensor(draw_shapes(scenes, seed).images)
+
+    reference = features.in_batches(to_tensor(shape_frames(200, seed=7)[1].images))
+    matcher = DistributionMatcher(features(images(100, False)), reference, features.groups)
+    same = torch.stack([matcher.group_losses(features(images(seed, False))) for seed in range(5)])
+    other = torch.stack([matcher.group_losses(features(images(seed + 10, True))) for seed in range(5)])
+    sharpness = (other.mean(dim=0) - same.mean(dim=0)) / same.std(dim=0)
+    result = dict(zip(features.group_names, sharpness.tolist(), strict=True))
+    assert result[group] > 5
+    assert result[group] > 2 * result[still]
+
+
+def test_features_vary_smoothly_as_an_object_moves(features: ContentFeatures) -> None:
+    rng = np.random.default_rng(0)
+    scene = random_scene(rng, power=8.0)
+    layout = features.groups[0]
+    steps = []
+    for x in np.linspace(0.3, 0.7, 21):
+        for node in scene.find("shape"):
+            node.attributes["x"] = float(x)  # type: ignore[index]
+        scene.nodes[0].attributes["noise"] = "low"  # type: ignore[index]
+        steps.append(features(to_tensor(draw_shapes([scene], seed=0).images))[0, layout])
+    path = torch.stack(steps)
+    small = (path[1:] - path[:-1]).norm(dim=1)
+    # Twenty small steps lead far, and none of them is a jump: a feature that switched would go its whole way in one.
+    assert float((path[-1] - path[0]).norm()) > 3 * float(small.mean())
+    assert float(small.max()) < 0.3 * float(small.sum())
+
+
+def test_equal_seeds_give_equal_features() -> None:
+    scenes, frames = shape_frames(48, seed=0)
+    settings = ContentSettings(width=8, epochs=1)
+    images = to_tensor(frames.images[:8])
+    first, second, other = (
+        train_content_features(SHAPES_SCHEMA, scenes, frames, seed, settings)(images) for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, second)
+    assert first.shape != other.shape or not torch.allclose(first, other)
+
+
+def test_state_round_trip(features: ContentFeatures) -> None:
+    again = ContentFeatures.from_state(features.to_state())
+    images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(again(images), features(images))
+    assert again.weights == features.weights
+
+
+def test_features_are_frozen_and_of_each_image_alone(features: ContentFeatures) -> None:
+    assert not any(parameter.requires_grad for parameter in features.parameters())
+    features.train()
+    assert not any(module.training for module in features.modules())
+    images = torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    together = features(images)
+    torch.testing.assert_close(together[2:3], features(images[2:3]), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(features.in_batches(images, batch_size=2), together, rtol=1e-4, atol=1e-5)
+
+
+def test_gradient_reaches_the_images(features: ContentFeatures) -> None:
+    images = to_tensor(shape_frames(2, seed=5)[1].images)
+    direction = torch.rand(images.shape, generator=torch.Generator().manual_seed(0)) - 0.5
+    weights = torch.rand(features.dimension, generator=torch.Generator().manual_seed(1)) - 0.5
+
+    def value(images: torch.Tensor) -> torch.Tensor:
+        return (features(images) @ weights).sum()
+
+    images.requires_grad_()
+    (gradient,) = torch.autograd.grad(value(images), images)
+    step = 2e-3
+    with torch.no_grad():
+        difference = float(value(images + step * direction) - value(images - step * direction)) / (2 * step)
+    assert float((gradient * direction).sum()) == pytest.approx(difference, rel=0.05, abs=0.02)
+
+
+def test_other_image_sizes_and_no_masks() -> None:
+    scenes, frames = shape_frames(48, seed=0, size=40)
+    plain = Frames(frames.images)
+    features = train_content_features(SHAPES_SCHEMA, scenes, plain, 0, ContentSettings(width=8, epochs=1))
+    assert features.group_names == ["attributes", "shape.kind", "camera.noise", "colour", "texture"]
+    assert features(torch.rand(2, 3, 100, 90)).shape == (2, features.dimension)
+    assert torch.isfinite(features(torch.zeros(1, 3, 40, 40))).all()
+
+
+def test_moments_by_hand() -> None:
+    maps = torch.zeros(1, 1, 3, 3)
+    maps[0, 0, 0, 2] = 2.0
+    maps[0, 0, 2, 2] = 1.0
+    # Mass, x, y, xx, yy, xy about the centre; the rightmost column is x = 1 and the top row y = -1.
+    assert moments(maps)[0].tolist() == pytest.approx([3.0, 3.0, -1.0, 3.0, 3.0, -1.0])
+
+
+def test_blur_keeps_mass_and_is_symmetric() -> None:
+    maps = torch.zeros(1, 2, 15, 15)
+    maps[0, :, 7, 7] = 1.0
+    blurred = gaussian_blur(maps, 1.5)
+    assert float(blurred[0, 0].sum()) == pytest.approx(1.0, abs=1e-5)
+    torch.testing.assert_close(blurred, blurred.transpose(2, 3))
+    ratio = float(blurred[0, 0, 7, 8] / blurred[0, 0, 7, 7])
+    assert ratio == pytest.approx(np.exp(-0.5 / 1.5**2), rel=1e-5)
+
+
+def test_statistics_tell_noise_and_brightness_apart() -> None:
+    generator = torch.Generator().manual_seed(0)
+    flat = torch.full((1, 3, 32, 32), 0.5)
+    noisy = flat + 0.1 * torch.randn(1, 3, 32, 32, generator=generator)
+    a, b = image_statistics(flat)[0], image_statistics(noisy)[0]
+    assert a[:3].tolist() == pytest.approx([0.5] * 3)
+    assert float((b[6:8] - a[6:8]).min()) > 2
+    assert torch.isfinite(a).all()
+
+
+def test_a_cached_state_is_the_same_features(
+    features: ContentFeatures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTOSIM_CACHE", str(tmp_path))
+    cached_tensors("features", {"seed": 0}, features.to_state)
+    again = ContentFeatures.from_state(cached_tensors("features", {"seed": 0}, lambda: pytest.fail("computed again")))
+    images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(again(images), features(images))

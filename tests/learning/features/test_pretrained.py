@@ -1,0 +1,87 @@
+"""Features of pre-trained networks, from weights written here: shapes, gradient, and one-line errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from autosim.errors import UserError
+from autosim.learning.features.pretrained import InceptionFeatures, PretrainedFeatures, SqueezeNetFeatures
+
+
+@pytest.fixture(scope="module")
+def squeezenet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Randomly initialised weights as torchvision saves them."""
+    from torchvision.models import squeezenet1_1
+
+    path = tmp_path_factory.mktemp("weights") / "squeezenet.pt"
+    torch.save(squeezenet1_1(weights=None).state_dict(), path)
+    return path
+
+
+def test_squeezenet_features_are_those_of_its_layers(squeezenet_file: Path) -> None:
+    from torchvision.models import squeezenet1_1
+
+    features = SqueezeNetFeatures(squeezenet_file, edge=64, grid=2)
+    assert features.groups == [slice(0, 512), slice(512, 1536)]
+    network = squeezenet1_1(weights=None).eval()
+    network.load_state_dict(torch.load(squeezenet_file, weights_only=True))
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    normalised = (images - torch.tensor([0.485, 0.456, 0.406])[:, None, None]) / torch.tensor([0.229, 0.224, 0.225])[
+        :, None, None
+    ]
+    expected = torch.nn.functional.adaptive_avg_pool2d(network.features[:5](normalised), 2).flatten(1)
+    torch.testing.assert_close(features(images)[:, :512], expected)
+
+
+def test_squeezenet_features_are_differentiable_frozen_and_resize(squeezenet_file: Path) -> None:
+    features = SqueezeNetFeatures(squeezenet_file, edge=64, grid=1)
+    images = torch.rand(2, 3, 32, 48, requires_grad=True)
+    result = features(images)
+    assert result.shape == (2, features.dimension) == (2, 384)
+    result.sum().backward()
+    assert images.grad is not None and float(images.grad.abs().sum()) > 0
+    assert not any(parameter.requires_grad for parameter in features.parameters())
+    assert not any(module.training for module in features.train().modules())
+
+
+def test_inception_features(tmp_path: Path) -> None:
+    from torchvision.models import inception_v3
+
+    path = tmp_path / "inception.pt"
+    torch.save(inception_v3(weights=None, init_weights=False).state_dict(), path)
+    features = InceptionFeatures(path, edge=80, grid=1)
+    assert features.dimension == 192 + 288
+    images = torch.rand(2, 3, 64, 64)
+    torch.testing.assert_close(features(images)[:1], features(images[:1]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("load", [SqueezeNetFeatures, InceptionFeatures])
+@pytest.mark.parametrize("content", [None, b"", b"no weights", {"other": torch.zeros(2)}, [1, 2]])
+def test_unusable_files_are_named_in_one_line(
+    tmp_path: Path, load: Callable[[Path], PretrainedFeatures], content: object
+) -> None:
+    path = tmp_path / "weights.pt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    with pytest.raises(UserError) as error:
+        load(path)
+    message = str(error.value)
+    assert str(path) in message
+    assert "\n" not in message
+
+
+def test_a_folder_and_weights_of_another_shape_are_refused(tmp_path: Path, squeezenet_file: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read"):
+        SqueezeNetFeatures(tmp_path)
+    state = torch.load(squeezenet_file, weights_only=True)
+    state["features.0.weight"] = torch.zeros(1, 2)
+    path = tmp_path / "weights.pt"
+    torch.save(state, path)
+    with pytest.raises(UserError, match=r"features\.0\.weight is \(1, 2\)"):
+        SqueezeNetFeatures(path)

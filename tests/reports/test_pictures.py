@@ -1,0 +1,136 @@
+"""Pictures and report: files of plain data, complete in themselves."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from autosim.errors import UserError
+from autosim.rendering.frames import Frames
+from autosim.reports.attribute_samples import AttributeSamples
+from autosim.reports.pictures import (
+    curve_names,
+    mask_image,
+    plot_attribute_histograms,
+    plot_curves,
+    plot_scenes,
+)
+from autosim.reports.run_page import attribute_table, write_report
+from autosim.runs.folder import RunFolder
+from autosim.scenes.graph import Categorical, Continuous
+
+
+def frames(count: int, masks: bool, height: int = 16, width: int = 16) -> Frames:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (count, height, width, 3), dtype=np.uint8)
+    return Frames(images, {"mask": rng.integers(0, 12, (count, height, width), dtype=np.uint8)} if masks else {})
+
+
+def shape_of(path: Path) -> tuple[int, ...]:
+    return tuple(matplotlib.image.imread(path).shape)
+
+
+def test_scenes_show_a_row_a_stage_and_masks_beside_them(tmp_path: Path) -> None:
+    plot_scenes(tmp_path / "plain.png", {"start": frames(4, False), "target": frames(2, False)})
+    plot_scenes(tmp_path / "masks.png", {"start": frames(4, True), "target": frames(2, False)})
+    plot_scenes(tmp_path / "more.png", {"start": frames(4, False), "middle": frames(4, False), "end": frames(4, False)})
+    plain, masks, more = (shape_of(tmp_path / f"{name}.png") for name in ("plain", "masks", "more"))
+    assert masks[1] > 1.7 * plain[1] and masks[0] == plain[0]
+    assert more[0] > plain[0] and more[1] == plain[1]
+    with pytest.raises(ValueError, match="no frames"):
+        plot_scenes(tmp_path / "none.png", {})
+
+
+def test_masks_paint_equal_classes_alike_and_only_the_background_dark() -> None:
+    painted = mask_image(np.array([[[0, 1, 2], [0, 9, 1]]]))
+    assert painted.dtype == np.uint8 and painted.shape == (1, 2, 3, 3)
+    assert (painted[0, 0, 1] == painted[0, 1, 2]).all() and (painted[0, 0, 0] == painted[0, 1, 0]).all()
+    assert not (painted[0, 0, 1] == painted[0, 0, 2]).all()
+    assert not (painted[0, 1, 1] == painted[0, 0, 0]).all()
+
+
+@pytest.mark.parametrize("with_target", [True, False])
+def test_histograms_take_any_attribute(tmp_path: Path, with_target: bool) -> None:
+    values = np.linspace(0.0, 1.0, 50)
+    attributes = {
+        "light.power": AttributeSamples(Continuous("power", 0, 100, "W"), values, values + 40, values + 80),
+        "light.constant": AttributeSamples(
+            Continuous("constant", 0, 1), values * 0 + 1, values * 0 + 1, values * 0 + 1
+        ),
+        "light.kind": AttributeSamples(Categorical("kind", ("sun", "sky")), values.round(), values.round(), values * 0),
+    }
+    if not with_target:
+        attributes = {key: AttributeSamples(a.spec, a.start, a.learned, None) for key, a in attributes.items()}
+    plot_attribute_histograms(tmp_path / "attributes.png", attributes)
+    assert shape_of(tmp_path / "attributes.png")[1] > 500
+
+
+def test_curves_leave_out_times_counts_and_what_is_unknown(tmp_path: Path) -> None:
+    metrics: list[dict[str, Any]] = [
+        {"iteration": i, "seconds": i, "images": i, "render_seconds": 1.0, "val_score": None, "loss": 1 / (i + 1),
+         "name": "x", "late": i if i > 1 else None}
+        for i in range(4)
+    ]  # fmt: skip
+    assert curve_names(metrics) == ["loss", "late"]
+    plot_curves(tmp_path / "curves.png", metrics)
+    plot_curves(tmp_path / "none.png", [{"iteration": 0, "val_score": None}])
+    assert shape_of(tmp_path / "curves.png")[1] > shape_of(tmp_path / "none.png")[1]
+
+
+class Tags(HTMLParser):
+    """Every tag with its attributes; whether tags close in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+SUMMARY = {
+    "algo": "walk", "env": "spot <3", "seed": 0, "iterations": 2, "images": 1234, "seconds": 1.5, "score_name": "IoU",
+    "prior_score": 0.1, "test_score": None, "oracle_score": 0.9, "gap_closed": 0.5, "date": "today", "note": "a & b",
+    "attributes": {
+        "spot.x": {"recovered": 0.75, **{p: {"mean": 1.0, "std": 0.5} for p in ("start", "learned", "target")}},
+        "spot.kind": {"recovered": None, "start": {"probabilities": [0.25, 0.75]}},
+    },
+}  # fmt: skip
+
+
+def test_a_report_is_one_file_that_loads_nothing(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run")
+    folder.write_summary(SUMMARY)
+    plot_scenes(folder.pictures / "scenes.png", {"start": frames(2, True)})
+    page = write_report(folder.path, folder.read_summary()).read_text(encoding="utf-8")
+    parser = Tags()
+    parser.feed(page)
+    assert not parser.open
+    names = [tag for tag, _ in parser.tags]
+    assert "script" not in names and "link" not in names
+    sources = [str(attributes["src"]) for tag, attributes in parser.tags if tag == "img"]
+    assert len(sources) == 1 and sources[0].startswith("data:image/png;base64,")
+    assert not re.search(r"https?://|url\(|@import", page)
+    for part in ("walk on spot &lt;3", "a &amp; b", "1,234", "0.900", "50 %", "75 %", "1 ± 0.5", "25 / 75 %"):
+        assert part in page
+
+
+def test_a_report_needs_a_summary(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"summary\.json"):
+        write_report(tmp_path, RunFolder(tmp_path).read_summary())
+
+
+def test_a_report_without_attributes_has_no_table() -> None:
+    assert attribute_table({}) == ""

@@ -1,0 +1,158 @@
+"""Whole runs of the toy environment in this process: budgets, records, repetition."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+from autosim.cli.run_options import parse_run
+from autosim.errors import UserError
+from autosim.runs.closing import Scores
+from autosim.runs.loop import execute
+from autosim.runs.progress import ProgressDisplay
+
+FILES = ["config.yaml", "metrics.jsonl", "checkpoint.pt", "summary.json", "report.html", "pictures/scenes.png"]
+FILES += ["pictures/attributes.png", "pictures/curves.png"]
+KEYS = (
+    "algo env seed workers iterations images seconds setup_seconds val_score test_score prior_score oracle_score "
+    "gap_closed score_name versions command date interrupted attributes"
+)
+
+
+def run(name: str, *arguments: str) -> dict[str, Any]:
+    request = parse_run(["--algo=walk", "--env=spot", "--workers=0", f"--out={name}", *arguments])
+    return execute(request.config, request.out, Console(file=io.StringIO()), "autosim run …")
+
+
+def raising(error: BaseException) -> Callable[..., None]:
+    def fail(*arguments: object) -> None:
+        raise error
+
+    return fail
+
+
+def metrics(name: str) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in Path(name, "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+def test_a_run_folder_is_complete_and_repeats(toy: Path) -> None:
+    summary = run("a", "--algo.iterations=12", "--algo.step_size=0.3", "--checkpoint_every=5")
+    assert all(Path("a", name).stat().st_size > 0 for name in FILES)
+    assert list(Path("a/tensorboard").iterdir())
+    assert set(KEYS.split()) <= set(summary)
+    assert json.loads(Path("a/summary.json").read_text())["gap_closed"] == summary["gap_closed"]
+    assert summary["images"] == 4 + 12 * 4
+    assert summary["oracle_score"] > summary["prior_score"]
+    scores = Scores(summary["prior_score"], summary["test_score"], summary["oracle_score"])
+    assert summary["gap_closed"] == scores.gap_closed
+    assert summary["distance_end"] < summary["distance_start"]
+    assert set(summary["attributes"]) == {"spot.x", "spot.y", "spot.location"}
+    assert [line["iteration"] for line in metrics("a")] == list(range(12))
+
+    checkpoint = torch.load("a/checkpoint.pt", weights_only=True)
+    assert (checkpoint["iteration"], checkpoint["images"]) == (12, summary["images"])
+    assert checkpoint["algorithm"]["best"] == summary["distance_end"]
+
+    request = parse_run(["--config=a/config.yaml", "--out=b"])
+    again = execute(request.config, request.out, Console(file=io.StringIO()), "")
+    assert metrics("a") == metrics("b")
+    first, own = (Path(name, "config.yaml").read_text() for name in ("a", "b"))
+    assert first == f"# {summary['command']}\n{own}"
+    same = ("test_score", "prior_score", "oracle_score", "gap_closed", "attributes", "distance_end")
+    assert [again[key] for key in same] == [summary[key] for key in same]
+
+
+@pytest.mark.parametrize(
+    ("budget", "iterations"),
+    [
+        (["--budget.iterations=3"], 3),
+        (["--budget.images=13"], 3),
+        (["--budget.images=1"], 1),
+        (["--budget.seconds=0.25", "--algo.pause_seconds=0.2"], 2),
+        (["--budget.iterations=5", "--budget.images=10"], 2),
+    ],
+)
+def test_the_first_limit_of_the_budget_ends_the_run(toy: Path, budget: list[str], iterations: int) -> None:
+    summary = run("a", "--env.unlabelled=true", *budget)
+    assert summary["iterations"] == len(metrics("a")) == iterations
+    assert not summary["interrupted"]
+
+
+def test_ctrl_c_during_set_up_still_leaves_a_summary_and_a_report(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("toy_sim.walk.Walk.__init__", raising(KeyboardInterrupt()))
+    summary = run("a")
+    assert summary["interrupted"] and summary["iterations"] == 0 and summary["test_score"] is None
+    assert Path("a/summary.json").exists() and "interrupted" in Path("a/report.html").read_text()
+
+
+def test_ctrl_c_during_the_closing_scores_keeps_what_was_learned(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autosim.runs.loop.closing_scores", raising(KeyboardInterrupt()))
+    summary = run("a", "--algo.iterations=2")
+    assert summary["interrupted"] and summary["iterations"] == 2 and summary["test_score"] is None
+    assert summary["attributes"]["spot.x"]["recovered"] is not None
+    assert Path("a/pictures/attributes.png").exists() and Path("a/checkpoint.pt").exists()
+
+
+def test_a_mistake_found_during_set_up_leaves_no_folder(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("toy_sim.walk.Walk.__init__", raising(UserError("weights of the wrong kind")))
+    with pytest.raises(UserError, match="wrong kind"):
+        run("a")
+    assert not Path("a").exists()
+
+
+def test_an_unlabelled_target_has_no_scores_and_says_why(toy: Path) -> None:
+    summary = run("a", "--env.unlabelled=true", "--algo.iterations=2")
+    scores = ("val_score", "test_score", "prior_score", "oracle_score", "gap_closed")
+    assert [summary[key] for key in scores] == [None] * 5
+    assert "unlabelled" in summary["note"] and "unlabelled" in Path("a/report.html").read_text()
+    assert summary["attributes"]["spot.x"]["recovered"] is None
+    assert set(summary["attributes"]["spot.x"]) == {"recovered", "start", "learned"}
+
+
+def test_prior_and_oracle_are_computed_once_for_a_target(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from autosim.runs import closing as scores
+
+    counts: list[int] = []
+    original = scores.test_scores_of
+
+    def counting(session: Any, generators: Any) -> list[float]:
+        counts.append(len(generators))
+        return original(session, generators)
+
+    monkeypatch.setattr(scores, "test_scores_of", counting)
+    first = run("a", "--algo.iterations=1")
+    second = run("b", "--algo.iterations=1", "--seed=1")
+    run("c", "--algo.iterations=1", "--env.contrast=0.4")
+    assert counts == [3, 1, 3]
+    assert [first[key] for key in ("prior_score", "oracle_score")] == [
+        second[key] for key in ("prior_score", "oracle_score")
+    ]
+
+
+def test_the_gap_is_closed_in_proportion() -> None:
+    assert Scores(0.2, 0.5, 0.8).gap_closed == pytest.approx(0.5)
+    assert Scores(0.2, 0.1, 0.7).gap_closed == pytest.approx(-0.2)
+    assert Scores(0.5, 0.6, 0.5).gap_closed is None
+    assert Scores(0.5, None, 0.9).gap_closed is None
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_shows_rate_score_and_remaining_time(terminal: bool) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=terminal, width=120)
+    with ProgressDisplay(console, iterations=4, score_name="IoU") as display:
+        display.advance(2, fraction=0.5, seconds=10.0, images=300, score=0.25)
+        display.advance(4, fraction=1.0, seconds=20.0, images=600, score=None)
+    shown = screen.getvalue()
+    assert "30 images/s" in shown and "unknown" in shown
+    if not terminal:
+        assert shown.splitlines()[0] == "iteration 2/4 · 30 images/s · IoU 0.250 · 0:10 left"
+        assert "\x1b" not in shown

@@ -1,0 +1,40 @@
+"""Which runs of a comparison count as made: those of the same configuration, whatever options came later."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from algorithms.metasim import MetaSimConfig
+from autosim.errors import UserError
+from autosim.runs.config import RunConfig, RunSettings
+from autosim.runs.planned import PlannedRun, is_finished
+from envs.mnist.env import MnistConfig
+
+
+def finished(folder: Path, config: dict[str, Any]) -> None:
+    """What is looked at of a finished run."""
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    (folder / "summary.json").write_text(json.dumps({"interrupted": False}))
+
+
+@pytest.mark.parametrize(("part", "option"), [("algo", "score_every"), ("env", "yaw_std"), ("ray", "patience")])
+def test_options_that_a_run_did_not_know_yet_count_as_their_defaults(tmp_path: Path, part: str, option: str) -> None:
+    config = RunConfig("metasim", "mnist", MetaSimConfig(), MnistConfig(), RunSettings(workers=0))
+    older = config.to_dict()
+    del older[part][option]
+    finished(tmp_path, older)
+    assert is_finished(PlannedRun(config, tmp_path, ""))
+
+
+def test_a_run_that_lacks_an_option_is_another_where_that_is_not_the_default(tmp_path: Path) -> None:
+    config = RunConfig("metasim", "mnist", MetaSimConfig(), MnistConfig(yaw_std=15.0), RunSettings(workers=0))
+    older = config.to_dict()
+    del older["env"]["yaw_std"]
+    finished(tmp_path, older)
+    with pytest.raises(UserError, match=r"env\.yaw_std: 0\.0 there, 15\.0 here"):
+        is_finished(PlannedRun(config, tmp_path, ""))

@@ -1,0 +1,42 @@
+"""The toy package as if it were installed, for commands run in a process of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+ENTRY_POINTS = """
+[autosim.algorithms]
+walk = toy_sim.walk:Walk
+broken = toy_sim.no_such_module:Algorithm
+
+[autosim.envs]
+spot = toy_sim.spot:Spot
+"""
+
+
+def install_toy(folder: Path) -> dict[str, str]:
+    """Lay out the package's metadata in ``folder`` as pip would; returns the environment that finds both."""
+    metadata = folder / "toy_sim-0.1.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-sim\nVersion: 0.1\n")
+    (metadata / "entry_points.txt").write_text(ENTRY_POINTS)
+    paths = [str(folder), str(ROOT / "tests" / "toy_package"), str(ROOT), os.environ.get("PYTHONPATH", "")]
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "AUTOSIM_CACHE": str(folder / "cache"),
+    }
+
+
+def autosim(
+    arguments: list[str], environment: dict[str, str], cwd: Path, timeout: float = 120.0
+) -> subprocess.CompletedProcess[str]:
+    """Run the command ``autosim`` in a process of its own."""
+    command = [sys.executable, "-m", "autosim.cli.main", *arguments]
+    return subprocess.run(
+        command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False
+    )

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autosim.runs.planned import PlannedRun
-    from benchmarks.paper_experiments import Experiment, Trial
+    from benchmarks.papers.experiments import Experiment, Trial
 
 # What was measured of a run, in its folder.
 MEASURED = "measured.json"
@@ -64,7 +64,7 @@ def make_and_measure(name: str, work: PlannedRun) -> None:
     from autosim.files import write_whole
     from autosim.runs.folder import RunFolder
     from autosim.runs.planned import is_finished, make_run
-    from benchmarks.paper_experiments import EXPERIMENTS
+    from benchmarks.papers.experiments import EXPERIMENTS
 
     if not is_finished(work):
         make_run(work)
@@ -151,8 +151,8 @@ def main() -> int:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from autosim.errors import UserError
     from autosim.runs.summary import versions
-    from benchmarks.paper_experiments import EXPERIMENTS
-    from benchmarks.paper_pictures import write_pictures
+    from benchmarks.papers.experiments import EXPERIMENTS
+    from benchmarks.papers.pictures import write_pictures
     from benchmarks.tables import ready_table
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -17,7 +17,7 @@ from autosim.errors import UserError
 from autosim.files import write_whole
 from autosim.reports.formatting import DASH, markdown_table, percent_text, score_text
 from benchmarks.evidence import is_runs, read_results
-from benchmarks.published import table_beside_published
+from benchmarks.papers.published import table_beside_published
 
 BEGIN = re.compile(r"<!-- evidence: ([\w-]+) -->\n")
 END = "<!-- end of evidence -->"

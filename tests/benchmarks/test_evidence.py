@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from autosim.cli.main import main
-from benchmarks.evidence import main as evidence_main
 from autosim.errors import UserError
 from benchmarks.evidence import RESULTS, gather, is_runs, least_recovered, read_results, without_out
+from benchmarks.evidence import main as evidence_main
 from benchmarks.tables import checks_table, runs_document, with_tables
 from tests.toy import ROOT
 

@@ -9,7 +9,7 @@ import pytest
 
 from autosim import registry
 from benchmarks.paper import held, number, summarise, table
-from benchmarks.paper_experiments import EXPERIMENTS, Experiment, road_numbers, total_variation
+from benchmarks.papers.experiments import EXPERIMENTS, Experiment, road_numbers, total_variation
 from envs.aerial.env import structure_string
 
 

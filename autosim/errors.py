@@ -1,4 +1,4 @@
-"""Errors that a user can mend: one line, naming what was found and what is allowed."""
+"""Errors that end in one line: of the user, of a renderer, of the machine."""
 
 from typing import Any
 
@@ -16,3 +16,7 @@ class RendererError(Exception):
 
     place: int | None = None
     scene: dict[str, Any] | None = None
+
+
+class LostProcessError(Exception):
+    """A process that worked for this one died, and trying again did not help; the commands exit with code 1."""

@@ -8,22 +8,30 @@ in a map.
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
+import shutil
 import socket
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
-from autosim.errors import UserError
+from autosim.errors import LostProcessError, UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 # Seconds for a cluster's head to answer.
 REACHED_WITHIN = 10.0
+# Processes that a task may lose before it fails.
+ATTEMPTS = 3
+# Ray takes 127.0.0.1 for this machine's address where this is 0, and then every one of its ports is bound to loopback.
+LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -64,18 +72,23 @@ def start_ray(workers: int, address: str = "", packages: Sequence[str] = ()) -> 
     ``RAY_ADDRESS``), to whose nodes the Python ``packages`` are sent. ``UserError`` where it cannot be joined.
 
     Does nothing where Ray runs already. Its processes get one thread each for numerical libraries, and see every GPU.
+    A Ray that is started here listens on loopback alone; its session folder is removed when this process ends.
     """
     if workers < 1:
         raise ValueError(f"workers: {workers} is not at least 1")
     # Ray hides the GPUs from tasks that reserve none; tasks here reserve nothing and are bounded by the caller.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    address = address or os.environ.get("RAY_ADDRESS", "")
+    if not address:
+        # Read when Ray is imported.
+        os.environ.setdefault(LOOPBACK, "0")
     import ray
 
     if ray.is_initialized():
         return
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if address := address or os.environ.get("RAY_ADDRESS", ""):
+    if address:
         check_reachable(address)
         sent = {"py_modules": [_folder(package) for package in packages], "env_vars": dict.fromkeys(_ONE_THREAD, "1")}
         try:
@@ -85,7 +98,21 @@ def start_ray(workers: int, address: str = "", packages: Sequence[str] = ()) -> 
         return
     # Workers inherit the environment of the process that starts Ray; a runtime_env costs seconds per actor instead.
     with one_thread_each():
-        ray.init(address="local", num_cpus=workers, include_dashboard=False, **quiet)
+        context: Any = ray.init(address="local", num_cpus=workers, include_dashboard=False, **quiet)
+    atexit.register(remove_session, Path(context.address_info["session_dir"]), os.getpid())
+
+
+def remove_session(folder: Path, process: int) -> None:
+    """End Ray and remove the folder of its session (logs, sockets), in the process that started it alone."""
+    import ray
+
+    if os.getpid() != process:
+        return
+    ray.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
+    latest = folder.parent / "session_latest"
+    if latest.is_symlink() and not latest.exists():
+        latest.unlink(missing_ok=True)
 
 
 def parallel_map(
@@ -98,7 +125,8 @@ def parallel_map(
 
     Each call computes with one torch thread, in this process too, so that numbers do not depend on ``limit``.
     ``done(index, result)`` is called here as results arrive. An exception of ``function`` is raised as it was, that of
-    the earliest item where several fail. Arrays that a task receives or returns may be read-only.
+    the earliest item where several fail. A task whose process dies (killed, or out of memory) is tried again;
+    ``LostProcessError`` where it has lost three. Arrays that a task receives or returns may be read-only.
     """
     if limit < 0:
         raise ValueError(f"limit: {limit} is below 0")
@@ -118,26 +146,35 @@ def _map_on_ray(
     limit: int,
     done: Callable[[int, Result], None] | None,
 ) -> list[Result]:
+    start_ray(limit)
     import ray
 
-    start_ray(limit)
-    task: Any = ray.remote(_with_one_thread).options(num_cpus=0, **placement())
+    task: Any = ray.remote(_with_one_thread).options(num_cpus=0, max_retries=0, **placement())
     sent = ray.put(function)
     results: dict[int, Result] = {}
     failures: dict[int, BaseException] = {}
     pending: dict[Any, int] = {}
-    following = 0
+    lost: dict[int, int] = {}
+    waiting = deque(range(len(items)))
     try:
-        while pending or (following < len(items) and not failures):
-            while following < len(items) and len(pending) < limit and not failures:
-                pending[task.remote(sent, items[following])] = following
-                following += 1
+        while pending or (waiting and not failures):
+            while waiting and len(pending) < limit and not failures:
+                index = waiting.popleft()
+                pending[task.remote(sent, items[index])] = index
             reference = ray.wait(list(pending), num_returns=1)[0][0]
             index = pending.pop(reference)
             try:
                 results[index] = ray.get(reference)
             except ray.exceptions.RayTaskError as error:
                 failures[index] = original_error(error)
+            except ray.exceptions.RayError as error:
+                lost[index] = lost.get(index, 0) + 1
+                if lost[index] < ATTEMPTS:
+                    waiting.appendleft(index)
+                else:
+                    failures[index] = LostProcessError(
+                        f"task {index}: {ATTEMPTS} of its processes died, the last one: {type(error).__name__}"
+                    )
             else:
                 if done is not None:
                     done(index, results[index])

@@ -1,7 +1,7 @@
 """The command ``autosim``: its subcommands, and how errors and Ctrl-C end it.
 
-Exit codes: 0 done, 1 some runs of a comparison failed, 2 a mistake of the user's or of a renderer (one line on stderr),
-130 interrupted.
+Exit codes: 0 done, 1 some runs of a comparison failed or a process was lost, 2 a mistake of the user's or of a
+renderer (one line on stderr), 130 interrupted.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UserError, RendererError) as error:
         print(f"autosim: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except LostProcessError as error:
+        words = " ".join(str(error).split())
+        print(f"autosim: {words}; autosim run --resume FOLDER goes on with a run", file=sys.stderr)
+        return 1
     except (OSError, MemoryError) as error:
         print(f"autosim: {told(error)}", file=sys.stderr)
         return 2

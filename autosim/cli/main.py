@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from autosim.errors import RendererError, UserError
+from autosim.errors import LostProcessError, RendererError, UserError
 
 INTERRUPTED = 130
 

@@ -20,6 +20,7 @@ from autosim.stopwatch import Stopwatch
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from autosim.rendering.drawn import DrawnFrames
     from autosim.rendering.frames import Frames
     from autosim.scenes.generator import Samples, SceneGenerator
     from autosim.session import Session
@@ -108,7 +109,7 @@ class AutoSimulate(Algorithm):
         # The paper measures influences at the task network itself.
         probed = self.network if config.estimator == "paper" else session.network().to(session.device)
         self.probe = Probe(session.task, probed, session.device)
-        self.replay = SceneReplay(config.memory, columns=2)
+        self.replay = SceneReplay(config.memory, session.redraw, columns=2)
         self.due = config.warm_up
         self.history: list[dict[str, float]] = []
 
@@ -125,23 +126,23 @@ class AutoSimulate(Algorithm):
             left = half_cosine(2 * session.progress(iteration, config.iterations) - 1, config.exploration_left)
             self.psi.explore(config.exploration * left, config.choice_exploration)
         samples = self.psi.sample(config.frames, session.seed_sequence("scenes", iteration))
-        frames = session.render(samples.scenes, "frames", iteration)
+        drawn = session.draw(samples.scenes, "frames", iteration)
         costs.lap("rendering_seconds")
         if faithful:
-            self.fine_tune(frames, config.epochs, iteration)
+            self.fine_tune(drawn.frames, config.epochs, iteration)
             costs.lap("training_seconds")
-            self.point(frames, costs)
-            influences = self.probe.influences(frames)
+            self.point(drawn.frames, costs)
+            influences = self.probe.influences(drawn.frames)
             costs.lap("influence_seconds")
             self.mover(self.psi.score_function_loss(samples, -influences, enumerate_choices=True))
             costs.lap("step_seconds")
         else:
-            weights = self.replay_step(samples, frames, iteration, costs)
+            weights = self.replay_step(samples, drawn, iteration, costs)
             count, seed = config.epochs * config.frames, session.seed_sequence("replayed frames", iteration)
             self.fine_tune(self.replay.draw(count, weights, seed), 1, iteration)
             # Polynomial-decay averaging (Shamir and Zhang, ICML 2013) with η = 3.
             self.average.move_towards(self.psi, 4 / (iteration + 4))
-        score = session.task.evaluate(self.network, session.target.validation, session.device)
+        score = session.task.evaluate(self.network, session.validation, session.device)
         costs.lap("training_seconds")
         self.history.append((self.probe.direction.figures() if self.probe.direction else {}) | costs.laps)
         return {"val_score": score, **self.history[-1]}
@@ -155,22 +156,22 @@ class AutoSimulate(Algorithm):
     def point(self, frames: Frames, costs: Stopwatch) -> None:
         """``v``, from the gradient on validation frames and the curvature on these."""
         options = self.config.approximation, self.config.damping, self.config.products
-        self.probe.point(self.session.target.validation, frames, *options)
+        self.probe.point(self.session.validation, frames, *options)
         costs.lap("curvature_seconds")
 
-    def replay_step(self, samples: Samples, frames: Frames, iteration: int, costs: Stopwatch) -> Tensor:
+    def replay_step(self, samples: Samples, drawn: DrawnFrames, iteration: int, costs: Stopwatch) -> Tensor:
         """Eq. 11 over all scenes held; returns their weights (n,)."""
         from autosim.learning.replay.scenes import benefit
 
         session, config, probe, replay = self.session, self.config, self.probe, self.replay
-        replay.add(samples, frames, self.psi, probe.measure(frames) if probe.direction else None)
+        replay.add(samples, drawn, self.psi, probe.measure(drawn.frames) if probe.direction else None)
         weights = replay.weights(self.psi)
         costs.lap("influence_seconds")
         if (rendered := (iteration + 1) * config.frames) >= self.due:
             self.due = rendered + config.renewal
             seed, passes = session.seed_sequence("probe", iteration), min(config.passes, 8 * len(weights))
-            drawn = replay.draw(passes, weights, seed)
-            probe.renew(session.integer_seed("probe", iteration), drawn, session.env.schedule)
+            chosen = replay.draw(passes, weights, seed)
+            probe.renew(session.integer_seed("probe", iteration), chosen, session.env.schedule)
             costs.lap("training_seconds")
             self.point(replay.draw(2 * config.frames, weights, seed, replace=False), costs)
             replay.add_signals(probe.measure(replay.frames))

@@ -105,7 +105,7 @@ class MetaSim(Algorithm):
         ).to(session.device)
         self.pretraining = pretrain(self.transformer, session.seed_sequence("pretraining"))
         self.features = session.features.features
-        target = self.features.in_batches(to_tensor(session.target.validation.images, session.device))
+        target = self.features.in_batches(to_tensor(session.target.images.images, session.device))
         self.matcher = DistributionMatcher(
             target, session.features.reference, self.features.groups, self.features.weights
         )
@@ -138,10 +138,10 @@ class MetaSim(Algorithm):
         for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
             group["lr"] = rate * decay
         samples = self.transformer.sample(config.batch_size, session.seed_sequence("scenes", iteration))
-        images, frames = session.differentiable_render(samples, "frames", iteration)
+        images, drawn = session.differentiable_render(samples, "frames", iteration)
         # The task network learns from these frames while others at shifted attributes are rendered.
         due = iteration % config.score_every == 0
-        scored = session.in_background(partial(self.task, frames, iteration)) if due else lambda: self.score
+        scored = session.in_background(partial(self.task, drawn, iteration)) if due else lambda: self.score
         phi = self.features(images)
         mmd2 = self.matcher(phi)
         (slopes,) = torch.autograd.grad(mmd2, samples.values)

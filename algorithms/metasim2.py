@@ -114,7 +114,7 @@ class MetaSim2(Algorithm):
         with session.uncounted():
             source = structure_features(session.env, session.pool, session.device, config.feature_frames)
         self.features = source.features
-        target = self.features.in_batches(to_tensor(session.target.validation.images, session.device))
+        target = self.features.in_batches(to_tensor(session.target.images.images, session.device))
         groups = None if config.reward == "joint" else self.features.groups
         self.ratio = DensityRatio(target, groups, config.bandwidth)
         self.matcher = DistributionMatcher(target, source.reference, groups)
@@ -138,8 +138,8 @@ class MetaSim2(Algorithm):
         self.optimiser.param_groups[0]["lr"] = config.learning_rate * decay
         strings = self.policy.sample_strings(config.batch_size, session.seed_sequence("strings", iteration))
         samples = self.policy.scenes_of(strings.rules, session.seed_sequence("attributes", iteration))
-        frames = session.render(samples.scenes, "frames", iteration)
-        phi = self.features.in_batches(to_tensor(frames.images, session.device))
+        drawn = session.draw(samples.scenes, "frames", iteration)
+        phi = self.features.in_batches(to_tensor(drawn.frames.images, session.device))
         penalties = config.penalty * (strings.rejections.to(phi.device) > config.patience).double()
         refused = math.log1p(float(strings.rejections.double().mean()))
         if config.memory:
@@ -156,7 +156,7 @@ class MetaSim2(Algorithm):
             baseline = self.baseline.update(float(cost.mean())) + config.ending * refused
             self.descend(self.policy.score_function_loss(samples, cost - baseline))
         if iteration % config.score_every == 0:
-            self.score = self.task(frames, iteration)
+            self.score = self.task(drawn, iteration)
         return {
             "val_score": self.score,
             "divergence": float(self.ratio(phi).mean()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from autosim.rendering.drawn import DrawnFrames
 from autosim.rendering.frames import Frames
 from autosim.session import Session
 
@@ -17,25 +18,26 @@ class OnlineTaskNetwork:
     def __init__(self, session: Session, steps: int, rate: float, scored: int | None = None) -> None:
         self.session, self.steps, self.rate, self.scored = session, steps, rate, scored
         self.network = session.network()
-        self.recent: list[Frames] = []
+        self.recent: list[DrawnFrames] = []
 
-    def __call__(self, frames: Frames, iteration: int) -> float | None:
+    def __call__(self, drawn: DrawnFrames, iteration: int) -> float | None:
         """Train, and return the validation score; None where the target has no labels."""
         session = self.session
         if not session.target.labelled:
             return None
-        self.recent = [*self.recent, frames][-self.steps :]
+        self.recent = [*self.recent, drawn][-self.steps :]
         schedule = replace(session.env.schedule, epochs=1, learning_rate=self.rate)
         seed = session.integer_seed("task order", iteration)
-        session.task.train(self.network, Frames.concatenate(self.recent), schedule, seed, session.device)
-        against = session.target.validation.select(slice(self.scored))
+        frames = Frames.concatenate([recent.frames for recent in self.recent])
+        session.task.train(self.network, frames, schedule, seed, session.device)
+        against = session.validation.select(slice(self.scored))
         return session.task.evaluate(self.network, against, session.device)
 
     def state_dict(self) -> dict[str, Any]:
-        """Network and frames."""
-        return {"network": self.network.state_dict(), "recent": [frames.to_state() for frames in self.recent]}
+        """The network, and the scenes and seeds of the frames."""
+        return {"network": self.network.state_dict(), "recent": [recent.to_state() for recent in self.recent]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up where :meth:`state_dict` was called."""
+        """Take up where :meth:`state_dict` was called; the frames are drawn again."""
         self.network.load_state_dict(state["network"])
-        self.recent = [Frames.from_state(frames) for frames in state["recent"]]
+        self.recent = DrawnFrames.from_states(state["recent"], self.session.redraw)

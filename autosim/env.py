@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from autosim.learning.schedule import TrainingSchedule
 from autosim.rendering.differences import GradientSettings
-from autosim.rendering.frames import Frames
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.grammar import Grammar
 from autosim.scenes.graph import Schema
@@ -61,7 +60,7 @@ class Env(ABC):
 
     @abstractmethod
     def target(self) -> Grammar | None:
-        """The hidden distribution behind the target frames; None where those are the user's own images."""
+        """The hidden distribution behind the target frames; None where there is none, and a user has to give images."""
 
     def validation_target(self) -> Grammar | None:
         """The distribution of the validation frames where it is not that of the test frames, ``target``: where both
@@ -74,10 +73,6 @@ class Env(ABC):
         has what is not the method's to learn, such as textures that are kept for it.
         """
         return self.target()
-
-    def target_frames(self) -> Frames | None:
-        """The user's own (unlabelled) target images; None where ``target`` is a distribution."""
-        return None
 
     def describe(self) -> dict[str, Any]:
         """Name and options as JSON knows them: what is computed for an environment is cached by this."""

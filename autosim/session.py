@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,34 +21,21 @@ from autosim.learning.schedule import TrainingSchedule
 from autosim.learning.tasks.task import Task
 from autosim.parallel import Result, in_background, parallel_map
 from autosim.rendering.differences import GradientSettings
+from autosim.rendering.drawn import DrawnFrames
 from autosim.rendering.frames import Frames
 from autosim.rendering.gradient import differentiable_render
 from autosim.rendering.pool import RenderPool
 from autosim.scenes.generator import Samples, SceneGenerator
 from autosim.scenes.graph import SceneGraph
-
-# Target frames do not depend on the run's seed: all runs on a target see the same ones.
-TARGET_SEED = 0
-
-
-@dataclass(frozen=True)
-class Target:
-    """Frames to do well on. Validation steers; test is only ever scored. Unlabelled frames have no annotations."""
-
-    validation: Frames
-    test: Frames | None
-
-    @property
-    def labelled(self) -> bool:
-        """Whether scores can be computed."""
-        return self.test is not None
+from autosim.target import Target, folder_target, hidden_target
 
 
 @dataclass
 class Session:
     """Services of one run. ``images`` counts every image rendered for the method, perturbations included.
 
-    ``targets`` holds targets by the environment's description; runs that are given the same one share its frames.
+    ``target_folder`` holds the user's own target images; where it is None, the target is the environment's hidden one.
+    ``targets`` holds targets by what they are of; runs that are given the same one share its frames.
     """
 
     env: Env
@@ -60,6 +48,7 @@ class Session:
     image_budget: int | None = None
     uncounted_images: int = 0
     resumed_images: int = 0
+    target_folder: Path | None = None
     targets: dict[str, Target] = field(default_factory=dict)
 
     @property
@@ -92,28 +81,22 @@ class Session:
 
     @cached_property
     def target(self) -> Target:
-        """Target frames: the user's own images, or drawn from the hidden distribution."""
-        key = json.dumps(self.env.describe(), sort_keys=True)
+        """Target frames: the user's own images, or drawn from the environment's hidden distribution."""
+        key = json.dumps([self.env.describe(), str(self.target_folder)], sort_keys=True)
         if key not in self.targets:
-            self.targets[key] = self._make_target()
+            if self.target_folder is None:
+                with self.uncounted():
+                    self.targets[key] = hidden_target(self.env, self.pool)
+            else:
+                self.targets[key] = folder_target(self.target_folder, self.pool.height, self.pool.width)
         return self.targets[key]
 
-    def _make_target(self) -> Target:
-        own = self.env.target_frames()
-        if own is not None:
-            return Target(own, None)
-        with self.uncounted():
-            parts = []
-            for purpose, count, grammar in (
-                ("validation", self.env.sizes.validation, self.env.validation_target()),
-                ("test", self.env.sizes.test, self.env.target()),
-            ):
-                if grammar is None:
-                    name = repr(self.env.name)
-                    raise UserError(f"environment {name} gives neither a target distribution nor target frames")
-                scenes = grammar.sample_many(count, seeding.seed_sequence(TARGET_SEED, f"target {purpose}"))
-                parts.append(self.pool.render(scenes, seeding.frame_seeds(TARGET_SEED, f"target {purpose}", 0, count)))
-        return Target(*parts)
+    @property
+    def validation(self) -> Frames:
+        """Labelled frames of the target, which steer; ``UserError`` where it has no labels."""
+        if self.target.validation is None:
+            raise UserError("the target is unlabelled: there is no validation score")
+        return self.target.validation
 
     @cached_property
     def features(self) -> ReferencedFeatures:
@@ -129,14 +112,29 @@ class Session:
         """The same as an integer."""
         return seeding.integer_seed(self.seed, purpose, iteration, index)
 
-    def render(self, scenes: Sequence[SceneGraph], purpose: str, iteration: int = 0) -> Frames:
-        """Frames of scenes; noise differs by purpose and iteration."""
-        return self.pool.render(scenes, seeding.frame_seeds(self.seed, purpose, iteration, len(scenes)))
+    def frame_seeds(self, purpose: str, iteration: int, count: int) -> tuple[int, ...]:
+        """The seeds that ``count`` scenes are drawn with; noise differs by purpose and iteration."""
+        return tuple(seeding.frame_seeds(self.seed, purpose, iteration, count))
 
-    def differentiable_render(self, samples: Samples, purpose: str, iteration: int = 0) -> tuple[Tensor, Frames]:
+    def render(self, scenes: Sequence[SceneGraph], purpose: str, iteration: int = 0) -> Frames:
+        """Frames of scenes, with the seeds of a purpose and an iteration."""
+        return self.pool.render(scenes, self.frame_seeds(purpose, iteration, len(scenes)))
+
+    def draw(self, scenes: Sequence[SceneGraph], purpose: str, iteration: int = 0) -> DrawnFrames:
+        """The same together with scenes and seeds: a method that holds frames writes these down in its state."""
+        seeds = self.frame_seeds(purpose, iteration, len(scenes))
+        return DrawnFrames(tuple(scenes), seeds, self.pool.render(scenes, seeds))
+
+    def redraw(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> Frames:
+        """Frames that this run has drawn and counted before, drawn again: they are not counted a second time."""
+        with self.uncounted():
+            return self.pool.render(scenes, seeds)
+
+    def differentiable_render(self, samples: Samples, purpose: str, iteration: int = 0) -> tuple[Tensor, DrawnFrames]:
         """Images (n, 3, H, W) in [0, 1], differentiable in ``samples.values``, and the frames they are of."""
-        seeds = seeding.frame_seeds(self.seed, purpose, iteration, len(samples))
-        return differentiable_render(self.pool, samples.scenes, samples.values, seeds, self.gradient)
+        seeds = self.frame_seeds(purpose, iteration, len(samples))
+        images, frames = differentiable_render(self.pool, samples.scenes, samples.values, seeds, self.gradient)
+        return images, DrawnFrames(samples.scenes, seeds, frames)
 
     def in_background(self, work: Callable[[], Result]) -> Callable[[], Result]:
         """Begin work of this process while workers render; what is returned waits for its result. Neither may draw from
@@ -185,7 +183,7 @@ class Session:
         frames = self.render(scenes, "data sets", iteration)
         parts = [slice(i * frames_each, (i + 1) * frames_each) for i in range(len(generators))]
         schedule = replace(self.env.schedule, epochs=epochs)
-        return self.score_datasets([frames.select(part) for part in parts], self.target.validation, schedule)
+        return self.score_datasets([frames.select(part) for part in parts], self.validation, schedule)
 
 
 def train_and_score(
@@ -202,21 +200,3 @@ def train_and_score(
     if not all(bool(weights.isfinite().all()) for weights in network.parameters()):
         return float("nan")
     return task.evaluate(network, against, device)
-
-
-def closing_frames(session: Session, generator: SceneGenerator) -> Frames:
-    """The frames of a generator that its final score comes from."""
-    count = session.env.train_frames
-    samples = generator.sample(count, seeding.seed_sequence(TARGET_SEED, "final scenes"))
-    with session.uncounted():
-        return session.pool.render(samples.scenes, seeding.frame_seeds(TARGET_SEED, "final frames", 0, count))
-
-
-def test_scores_of(session: Session, generators: Sequence[SceneGenerator]) -> list[float]:
-    """Test score of a fresh network trained on frames of each generator: same number, schedule and seeds for all."""
-    if session.target.test is None:
-        raise UserError("the target is unlabelled: there is nothing to score against")
-    datasets = [closing_frames(session, generator) for generator in generators]
-    test, schedule = session.target.test, session.env.schedule
-    train = partial(train_and_score, session.task, schedule, TARGET_SEED, against=test, device=session.device)
-    return parallel_map(train, datasets, limit=session.workers)

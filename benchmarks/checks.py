@@ -98,7 +98,7 @@ def check_gradient(command: str) -> list[dict[str, Any]]:
     with make_pool(env.renderer(), 2) as pool:
         session = Session(env, pool, workers=2)
         features = session.features.features
-        target = features.in_batches(to_tensor(session.target.validation.images))
+        target = features.in_batches(to_tensor(session.target.images.images))
         matcher = DistributionMatcher(target, session.features.reference, features.groups, features.weights)
 
         def gradient(pool: RenderPool, settings: GradientSettings) -> NDArray[np.float64]:

@@ -152,7 +152,6 @@ class BlobConfig:
     """Options of the environment of blobs."""
 
     size: int = 24
-    unlabelled: bool = False
 
 
 class BlobEnv(Env):
@@ -172,13 +171,7 @@ class BlobEnv(Env):
         return blob_grammar(power=4.0, x=-0.4, hue=340.0, bright=0.3)
 
     def target(self) -> Grammar | None:
-        return None if self.config.unlabelled else blob_grammar(power=8.0, x=0.4, hue=40.0, bright=0.8)
-
-    def target_frames(self) -> Frames | None:
-        if not self.config.unlabelled:
-            return None
-        ramp = np.linspace(0, 255, self.config.size).astype(np.uint8)
-        return Frames(np.broadcast_to(ramp[:, None], (6, self.config.size, self.config.size, 3)).copy())
+        return blob_grammar(power=8.0, x=0.4, hue=40.0, bright=0.8)
 
     def renderer(self) -> Renderer:
         return BlobRenderer(self.config.size)
@@ -190,14 +183,24 @@ class BlobEnv(Env):
 
 
 def blob_session(seed: int = 0, unlabelled: bool = False, pool: RenderPool | None = None, workers: int = 0) -> Session:
-    """A session on blobs whose features learn from few frames; in this process unless told otherwise."""
+    """A session on blobs whose features learn from few frames; in this process unless told otherwise.
+
+    With ``unlabelled`` the target is six images of a ramp.
+    """
     from autosim.learning.features.sources import FeatureSource
     from autosim.rendering.pool import LocalPool
     from autosim.session import Session
+    from autosim.target import Target
 
-    env = BlobEnv(BlobConfig(unlabelled=unlabelled))
+    env = BlobEnv(BlobConfig())
     pool = pool or LocalPool(env.renderer())
-    return Session(env, pool, seed=seed, workers=workers, feature_source=FeatureSource(frames=64))
+    session = Session(env, pool, seed=seed, workers=workers, feature_source=FeatureSource(frames=64))
+    if unlabelled:
+        ramp = np.linspace(0, 255, env.config.size).astype(np.uint8)
+        images = Frames(np.broadcast_to(ramp[:, None], (6, env.config.size, env.config.size, 3)).copy())
+        # Takes the place of what the session would have drawn, once and for all.
+        session.__dict__["target"] = Target(images, None, None)
+    return session
 
 
 class LinearRenderer(Renderer):

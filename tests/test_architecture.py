@@ -30,7 +30,7 @@ LAYERS = (
     ("autosim.formats",),
     ("autosim.learning",),
     ("autosim.env",),
-    ("autosim.session", "autosim.algorithm", "autosim.registry"),
+    ("autosim.target", "autosim.session", "autosim.algorithm", "autosim.registry"),
     ("autosim.testing", "algorithms", "envs"),
     ("autosim.reports",),
     ("autosim.runs",),

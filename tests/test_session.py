@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,11 +14,15 @@ from autosim.errors import UserError
 from autosim.learning.features.sources import ReferencedFeatures
 from autosim.learning.schedule import TrainingSchedule
 from autosim.rendering.differences import GradientSettings
+from autosim.rendering.drawn import DrawnFrames
 from autosim.rendering.frames import Frames
+from autosim.runs.closing import closing_scores, closing_test_scores
 from autosim.scenes.graph import SceneGraph
 from autosim.scenes.parametric import ParametricGenerator
-from autosim.session import Session, Target, test_scores_of
+from autosim.session import Session
+from autosim.target import Target
 from tests.helpers import BlobConfig, BlobEnv, blob_scenes, blob_session
+from tests.toy import image_folder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -59,7 +64,7 @@ def test_images_are_the_method_s_own_with_those_of_gradients() -> None:
     assert session.images == 6 and len(frames) == 3
     images.sum().backward()
     assert session.images == 6 + 3 * 2 * 7
-    test_scores_of(session, [prior_of(session)])
+    closing_test_scores(session, [prior_of(session)])
     assert session.images == 6 + 3 * 2 * 7
     session.resumed_images = 100
     assert session.images == 106 + 3 * 2 * 7
@@ -93,34 +98,44 @@ def test_gradients_are_estimated_as_the_settings_say() -> None:
 
 
 def test_all_runs_on_a_target_see_the_same_frames() -> None:
-    first, second = blob_session(seed=0).target, blob_session(seed=7).target
-    assert first.test is not None and second.test is not None
-    for a, b in ((first.validation, second.validation), (first.test, second.test)):
+    first, second = blob_session(seed=0), blob_session(seed=7)
+    tests = [session.target.test for session in (first, second)]
+    assert tests[0] is not None and tests[1] is not None
+    for a, b in ((first.validation, second.validation), (tests[0], tests[1])):
         np.testing.assert_array_equal(a.images, b.images)
         np.testing.assert_array_equal(a.annotations["mask"], b.annotations["mask"])
-    assert (len(first.validation), len(first.test)) == (12, 16)
+    assert (len(first.validation), len(tests[0])) == (12, 16)
 
 
-def test_runs_that_share_targets_render_each_of_them_once() -> None:
+def test_what_is_matched_are_the_validation_frames_without_their_labels() -> None:
+    target = blob_session().target
+    assert target.validation is not None
+    np.testing.assert_array_equal(target.images.images, target.validation.images)
+    assert not target.images.annotations and target.validation.annotations
+    with pytest.raises(ValueError, match="mask"):
+        Target(target.validation, None, None)
+
+
+def test_runs_that_share_targets_render_each_of_them_once(tmp_path: Path) -> None:
     targets: dict[str, Target] = {}
-    first, second, other = blob_session(seed=0), blob_session(seed=7), blob_session(unlabelled=True)
-    for session in (first, second, other):
-        session.targets = targets
+    first, second, other = (replace(blob_session(seed=seed), targets=targets) for seed in (0, 7, 0))
+    other.target_folder = image_folder(tmp_path / "images", count=3, edge=40)
     assert first.target is second.target
     assert first.pool.images == 28 and second.pool.images == 0
-    assert not other.target.labelled and first.target.labelled
+    assert not other.target.labelled and first.target.labelled and len(targets) == 2
+    assert other.target.images.images.shape == (3, 24, 24, 3)
 
 
 def test_no_frame_is_both_for_validation_and_for_the_test() -> None:
     target = blob_session().target
-    assert target.test is not None
+    assert target.validation is not None and target.test is not None
     images = np.concatenate([target.validation.images, target.test.images])
     assert len({image.tobytes() for image in images}) == len(images)
 
 
 def test_frames_of_a_method_are_not_those_of_the_target() -> None:
     session = blob_session(seed=0)
-    validation = session.target.validation.images
+    validation = session.validation.images
     grammar = session.env.target()
     assert grammar is not None
     scenes = grammar.sample_many(12, session.seed_sequence("scenes"))
@@ -167,9 +182,11 @@ def test_draws_differ_by_seed_purpose_and_iteration() -> None:
 def test_a_target_of_the_user_s_own_images_has_no_test_and_no_scores() -> None:
     session = blob_session(unlabelled=True)
     assert not session.target.labelled and session.target.test is None
-    assert session.target.validation.images.shape == (6, 24, 24, 3)
+    assert session.target.images.images.shape == (6, 24, 24, 3)
     with pytest.raises(UserError, match="unlabelled"):
-        test_scores_of(session, [prior_of(session)])
+        _ = session.validation
+    with pytest.raises(UserError, match="unlabelled"):
+        closing_test_scores(session, [prior_of(session)])
 
 
 def test_an_environment_without_any_target_is_refused() -> None:
@@ -179,7 +196,7 @@ def test_an_environment_without_any_target_is_refused() -> None:
 
     session = blob_session()
     session.env = Aimless(BlobConfig())
-    with pytest.raises(UserError, match="'blobs' gives neither"):
+    with pytest.raises(UserError, match=r"'blobs' has no target of its own; give .* --target"):
         _ = session.target
 
 
@@ -196,11 +213,11 @@ def test_data_sets_are_scored_in_order_and_each_by_itself() -> None:
         for i, generator in enumerate((prior_of(session), target_of(session)))
     ]
     schedule = TrainingSchedule(epochs=8, batch_size=8, learning_rate=1e-2)
-    scores = session.score_datasets(sets, session.target.validation, schedule)
+    scores = session.score_datasets(sets, session.validation, schedule)
     assert scores[1] > scores[0]
-    assert session.score_datasets(sets[::-1], session.target.validation, schedule) == scores[::-1]
-    assert session.score_datasets(sets[1:], session.target.validation, schedule) == scores[1:]
-    assert session.score_datasets(sets[1:], session.target.validation) != scores[1:]
+    assert session.score_datasets(sets[::-1], session.validation, schedule) == scores[::-1]
+    assert session.score_datasets(sets[1:], session.validation, schedule) == scores[1:]
+    assert session.score_datasets(sets[1:], session.validation) != scores[1:]
 
 
 def test_final_scores_give_equal_generators_equal_frames_and_equal_scores_whatever_the_run_s_seed() -> None:
@@ -209,7 +226,7 @@ def test_final_scores_give_equal_generators_equal_frames_and_equal_scores_whatev
         session = blob_session(seed=seed)
         _ = session.target
         counted = Counted(session)
-        scores.append(test_scores_of(session, [prior_of(session), prior_of(session), target_of(session)]))
+        scores.append(closing_test_scores(session, [prior_of(session), prior_of(session), target_of(session)]))
         collected.append(counted.frames)
         assert [len(frames) for frames in counted.frames] == [session.env.train_frames] * 3
     for frames in collected:
@@ -217,4 +234,35 @@ def test_final_scores_give_equal_generators_equal_frames_and_equal_scores_whatev
         assert not np.array_equal(frames[0].images, frames[2].images)
     np.testing.assert_array_equal(collected[0][0].images, collected[1][0].images)
     assert scores[0] == scores[1]
-    assert scores[0][0] == scores[0][1] and all(0 <= score <= 1 for score in scores[0])
+    assert scores[0][0] == scores[0][1] and all(0 <= score <= 1 for found in scores[0] for score in found)
+
+
+def test_further_closing_networks_and_seeds_say_how_much_chance_there_is_in_a_score() -> None:
+    session = blob_session()
+    (one,), (three,) = (closing_test_scores(session, [prior_of(session)], networks) for networks in (1, 3))
+    assert len(one) == 1 and len(set(three)) == 3 and three[0] == one[0]
+    (other,) = closing_test_scores(session, [prior_of(session)], seed=5)
+    assert other != one and session.images == 0
+
+
+def test_scores_on_labelled_images_of_the_user_s_own_have_no_oracle(tmp_path: Path) -> None:
+    hidden, session = blob_session(), blob_session()
+    session.target_folder = tmp_path
+    session.__dict__["target"] = hidden.target
+    scores = closing_scores(session, target_of(session))
+    assert scores.oracle is None and scores.gap_closed is None and "no oracle" in scores.note
+    known = closing_scores(hidden, target_of(hidden))
+    assert (scores.prior, scores.learned, scores.each) == (known.prior, known.learned, known.each)
+
+
+def test_frames_that_are_drawn_again_are_the_same_and_are_not_counted() -> None:
+    session = blob_session(seed=3)
+    drawn = session.draw(blob_scenes(3), "frames", 4)
+    np.testing.assert_array_equal(drawn.frames.images, session.render(blob_scenes(3), "frames", 4).images)
+    before = session.images
+    (again,) = DrawnFrames.from_states([drawn.to_state()], session.redraw)
+    assert again.scenes == drawn.scenes and again.seeds == drawn.seeds and session.images == before
+    np.testing.assert_array_equal(again.frames.images, drawn.frames.images)
+    np.testing.assert_array_equal(again.frames.annotations["mask"], drawn.frames.annotations["mask"])
+    with pytest.raises(ValueError, match="equal numbers"):
+        DrawnFrames(drawn.scenes[:2], drawn.seeds, drawn.frames)

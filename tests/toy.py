@@ -40,3 +40,13 @@ def autosim(
     return subprocess.run(
         command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False
     )
+
+
+def image_folder(path: Path, count: int = 4, edge: int = 16) -> Path:
+    """A folder of grey images, as a user's own target."""
+    from PIL import Image
+
+    path.mkdir()
+    for i in range(count):
+        Image.new("RGB", (edge, edge), (90 + i, 90, 90)).save(path / f"{i}.png")
+    return path

@@ -85,8 +85,8 @@ def check_targets(comparison: Comparison) -> None:
     """``UserError`` where an environment cannot be opened or its target has no labels."""
     method = comparison.methods[0]
     for target in comparison.targets:
-        env = open_environment(comparison.job(method, target, comparison.seeds[0]).config)
-        if env.target() is None or env.target_frames() is not None:
+        unlabelled = comparison.settings.target is not None
+        if unlabelled or open_environment(comparison.job(method, target, comparison.seeds[0]).config).target() is None:
             raise UserError(
                 f"environment {comparison.env!r}: the target is unlabelled, and methods are compared by their scores"
             )

@@ -57,7 +57,7 @@ def prepare(preparation: Preparation) -> None:
         env = open_environment(config)
         with open_session(config, env, choose_device(config.settings.device), TARGETS) as session:
             if not preparation.also:
-                closing_scores(session, GrammarSource(env.prior()))
+                closing_scores(session, GrammarSource(env.prior()), config.settings.closing_networks)
                 continue
             planned = replace(config.algo_config, iterations=config.iterations)
             try:

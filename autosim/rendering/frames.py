@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,21 +36,6 @@ class Frames:
         """The frames at ``index`` (integers, booleans or a slice), in that order."""
         chosen = index if isinstance(index, slice) else np.asarray(index)
         return Frames(self.images[chosen], {name: values[chosen] for name, values in self.annotations.items()})
-
-    def to_state(self) -> dict[str, Any]:
-        """Tensors by name, for a checkpoint; :meth:`from_state` reads it back."""
-        import torch
-
-        return {
-            "images": torch.from_numpy(np.array(self.images)),
-            "annotations": {name: torch.from_numpy(np.array(values)) for name, values in self.annotations.items()},
-        }
-
-    @staticmethod
-    def from_state(state: dict[str, Any]) -> Frames:
-        """Read what :meth:`to_state` wrote."""
-        annotations = {name: values.numpy() for name, values in state["annotations"].items()}
-        return Frames(state["images"].numpy(), annotations)
 
     @staticmethod
     def stack(frames: Sequence[Frame]) -> Frames:

@@ -1,40 +1,55 @@
-"""The closing evaluation: test scores of the starting distribution, of the learned one and of the target's own."""
+"""The closing evaluation: test scores of the starting distribution, of the learned one and of the target's own.
+
+Each is that of fresh networks trained on frames of the distribution: same number, schedule and seeds for all.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from autosim import seeding
 from autosim.cache import cached_json
+from autosim.errors import UserError
+from autosim.parallel import parallel_map
 from autosim.runs.config import plain
 from autosim.scenes.generator import Part, Samples, SceneGenerator
 from autosim.scenes.grammar import Grammar
-from autosim.seeding import seed_sequence
-from autosim.session import TARGET_SEED, Session, test_scores_of
+from autosim.session import Session, train_and_score
+from autosim.target import TARGET_SEED
 
 if TYPE_CHECKING:
+    from autosim.learning.schedule import TrainingSchedule
+    from autosim.learning.tasks.task import Task
     from autosim.rendering.frames import Frames
 
 UNLABELLED = "the target is unlabelled: distribution matching only, scores cannot be computed"
+NO_ORACLE = "the target's own distribution is not known: there is no oracle score"
 NO_GAP = "the oracle is no better than the prior: there is no gap to close"
 INTERRUPTED = "interrupted: test scores were not computed"
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Test scores in [0, 1]; None where they cannot be known, and then ``note`` says why."""
+    """Test scores in [0, 1]; None where they cannot be known, and then ``note`` says why.
+
+    Each is the mean over the closing networks; ``each`` holds those of the single ones on the learned distribution.
+    """
 
     prior: float | None = None
     learned: float | None = None
     oracle: float | None = None
     note: str = ""
+    each: tuple[float, ...] = ()
 
     @property
     def gap_closed(self) -> float | None:
@@ -61,39 +76,83 @@ class GrammarSource(SceneGenerator):
         return torch.zeros(len(samples))
 
 
-def closing_scores(session: Session, learned: SceneGenerator) -> Scores:
-    """Prior, learned and oracle test scores. Prior and oracle are computed once for a target and cached."""
-    oracle = session.env.oracle()
-    if oracle is None or session.target.test is None:
+def closing_scores(session: Session, learned: SceneGenerator, networks: int = 1, seed: int = TARGET_SEED) -> Scores:
+    """Prior, learned and oracle test scores, the means over ``networks`` fresh networks; ``seed`` is that of their
+    frames and of the first network. Prior and oracle are computed once for a target and cached.
+    """
+    if session.target.test is None:
         return Scores(note=UNLABELLED)
-    own = {"prior": GrammarSource(session.env.prior()), "oracle": GrammarSource(oracle)}
-    computed: dict[str, float] = {}
+    own = known_distributions(session)
+    computed: dict[str, list[float]] = {}
 
     def compute_all() -> dict[str, float]:
         names = [*own, "learned"]
-        computed.update(zip(names, test_scores_of(session, [*own.values(), learned]), strict=True))
-        return {name: computed[name] for name in own}
+        found = closing_test_scores(session, [*own.values(), learned], networks, seed)
+        computed.update(zip(names, found, strict=True))
+        return {name: math.fsum(computed[name]) / networks for name in own}
 
-    fixed = cached_json("scores", describe_target(session), compute_all)
+    fixed = cached_json("scores", describe_target(session, networks, seed), compute_all)
     if "learned" not in computed:
-        computed["learned"] = test_scores_of(session, [learned])[0]
-    note = "" if fixed["oracle"] > fixed["prior"] else NO_GAP
-    return Scores(fixed["prior"], computed["learned"], fixed["oracle"], note)
+        computed["learned"] = closing_test_scores(session, [learned], networks, seed)[0]
+    each = tuple(computed["learned"])
+    prior, best = fixed["prior"], fixed.get("oracle")
+    note = NO_ORACLE if best is None else "" if best > prior else NO_GAP
+    return Scores(prior, math.fsum(each) / networks, best, note, each)
 
 
-def describe_target(session: Session) -> dict[str, Any]:
+def closing_test_scores(
+    session: Session, generators: Sequence[SceneGenerator], networks: int = 1, seed: int = TARGET_SEED
+) -> list[list[float]]:
+    """For each generator the test scores of ``networks`` fresh networks, trained on the same frames of it."""
+    test = session.target.test
+    if test is None:
+        raise UserError("the target is unlabelled: there is nothing to score against")
+    datasets = [closing_frames(session, generator, seed) for generator in generators]
+    work = [(frames, own) for frames in datasets for own in network_seeds(networks, seed)]
+    train = partial(_train_and_score, session.task, session.env.schedule, test, session.device)
+    scores = parallel_map(train, work, limit=session.workers)
+    return [scores[start : start + networks] for start in range(0, len(scores), networks)]
+
+
+def _train_and_score(
+    task: Task, schedule: TrainingSchedule, test: Frames, device: torch.device, work: tuple[Frames, int]
+) -> float:
+    frames, seed = work
+    return train_and_score(task, schedule, seed, frames, test, device)
+
+
+def closing_frames(session: Session, generator: SceneGenerator, seed: int = TARGET_SEED) -> Frames:
+    """The frames of a generator that its closing scores come from; they are not counted."""
+    count = session.env.train_frames
+    samples = generator.sample(count, seeding.seed_sequence(seed, "final scenes"))
+    with session.uncounted():
+        return session.pool.render(samples.scenes, seeding.frame_seeds(seed, "final frames", 0, count))
+
+
+def network_seeds(networks: int, seed: int = TARGET_SEED) -> list[int]:
+    """Seeds of the closing networks' weights and trainings; the first is ``seed`` itself."""
+    return [seed, *(seeding.integer_seed(seed, "closing network", 0, i) for i in range(1, networks))]
+
+
+def known_distributions(session: Session) -> dict[str, SceneGenerator]:
+    """What runs are compared with: ``prior``, and ``oracle`` where the target's distribution is known."""
+    oracle = session.env.oracle() if session.target_folder is None else None
+    known = {"prior": session.env.prior(), "oracle": oracle}
+    return {name: GrammarSource(grammar) for name, grammar in known.items() if grammar is not None}
+
+
+def describe_target(session: Session, networks: int = 1, seed: int = TARGET_SEED) -> dict[str, Any]:
     """What prior and oracle scores depend on, for the cache: by content, so that no stale score is ever found."""
     env, test = session.env, session.target.test
     assert test is not None
-    drawn: dict[str, Callable[[], Grammar | None]] = {"prior": env.prior, "oracle": env.oracle}
     scenes = {}
-    for name, grammar_of in drawn.items():
-        grammar = grammar_of()
-        assert grammar is not None
-        first = grammar.sample_many(16, seed_sequence(TARGET_SEED, "final scenes"))
+    for name, generator in known_distributions(session).items():
+        first = generator.sample(16, seeding.seed_sequence(seed, "final scenes")).scenes
         scenes[name] = _digest(json.dumps([scene.to_json() for scene in first], sort_keys=True).encode())
-    weights = session.task.network(TARGET_SEED).state_dict()
+    weights = session.task.network(seed).state_dict()
+    others = {} if (networks, seed) == (1, TARGET_SEED) else {"networks": networks, "seed": seed}
     return {
+        **others,
         "env": env.name,
         "config": plain(asdict(env.config)),
         "train_frames": env.train_frames,

@@ -56,6 +56,12 @@ class RunSettings:
     Results depend on it in their last digits, for sums come in another order."""
     device: str = "auto"
     """Where networks are trained: cpu, cuda, cuda:1, …; auto takes a GPU where there is one."""
+    target: Path | None = None
+    """A folder of your own images as the target, in place of the environment's hidden one."""
+    target_test: Path | None = None
+    """A folder of labelled images that are only ever scored; no format with labels can be read yet."""
+    closing_networks: int = 1
+    """Fresh networks that each test score is the mean of."""
     features: Literal["content", "squeezenet", "inception"] = "content"
     """Image features for distribution matching; content is trained on the spot and needs no weights."""
     feature_weights: str | None = None
@@ -86,6 +92,16 @@ class RunSettings:
             raise ValueError(f"checkpoint_every: {self.checkpoint_every} is below 1")
         if not self.checkpoint_seconds >= 0:
             raise ValueError(f"checkpoint_seconds: {self.checkpoint_seconds} is below 0")
+        if self.closing_networks < 1:
+            raise ValueError(f"closing_networks: {self.closing_networks} is below 1")
+        if self.target is not None:
+            # Absolute, so that a configuration means the same in another working directory.
+            object.__setattr__(self, "target", self.target.expanduser().absolute())
+        if self.target_test is not None:
+            raise ValueError(
+                f"target_test: {self.target_test}: images without labels cannot be scored, and no format with labels "
+                "can be read yet"
+            )
         if self.features != "content" and self.feature_weights is None:
             raise ValueError(f"feature_weights: features {self.features} needs a file of weights")
         if self.feature_weights is not None and not Path(self.feature_weights).is_file():

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from autosim.rendering.drawn import DrawnFrames
 from autosim.rendering.frames import Frames
 from autosim.scenes.generator import SceneGenerator
 from autosim.scenes.graph import SceneGraph
 from autosim.seeding import seed_sequence
-from autosim.session import TARGET_SEED, Session
+from autosim.session import Session
+from autosim.target import TARGET_SEED
 
 SCENES_SHOWN = 6
 SCENES_SAMPLED = 256
@@ -16,16 +20,29 @@ SCENES_SAMPLED = 256
 
 @dataclass
 class Gallery:
-    """Frames and scene samples by stage (``start``, ``middle``, ``end``, ``target``); none of it is counted."""
+    """Frames and scene samples by stage (``start``, ``middle``, ``end``, ``target``); none of it is counted.
+
+    ``drawn`` has the frames of the generator's own stages with what they were drawn from.
+    """
 
     frames: dict[str, Frames] = field(default_factory=dict)
+    drawn: dict[str, DrawnFrames] = field(default_factory=dict)
     scenes: dict[str, tuple[SceneGraph, ...]] = field(default_factory=dict)
 
     def show(self, session: Session, generator: SceneGenerator, stage: str) -> None:
         """Keep frames of the generator's scenes as of now: equal seeds at every stage."""
         samples = generator.sample(SCENES_SHOWN, session.seed_sequence("pictures"))
         with session.uncounted():
-            self.frames[stage] = session.render(samples.scenes, "pictures")
+            self._keep(stage, session.draw(samples.scenes, "pictures"))
+
+    def to_state(self, stage: str) -> dict[str, Any] | None:
+        """What was shown at a stage, as plain values; None where nothing was. :meth:`show_again` reads it back."""
+        return self.drawn[stage].to_state() if stage in self.drawn else None
+
+    def show_again(self, session: Session, stage: str, state: Mapping[str, Any]) -> None:
+        """Keep what :meth:`to_state` wrote, its frames drawn again."""
+        (drawn,) = DrawnFrames.from_states([state], session.redraw)
+        self._keep(stage, drawn)
 
     def sample(self, session: Session, generator: SceneGenerator, stage: str) -> None:
         """Keep scenes of the generator as of now, for their attributes."""
@@ -33,8 +50,11 @@ class Gallery:
 
     def add_target(self, session: Session) -> None:
         """Keep target frames, and scenes of the target where its distribution is known."""
-        self.frames["target"] = session.target.validation.select(slice(SCENES_SHOWN))
+        self.frames["target"] = session.target.images.select(slice(SCENES_SHOWN))
         grammar = session.env.target()
-        if grammar is not None:
+        if grammar is not None and session.target_folder is None:
             seed = seed_sequence(TARGET_SEED, "target attributes")
             self.scenes["target"] = tuple(grammar.sample_many(SCENES_SAMPLED, seed))
+
+    def _keep(self, stage: str, drawn: DrawnFrames) -> None:
+        self.drawn[stage], self.frames[stage] = drawn, drawn.frames

@@ -13,7 +13,6 @@ from rich.console import Console
 from autosim import registry
 from autosim.errors import RendererError, UserError
 from autosim.registry import one_line
-from autosim.rendering.frames import Frames
 from autosim.runs.closing import INTERRUPTED, Scores, closing_scores
 from autosim.runs.config import RunConfig
 from autosim.runs.folder import RunFolder, check_free, default_folder
@@ -29,7 +28,8 @@ if TYPE_CHECKING:
 
     from autosim.algorithm import Algorithm
     from autosim.env import Env
-    from autosim.session import Session, Target
+    from autosim.session import Session
+    from autosim.target import Target
 
 
 @dataclass
@@ -135,7 +135,7 @@ def make(
             tally.figures = algorithm.summary()
             if not tally.interrupted:
                 console.print("training fresh networks for the closing scores", highlight=False)
-                scores = closing_scores(session, algorithm.generator)
+                scores = closing_scores(session, algorithm.generator, config.settings.closing_networks)
     except KeyboardInterrupt:
         tally.interrupted = True
         tally.setup_seconds = tally.setup_seconds or time.perf_counter() - started
@@ -202,7 +202,6 @@ def write_checkpoint(
     config: RunConfig, algorithm: Algorithm, folder: RunFolder, tally: Tally, gallery: Gallery
 ) -> None:
     """Everything that later iterations, the summary and the pictures depend on."""
-    middle = gallery.frames.get("middle")
     folder.write_checkpoint(
         {
             "iteration": tally.iterations,
@@ -212,7 +211,7 @@ def write_checkpoint(
             "val_score": tally.val_score,
             "config": config.to_dict(),
             "algorithm": algorithm.state_dict(),
-            "middle": None if middle is None else middle.to_state(),
+            "middle": gallery.to_state("middle"),
         }
     )
 
@@ -224,7 +223,7 @@ def take_up(session: Session, algorithm: Algorithm, tally: Tally, gallery: Galle
     tally.setup_seconds, tally.val_score = state["setup_seconds"], state["val_score"]
     session.resumed_images += tally.images - session.images
     if state["middle"] is not None:
-        gallery.frames["middle"] = Frames.from_state(state["middle"])
+        gallery.show_again(session, "middle", state["middle"])
 
 
 def write_evidence(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from autosim import registry
 from autosim.errors import UserError
+from autosim.formats.images import image_files
 from autosim.rendering.renderer import ALLOWED
 from autosim.runs.config import RunConfig
 from autosim.seeding import seed_sequence
@@ -16,22 +17,24 @@ if TYPE_CHECKING:
     import torch
 
     from autosim.env import Env
-    from autosim.session import Session, Target
+    from autosim.session import Session
+    from autosim.target import Target
 
 # Scenes that are shown to a renderer before a run that needs their adjoints.
 ADJOINT_TRIALS = 32
 
 
 def open_environment(config: RunConfig) -> Env:
-    """The environment, with its target folder read where it has one; ``UserError`` where either cannot be had, or the
-    renderer has no adjoint of the environment's scenes and that is asked for.
+    """The environment; ``UserError`` where it or the folder of target images cannot be had, or the renderer has no
+    adjoint of the environment's scenes and that is asked for.
     """
     env_class: Callable[[Any], Env] = registry.find_environment(config.env)
     try:
         env = env_class(config.env_config)
-        env.target_frames()
     except (ValueError, OSError) as error:
         raise UserError(f"environment {config.env!r}: {' '.join(str(error).split())}") from error
+    if config.settings.target is not None:
+        image_files(config.settings.target)
     if config.settings.render.method == "adjoint":
         check_adjoint(env)
     return env
@@ -92,5 +95,6 @@ def open_session(
             gradient=settings.render,
             image_budget=settings.budget.images,
             feature_source=FeatureSource(settings.features, settings.feature_weights),
+            target_folder=settings.target,
             targets={} if targets is None else targets,
         )

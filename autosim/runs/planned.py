@@ -14,7 +14,7 @@ from autosim.runs.config import RunConfig, plain
 from autosim.runs.folder import RunFolder
 
 if TYPE_CHECKING:
-    from autosim.session import Target
+    from autosim.target import Target
 
 # What takes long to import and is imported where it is used.
 LIBRARIES = (

@@ -57,6 +57,7 @@ def summarise_run(
         "score_name": env.task().score_name,
         "val_score": tally["val_score"],
         "test_score": scores.learned,
+        "test_scores": list(scores.each),
         "prior_score": scores.prior,
         "oracle_score": scores.oracle,
         "gap_closed": scores.gap_closed,

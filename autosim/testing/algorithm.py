@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
 from typing import Any
 
@@ -14,11 +14,11 @@ import torch
 from autosim.algorithm import Algorithm
 from autosim.env import Env
 from autosim.errors import UserError
-from autosim.rendering.frames import Frames
 from autosim.rendering.pool import LocalPool
 from autosim.scenes.graph import SceneGraph
 from autosim.seeding import seed_sequence
-from autosim.session import Session, Target
+from autosim.session import Session
+from autosim.target import Target
 
 
 class AlgorithmSuite:
@@ -90,10 +90,26 @@ class AlgorithmSuite:
         assert _drawn(resumed) == _drawn(undisturbed)
         assert _untimed(undisturbed.summary()) == _untimed(resumed.summary())
 
+    def test_a_saved_state_holds_scenes_and_seeds_but_no_frames(self) -> None:
+        session = self.session()
+        algorithm = self.algorithm(session)
+        algorithm.step(0)
+        shape = (session.pool.height, session.pool.width)
+        pictures = [tensor.shape for tensor in _tensors(algorithm.state_dict()) if _is_picture(tensor, shape)]
+        assert not pictures, f"the state holds frames, which can be drawn again with Session.redraw: {pictures}"
+
+    def test_taking_up_a_state_costs_no_images(self) -> None:
+        stopped, session = self.algorithm(self.session()), self.session()
+        stopped.step(0)
+        resumed = self.algorithm(session)
+        before = session.images
+        resumed.load_state_dict(_saved(stopped.state_dict()))
+        assert session.images == before
+
     def test_without_labels_it_refuses_or_reports_no_score(self) -> None:
         session = self.session()
         # Takes the place of what the session would have drawn, once and for all.
-        session.__dict__["target"] = Target(Frames(session.target.validation.images), None)
+        session.__dict__["target"] = Target(session.target.images, None, None)
         try:
             algorithm = self.algorithm(session)
         except UserError as error:
@@ -110,6 +126,23 @@ def _untimed(figures: Mapping[str, float | None]) -> dict[str, float | None]:
 def _drawn(algorithm: Algorithm) -> tuple[SceneGraph, ...]:
     """What the generator as of now draws."""
     return algorithm.generator.sample(4, seed_sequence(1, "suite")).scenes
+
+
+def _tensors(state: Any) -> Iterator[torch.Tensor]:
+    """All tensors within a state."""
+    if isinstance(state, torch.Tensor):
+        yield state
+    elif isinstance(state, Mapping):
+        for part in state.values():
+            yield from _tensors(part)
+    elif isinstance(state, (list, tuple)):
+        for part in state:
+            yield from _tensors(part)
+
+
+def _is_picture(tensor: torch.Tensor, shape: tuple[int, int]) -> bool:
+    """Whether a tensor is of the pixels of frames, or of masks, of (height, width)."""
+    return tensor.dtype == torch.uint8 and tensor.ndim >= 2 and shape in (tensor.shape[-3:-1], tensor.shape[-2:])
 
 
 def _saved(state: dict[str, Any]) -> dict[str, Any]:

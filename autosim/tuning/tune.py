@@ -54,10 +54,10 @@ def tune(request: TuneRequest, console: Console, command: str) -> bool:
 
 def check(request: TuneRequest) -> None:
     """``UserError`` where the environment, the device, the metric or Optuna cannot be had."""
-    env = open_environment(request.config)
-    choose_device(request.config.settings.device)
-    if request.settings.metric == "val_score" and env.target_frames() is not None:
+    if request.settings.metric == "val_score" and request.config.settings.target is not None:
         raise UserError("the target is unlabelled: there is no val_score to go by; name another figure with --metric")
+    open_environment(request.config)
+    choose_device(request.config.settings.device)
     if request.settings.search == "optuna":
         optuna_distributions(request.space)
 

@@ -153,14 +153,12 @@ def measure_aerial(config: RunConfig, folder: Path, summary: Mapping[str, Any]) 
     """
     from autosim.cache import cached_json
     from autosim.learning.tasks.segmentation import Segmentation
-    from autosim.runs.closing import GrammarSource, describe_target
+    from autosim.runs.closing import closing_frames, describe_target, known_distributions
     from autosim.runs.opening import choose_device, open_session
-    from autosim.session import TARGET_SEED, closing_frames
+    from autosim.target import TARGET_SEED
 
     more = replace(config, env_config=replace(config.env_config, train_frames=AERIAL_FRAMES))
     env = open_env(more)
-    oracle = env.oracle()
-    assert oracle is not None
     with open_session(more, env, choose_device("cpu")) as session:
         task, test = session.task, session.target.test
         assert isinstance(task, Segmentation) and test is not None
@@ -172,8 +170,8 @@ def measure_aerial(config: RunConfig, folder: Path, summary: Mapping[str, Any]) 
             return {f"{label}_{k}": v for k, v in {**scores, "mean": float(np.mean(list(scores.values())))}.items()}
 
         def fixed() -> dict[str, float]:
-            own = {"start": GrammarSource(env.prior()), "own": GrammarSource(oracle)}
-            return {k: v for label, generator in own.items() for k, v in found(label, generator).items()}
+            known = known_distributions(session)
+            return found("start", known["prior"]) | found("own", known["oracle"])
 
         figures = cached_json("aerial", describe_target(session), fixed)
         return figures | found("learned", learned(config, folder, env))

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from autosim.env import Env, TargetSizes
-from autosim.formats.images import read_image_folder
 from autosim.learning.schedule import TrainingSchedule
 from autosim.rendering.differences import GradientSettings
-from autosim.rendering.frames import Frames
 from autosim.rendering.mitsuba.variant import VARIANTS, Variant, choose_variant
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.grammar import Grammar
@@ -28,7 +25,6 @@ class ClevrConfig:
     Args:
         profile: ``default`` renders 16, 32 or 64 pixels with up to 32 samples; ``paper`` has the published ranges.
         target_seed: which hidden target configuration to recover (0 or more).
-        target: a folder of target images of your own, instead of the hidden configuration.
         edge: edge length in pixels of the images that networks see; 0 takes the profile's.
         train_frames: frames that a network is trained on for the closing scores.
         variant: of Mitsuba's: scalar_rgb, llvm_ad_rgb, or auto for LLVM's where it renders correctly, which is written
@@ -37,7 +33,6 @@ class ClevrConfig:
 
     profile: Literal["default", "paper"] = "default"
     target_seed: int = 0
-    target: Path | None = None
     edge: int = 0
     train_frames: int = 200
     variant: Variant = "auto"
@@ -80,17 +75,9 @@ class Clevr(Env):
         """Dark, coarse, and the objects in a row far behind."""
         return clevr_grammar(self.schema, start_priors(self.profile))
 
-    def target(self) -> Grammar | None:
+    def target(self) -> Grammar:
         """Well lit, good quality, objects in the middle; drawn by ``target_seed``."""
-        if self.config.target is not None:
-            return None
         return clevr_grammar(self.schema, target_priors(self.profile, self.config.target_seed))
-
-    def target_frames(self) -> Frames | None:
-        """The images of ``target``, resized; ``UserError`` where the folder or an image cannot be read."""
-        if self.config.target is None:
-            return None
-        return read_image_folder(Path(self.config.target), self.edge, self.edge)
 
     def renderer(self) -> Renderer:
         """A Mitsuba renderer of this profile."""

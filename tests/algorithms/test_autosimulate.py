@@ -96,7 +96,7 @@ def test_the_option_names_all_approximations() -> None:
 def test_quadratic_solves_the_damped_gauss_newton_system() -> None:
     session = blob_session()
     network, task = session.network(), session.task
-    surface = surface_of(task, network, session.target.validation)
+    surface = surface_of(task, network, session.validation)
     g = surface.gradient()
     found = influence_direction(surface, g, "quadratic", damping=0.1, limit=60)
     left = surface.gauss_newton()(found.v) + found.damping * found.v - g
@@ -112,7 +112,7 @@ def test_quadratic_solves_the_damped_gauss_newton_system() -> None:
 
 def test_influences_are_directional_derivatives() -> None:
     session = blob_session()
-    network, task, frames = session.network(), session.task, session.target.validation
+    network, task, frames = session.network(), session.task, session.validation
     surface = surface_of(task, network, frames)
     v = surface.gradient()
     found, expected = surface.influences(v), surface.sample_gradients() @ v

@@ -44,7 +44,8 @@ from autosim.rendering.pool import LocalPool, RayPool
 from autosim.scenes.generator import ContinuousSummary, SceneGenerator, summarise
 from autosim.scenes.graph import Continuous, SceneGraph
 from autosim.seeding import seed_sequence
-from autosim.session import Session, Target
+from autosim.session import Session
+from autosim.target import Target
 from autosim.testing import AlgorithmSuite
 from tests.helpers import BlobConfig, BlobEnv, BlobRenderer, blob_session
 
@@ -203,7 +204,7 @@ def test_exploration_widens_the_spread_at_first_and_is_let_down_to_the_preset_on
 
 def test_without_labels_it_learns_from_the_pictures_alone() -> None:
     session = blob_session()
-    session.__dict__["target"] = Target(Frames(session.target.validation.images), None)
+    session.__dict__["target"] = Target(session.target.images, None, None)
     algorithm = MetaSim(session, quick(iterations=25))
     metrics = [algorithm.step(i) for i in range(25)]
     assert all(m["val_score"] is None and set(m) == {"val_score", "mmd2"} for m in metrics)

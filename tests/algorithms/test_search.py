@@ -43,7 +43,7 @@ def test_each_generator_is_scored_by_frames_of_its_own() -> None:
     ) -> list[float]:
         seen.append(datasets)
         assert schedule == TrainingSchedule(epochs=8, batch_size=8, learning_rate=5e-3)
-        assert against is session.target.validation
+        assert against is session.validation
         return original(datasets, against, schedule)
 
     session.score_datasets = score_datasets  # type: ignore[method-assign]

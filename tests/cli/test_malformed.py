@@ -120,7 +120,7 @@ def test_checkpoints_that_are_damaged(toy: Path, monkeypatch: pytest.MonkeyPatch
 def test_folders_of_images_that_are_none(toy: Path) -> None:
     folder = Path("images")
     folder.mkdir()
-    refused("run", "--algo=metasim", "--env=clevr", "--env.target=images", "--workers=0", "--out=a")
+    refused("run", "--algo=metasim", "--env=clevr", "--target=images", "--workers=0", "--out=a")
     for name, content in (
         ("a.png", b""),
         ("a.png", b"\x89PNG\r\n\x1a\nno"),
@@ -130,4 +130,4 @@ def test_folders_of_images_that_are_none(toy: Path) -> None:
         for path in folder.iterdir():
             path.unlink()
         (folder / name).write_bytes(content)
-        refused("run", "--algo=metasim", "--env=clevr", "--env.target=images", "--workers=0", "--out=a")
+        refused("run", "--algo=metasim", "--env=clevr", "--target=images", "--workers=0", "--out=a")

@@ -96,7 +96,7 @@ def test_a_search_is_taken_up_as_it_was_begun(toy: Path) -> None:
         ([*TOY, "--dimensions=scenes", "--algo.scenes=3"], ["--dimensions: 'scenes' is also given"]),
         ([*TOY, "--algo.step_size=1", "--algo.scenes=3"], ["nothing is left to tune", "step_size, scenes"]),
         ([*TOY, "--search=grid", "--samples=9"], ["--samples: 9 is below the 10 settings of the grid"]),
-        ([*TOY, "--env.unlabelled=true"], ["unlabelled", "--metric"]),
+        ([*TOY, "--target=images"], ["unlabelled", "--metric"]),
         ([*TOY, "--out=begun"], ["output folder begun is in use"]),
         ([*TOY, "--device=abacus"], ["--device", "abacus"]),
         ([*TOY, "--nothing=1"], ["unknown option --nothing"]),

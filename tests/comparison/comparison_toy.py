@@ -53,8 +53,8 @@ class Spots(Spot):
     train_frames = 8
     config: SpotsConfig
 
-    def target(self) -> Grammar | None:
-        return None if self.config.unlabelled else spot_grammar(11.0, 10.0 + self.config.target_seed)
+    def target(self) -> Grammar:
+        return spot_grammar(11.0, 10.0 + self.config.target_seed)
 
 
 @dataclass(frozen=True)

@@ -291,7 +291,7 @@ def test_defaults_are_stated() -> None:
         (["--env=spots", "--algos=hop", "--hop.pace=slow"], ["--hop.pace", "slow"]),
         (["--env=spots", "--algos=hop", "--budget.images=0"], ["--budget.images: 0"]),
         (["--env=spots", "--algos=hop", "--target-score=7"], ["--target_score: 7.0 is not in [0, 1]"]),
-        (["--env=spots", "--algos=hop", "--env.unlabelled=true"], ["'spots'", "unlabelled"]),
+        (["--env=spots", "--algos=hop", "--target=images"], ["'spots'", "unlabelled"]),
         (["--env=spots", "--algos=hop", "--ablation=hop.pace"], ["leave --algos out"]),
         (["--env=spots", "--ablation=speed"], ["--ablation: 'speed'", "approximations"]),
         (["--env=spots", "--ablation=hop.speed"], ["algorithm 'hop' has no option 'speed'"]),

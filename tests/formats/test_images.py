@@ -13,7 +13,6 @@ from PIL import Image
 
 from autosim.errors import UserError
 from autosim.formats.images import read_image_folder
-from envs.clevr.env import Clevr, ClevrConfig
 
 
 def save(path: Path, width: int, height: int, colour: tuple[int, int, int], mode: str = "RGB") -> None:
@@ -102,7 +101,7 @@ def test_folders_that_give_no_image_are_refused_in_one_line(tmp_path: Path, monk
     cases = {tmp_path / "missing": "not a folder", file: "not a folder", empty: "holds no image"}
     for folder, reason in cases.items():
         with pytest.raises(UserError, match=reason) as caught:
-            Clevr(ClevrConfig(target=folder)).target_frames()
+            read_image_folder(folder, 16, 16)
         assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
 
     def denied(path: Path) -> None:
@@ -112,19 +111,10 @@ def test_folders_that_give_no_image_are_refused_in_one_line(tmp_path: Path, monk
         with monkeypatch.context() as patch:
             patch.setattr(Path, method, denied)
             with pytest.raises(UserError, match=r"cannot be read \(Permission denied\)"):
-                Clevr(ClevrConfig(target=empty)).target_frames()
+                read_image_folder(empty, 16, 16)
 
 
 def test_a_folder_named_like_an_image_is_refused(tmp_path: Path) -> None:
     (tmp_path / "odd.png").mkdir()
     with pytest.raises(UserError, match=r"odd\.png"):
         read_image_folder(tmp_path, 8, 8)
-
-
-def test_the_environment_reads_its_target_at_its_own_size(tmp_path: Path) -> None:
-    save(tmp_path / "a.png", 100, 60, (10, 20, 30))
-    env = Clevr(ClevrConfig(target=tmp_path, edge=40))
-    assert env.target() is None
-    frames = env.target_frames()
-    assert frames is not None and frames.images.shape == (1, 40, 40, 3)
-    assert Clevr(ClevrConfig()).target_frames() is None

@@ -17,6 +17,7 @@ from autosim.errors import UserError
 from autosim.runs.closing import Scores
 from autosim.runs.loop import execute
 from autosim.runs.progress import ProgressDisplay
+from tests.toy import image_folder
 
 FILES = ["config.yaml", "metrics.jsonl", "checkpoint.pt", "summary.json", "report.html", "pictures/scenes.png"]
 FILES += ["pictures/attributes.png", "pictures/curves.png"]
@@ -81,7 +82,8 @@ def test_a_run_folder_is_complete_and_repeats(toy: Path) -> None:
     ],
 )
 def test_the_first_limit_of_the_budget_ends_the_run(toy: Path, budget: list[str], iterations: int) -> None:
-    summary = run("a", "--env.unlabelled=true", *budget)
+    image_folder(toy / "images")
+    summary = run("a", "--target=images", *budget)
     assert summary["iterations"] == len(metrics("a")) == iterations
     assert not summary["interrupted"]
 
@@ -109,25 +111,72 @@ def test_a_mistake_found_during_set_up_leaves_no_folder(toy: Path, monkeypatch: 
 
 
 def test_an_unlabelled_target_has_no_scores_and_says_why(toy: Path) -> None:
-    summary = run("a", "--env.unlabelled=true", "--algo.iterations=2")
+    image_folder(toy / "images")
+    summary = run("a", "--target=images", "--algo.iterations=2")
     scores = ("val_score", "test_score", "prior_score", "oracle_score", "gap_closed")
-    assert [summary[key] for key in scores] == [None] * 5
+    assert [summary[key] for key in scores] == [None] * 5 and summary["test_scores"] == []
     assert "unlabelled" in summary["note"] and "unlabelled" in Path("a/report.html").read_text()
     assert summary["attributes"]["spot.x"]["recovered"] is None
     assert set(summary["attributes"]["spot.x"]) == {"recovered", "start", "learned"}
+
+
+def test_a_configuration_with_a_target_folder_is_read_from_any_other_folder(
+    toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image_folder(toy / "images")
+    run("a", "--target", "images", "--algo.iterations=2")
+    elsewhere = toy / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    request = parse_run([f"--config={toy / 'a' / 'config.yaml'}", "--out=b"])
+    assert request.config.settings.target == toy / "images"
+    execute(request.config, request.out, Console(file=io.StringIO()), "")
+    monkeypatch.chdir(toy)
+    assert metrics("elsewhere/b") == metrics("a")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--target=nowhere"], "nowhere: not a folder of images"),
+        (["--target=empty"], "empty: holds no image"),
+        (["--target=broken"], "0.png: not a readable image"),
+        (["--target-test=images"], "--target_test: images: images without labels cannot be scored"),
+        (["--closing_networks=0"], "--closing_networks: 0 is below 1"),
+    ],
+)
+def test_a_target_that_cannot_be_used_is_refused_and_leaves_no_folder(
+    toy: Path, arguments: list[str], said: str
+) -> None:
+    (toy / "empty").mkdir()
+    (image_folder(toy / "broken") / "0.png").write_bytes(b"\x89PNG")
+    image_folder(toy / "images")
+    with pytest.raises(UserError) as caught:
+        run("a", *arguments)
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+    assert not Path("a").exists()
+
+
+def test_the_mean_of_several_closing_networks_comes_with_the_single_scores(toy: Path) -> None:
+    one = run("a", "--algo.iterations=1")
+    several = run("b", "--algo.iterations=1", "--closing-networks=3")
+    assert one["test_scores"] == [one["test_score"]]
+    assert len(set(several["test_scores"])) > 1 and several["test_scores"][0] == one["test_score"]
+    assert several["test_score"] == pytest.approx(sum(several["test_scores"]) / 3)
+    assert several["oracle_score"] != one["oracle_score"]
 
 
 def test_prior_and_oracle_are_computed_once_for_a_target(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from autosim.runs import closing as scores
 
     counts: list[int] = []
-    original = scores.test_scores_of
+    original = scores.closing_test_scores
 
-    def counting(session: Any, generators: Any) -> list[float]:
+    def counting(session: Any, generators: Any, *arguments: Any) -> list[list[float]]:
         counts.append(len(generators))
-        return original(session, generators)
+        return original(session, generators, *arguments)
 
-    monkeypatch.setattr(scores, "test_scores_of", counting)
+    monkeypatch.setattr(scores, "closing_test_scores", counting)
     first = run("a", "--algo.iterations=1")
     second = run("b", "--algo.iterations=1", "--seed=1")
     run("c", "--algo.iterations=1", "--env.contrast=0.4")

@@ -50,7 +50,7 @@ class Climber(Algorithm):
             self.found.means.add_(self.momentum)
         self.found.project()
         labelled = session.target.labelled
-        score = session.task.evaluate(session.network(), session.target.validation) if labelled else None
+        score = session.task.evaluate(session.network(), session.validation) if labelled else None
         return {"val_score": score, "brightness": float(frames.images.mean())}
 
     def state_dict(self) -> dict[str, Any]:
@@ -98,6 +98,26 @@ class Exotic(Climber):
         return {**super().state_dict(), "session": RandomSearchConfig()}
 
 
+class Hoarding(Climber):
+    """Saves the frames of its last step."""
+
+    def step(self, iteration: int) -> Metrics:
+        scenes = self.found.sample(4, self.session.seed_sequence("scenes", iteration)).scenes
+        self.kept = self.session.render(scenes, "frames", iteration)
+        return super().step(iteration)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "frames": [{"images": torch.from_numpy(self.kept.images)}]}
+
+
+class Wasteful(Climber):
+    """Renders where it takes up a state, and has it counted."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.session.render(self.found.sample(2, self.session.seed_sequence("again")).scenes, "again")
+
+
 class Divided(Climber):
     """Reports a figure that is not finite."""
 
@@ -109,8 +129,7 @@ class Presuming(Climber):
     """Takes labels for granted."""
 
     def step(self, iteration: int) -> Metrics:
-        target = self.session.target
-        score = self.session.task.evaluate(self.session.network(), target.validation)
+        score = self.session.task.evaluate(self.session.network(), self.session.validation)
         return {**super().step(iteration), "val_score": score}
 
 
@@ -121,6 +140,8 @@ class Presuming(Climber):
         (Forgetful, ["test_a_saved_state_is_taken_up_as_if_never_stopped"]),
         (Stubborn, ["test_different_seeds_give_different_runs"]),
         (Idle, ["test_a_step_renders_counts_and_reports_a_validation_score"]),
+        (Hoarding, ["test_a_saved_state_holds_scenes_and_seeds_but_no_frames"]),
+        (Wasteful, ["test_taking_up_a_state_costs_no_images"]),
         (Divided, ["test_a_step_renders_counts_and_reports_a_validation_score"]),
         (Presuming, ["test_without_labels_it_refuses_or_reports_no_score"]),
         (Exotic, ["test_a_saved_state_is_taken_up_as_if_never_stopped"]),

@@ -44,11 +44,6 @@ class TestSpot(EnvSuite):
         return spot()
 
 
-class TestUnlabelledSpot(EnvSuite):
-    def env(self) -> Env:
-        return spot(unlabelled=True)
-
-
 class TestSpotRenderer(RendererSuite):
     def renderer(self) -> Renderer:
         return spot().renderer()

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from autosim.rendering.drawn import DrawnFrames, Redraw
 from autosim.rendering.frames import Frames
 from autosim.scenes.generator import Samples, SceneGenerator
 from autosim.scenes.graph import Continuous, SceneGraph, Schema
@@ -18,12 +19,12 @@ from autosim.scenes.graph import Continuous, SceneGraph, Schema
 
 @dataclass(frozen=True)
 class ReplayedBatch:
-    """Scenes of one step, their frames, the parameters of the generator that drew them; for each scene the sums of the
-    signals it got, tempered, (n, columns), and how many times it got them, (n,).
+    """Scenes of one step, what was drawn of them, the parameters of the generator that they come from; for each scene
+    the sums of the signals it got, tempered, (n, columns), and how many times it got them, (n,).
     """
 
     samples: Samples
-    frames: Frames
+    drawn: DrawnFrames
     parameters: dict[str, Tensor]
     total: Tensor
     counts: Tensor
@@ -32,25 +33,28 @@ class ReplayedBatch:
 @dataclass
 class SceneReplay:
     """The latest batches, of ``capacity`` scenes together (always at least the last batch). A scene gets ``columns``
-    signals at a time.
+    signals at a time. Its state holds scenes and seeds; ``redraw`` makes the frames of these again.
     """
 
     capacity: int
+    redraw: Redraw
     columns: int = 1
     batches: list[ReplayedBatch] = field(default_factory=list)
     # Row i: log-densities of what every batch's scenes show, under the parameters that drew batch i.
     _densities: list[list[Tensor]] = field(default_factory=list, repr=False)
 
-    def add(self, samples: Samples, frames: Frames, generator: SceneGenerator, signal: Tensor | None = None) -> None:
-        """Take in a batch that ``generator`` drew as it is now, and the signals (n, columns) that its scenes got, if
-        any; the oldest batches beyond the capacity are dropped.
+    def add(
+        self, samples: Samples, drawn: DrawnFrames, generator: SceneGenerator, signal: Tensor | None = None
+    ) -> None:
+        """Take in a batch of ``generator`` as it is now, its frames, and the signals (n, columns) that its scenes got,
+        if any; the oldest batches beyond the capacity are dropped.
         """
         values = Samples(samples.scenes, samples.values.detach(), samples.sources)
         parameters = copy.deepcopy(generator.state_dict())
         blank = torch.zeros(len(samples), self.columns, dtype=torch.float64)
         total = blank if signal is None else tempered(signal)
         counts = torch.full_like(total[:, 0], float(signal is not None))
-        self.batches.append(ReplayedBatch(values, frames, parameters, total, counts))
+        self.batches.append(ReplayedBatch(values, drawn, parameters, total, counts))
         while len(self.batches) > 1 and sum(len(batch.samples) for batch in self.batches) > self.capacity:
             self.batches.pop(0)
             self._densities = [row[1:] for row in self._densities[1:]]
@@ -66,7 +70,7 @@ class SceneReplay:
     @property
     def frames(self) -> Frames:
         """Frames of the scenes held, oldest first."""
-        return Frames.concatenate([batch.frames for batch in self.batches])
+        return Frames.concatenate([batch.drawn.frames for batch in self.batches])
 
     @property
     def signal(self) -> Tensor:
@@ -117,10 +121,9 @@ class SceneReplay:
         """Everything held, as tensors, numbers, strings and containers of them."""
         return [
             {
-                "scenes": [scene.to_json() for scene in batch.samples.scenes],
+                **batch.drawn.to_state(),
                 "sources": None if batch.samples.sources is None else [s.to_json() for s in batch.samples.sources],
                 "values": batch.samples.values,
-                "frames": batch.frames.to_state(),
                 "parameters": batch.parameters,
                 "total": batch.total.clone(),
                 "counts": batch.counts.clone(),
@@ -129,16 +132,14 @@ class SceneReplay:
         ]
 
     def load_state_dict(self, state: list[dict[str, Any]]) -> None:
-        """Take up where :meth:`state_dict` was called."""
+        """Take up where :meth:`state_dict` was called; the frames are drawn again."""
         self.batches, self._densities = [], []
-        for entry in state:
-            scenes = tuple(SceneGraph.from_json(scene) for scene in entry["scenes"])
+        for entry, drawn in zip(state, DrawnFrames.from_states(state, self.redraw), strict=True):
             known = entry["sources"]
             sources = None if known is None else tuple(SceneGraph.from_json(scene) for scene in known)
-            frames = Frames.from_state(entry["frames"])
-            samples = Samples(scenes, entry["values"], sources)
+            samples = Samples(drawn.scenes, entry["values"], sources)
             total, counts = entry["total"].clone(), entry["counts"].clone()
-            self.batches.append(ReplayedBatch(samples, frames, entry["parameters"], total, counts))
+            self.batches.append(ReplayedBatch(samples, drawn, entry["parameters"], total, counts))
 
 
 def tempered(signal: Tensor) -> Tensor:

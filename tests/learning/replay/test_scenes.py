@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -12,29 +12,34 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from autosim.learning.replay.scenes import SceneReplay, benefit, immutable_features, ranked, tempered, unexplained
+from autosim.rendering.drawn import DrawnFrames
 from autosim.rendering.frames import Frames
+from autosim.scenes.generator import Samples
+from autosim.scenes.graph import SceneGraph
 from autosim.scenes.parametric import ParametricGenerator
 from autosim.seeding import seed_sequence
 from tests.scenes.examples import digits, table
 
 
-def blank(count: int) -> Frames:
-    return Frames(np.zeros((count, 2, 2, 3), dtype=np.uint8))
+def numbered(scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> Frames:
+    """Frames of one colour each, that of their seed."""
+    values = np.array(seeds, dtype=np.uint8)
+    return Frames(np.broadcast_to(values[:, None, None, None], (len(scenes), 2, 2, 3)).copy())
 
 
-def numbers(count: int, first: int) -> Frames:
-    """Frames of one colour each, counted up from ``first``."""
-    values = np.arange(first, first + count, dtype=np.uint8)
-    return Frames(np.broadcast_to(values[:, None, None, None], (count, 2, 2, 3)).copy())
+def drawn(samples: Samples, first: int = 0) -> DrawnFrames:
+    """Frames whose seeds count up from ``first``."""
+    seeds = tuple((first + i) % 256 for i in range(len(samples)))
+    return DrawnFrames(samples.scenes, seeds, numbered(samples.scenes, seeds))
 
 
 def filled(steps: int, each: int, shift: float, capacity: int = 10_000) -> tuple[SceneReplay, ParametricGenerator]:
     """Batches of a generator whose means move by ``shift`` from one to the next."""
-    generator, replay = ParametricGenerator(table()), SceneReplay(capacity)
+    generator, replay = ParametricGenerator(table()), SceneReplay(capacity, numbered)
     generator.explore(0.1, 0.1)
     for step in range(steps):
         samples = generator.sample(each, seed_sequence(0, "replay", step))
-        replay.add(samples, blank(each), generator, torch.arange(each)[:, None] * 10.0**step)
+        replay.add(samples, drawn(samples, step * each), generator, torch.arange(each)[:, None] * 10.0**step)
         with torch.no_grad():
             generator.means.add_(shift)
         generator.project()
@@ -98,7 +103,8 @@ def test_further_looks_are_averaged_with_the_first() -> None:
     replay.add_signals(latest)
     once = rooted(latest)
     assert torch.allclose(replay.signal, (before + once) / 2)
-    replay.add(generator.sample(5, seed_sequence(1, "new")), blank(5), generator)
+    new = generator.sample(5, seed_sequence(1, "new"))
+    replay.add(new, drawn(new), generator)
     assert torch.equal(replay.signal[10:], torch.zeros(5, 1).double())
     third = torch.arange(15.0)[:, None]
     replay.add_signals(third)
@@ -118,11 +124,10 @@ def test_tempered_signals_keep_order_and_side_but_not_their_tails() -> None:
 
 def test_frames_are_drawn_half_by_weight() -> None:
     replay, _ = filled(steps=2, each=5, shift=0.0)
-    replay.batches = [replace(batch, frames=numbers(5, 5 * i)) for i, batch in enumerate(replay.batches)]
     weights = torch.zeros(10, dtype=torch.float64)
     weights[3] = 1.0
-    drawn = replay.draw(4000, weights, seed_sequence(0, "draw")).images[:, 0, 0, 0]
-    shares = np.bincount(drawn, minlength=10) / 4000
+    often = replay.draw(4000, weights, seed_sequence(0, "draw")).images[:, 0, 0, 0]
+    shares = np.bincount(often, minlength=10) / 4000
     assert shares[3] == pytest.approx(0.55, abs=0.04)
     assert np.delete(shares, 3) == pytest.approx(np.full(9, 0.05), abs=0.02)
     once = replay.draw(40, weights, seed_sequence(1, "draw"), replace=False).images[:, 0, 0, 0]
@@ -131,8 +136,11 @@ def test_frames_are_drawn_half_by_weight() -> None:
 
 def test_state_is_taken_up_again() -> None:
     replay, generator = filled(steps=3, each=4, shift=0.02)
-    other = SceneReplay(replay.capacity)
-    other.load_state_dict(replay.state_dict())
+    state = replay.state_dict()
+    assert not [value for entry in state for value in entry.values() if getattr(value, "dtype", None) == torch.uint8]
+    other = SceneReplay(replay.capacity, numbered)
+    other.load_state_dict(state)
+    assert np.array_equal(other.frames.images, replay.frames.images)
     assert other.samples.scenes == replay.samples.scenes
     assert torch.equal(other.weights(generator), replay.weights(generator))
     assert torch.equal(other.signal, replay.signal)
@@ -165,14 +173,14 @@ def test_what_the_immutable_part_explains_is_taken_away() -> None:
 
 def test_the_benefit_of_a_frame_is_judged_among_those_that_are_as_hard() -> None:
     """The influence is mostly difficulty, and difficulty is mostly darkness; what is left points the other way."""
-    generator, replay = ParametricGenerator(table()), SceneReplay(10_000, columns=2)
+    generator, replay = ParametricGenerator(table()), SceneReplay(10_000, numbered, columns=2)
     samples = generator.sample(600, seed_sequence(0, "benefit"))
     light = torch.tensor([next(iter(scene.find("ambient")))["intensity"] for scene in samples.scenes]).double()
     light = (light - light.mean()) / light.std()
     noise = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 600)))
     loss = (-light + noise[0]).exp()
     influence = 0.5 * light + 2 * (-light + noise[0]) + 0.5 * noise[1]
-    replay.add(samples, blank(600), generator, torch.stack([influence, loss], dim=1))
+    replay.add(samples, drawn(samples), generator, torch.stack([influence, loss], dim=1))
     weights = replay.weights(generator)
     found = benefit(replay, generator.schema, weights)
     assert np.corrcoef(influence.numpy(), light.numpy())[0, 1] < -0.4

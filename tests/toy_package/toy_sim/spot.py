@@ -99,8 +99,6 @@ class SpotConfig:
 
     contrast: float = 0.8
     """How much brighter than the ground the disc is, in (0, 1]."""
-    unlabelled: bool = False
-    """Pretend that the target is a folder of images without ground truth."""
 
     def __post_init__(self) -> None:
         if not 0 < self.contrast <= 1:
@@ -123,13 +121,8 @@ class Spot(Env):
     def prior(self) -> Grammar:
         return spot_grammar(4.0, 4.0)
 
-    def target(self) -> Grammar | None:
-        return None if self.config.unlabelled else spot_grammar(11.0, 10.0)
-
-    def target_frames(self) -> Frames | None:
-        if not self.config.unlabelled:
-            return None
-        return Frames(np.full((4, EDGE, EDGE, 3), 90, dtype=np.uint8))
+    def target(self) -> Grammar:
+        return spot_grammar(11.0, 10.0)
 
     def renderer(self) -> Renderer:
         return SpotRenderer(self.config.contrast)

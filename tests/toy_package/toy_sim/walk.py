@@ -68,7 +68,7 @@ class Walk(Algorithm):
     def __init__(self, session: Session, config: WalkConfig) -> None:
         super().__init__(session, config)
         self._generator = ShiftedGrammar(session.env.prior())
-        self._goal = session.target.validation.images.mean(axis=0)
+        self._goal = session.target.images.images.mean(axis=0)
         self._best = self._distance(self._draw(0))
         self._first = self._best
 
@@ -92,7 +92,7 @@ class Walk(Algorithm):
                 shift.copy_(before)
         val_score = None
         if self.config.task_loss and self.session.target.labelled:
-            val_score = self.session.score_datasets([frames], self.session.target.validation)[0]
+            val_score = self.session.score_datasets([frames], self.session.validation)[0]
         return {"val_score": val_score, "distance": distance, "best_distance": self._best}
 
     def state_dict(self) -> dict[str, Any]:

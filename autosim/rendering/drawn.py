@@ -1,0 +1,51 @@
+"""Frames together with what they are a function of: scenes and seeds, from which they can be drawn again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from autosim.rendering.frames import Frames
+from autosim.scenes.graph import SceneGraph
+
+Redraw = Callable[[Sequence[SceneGraph], Sequence[int]], Frames]
+"""Draws scenes, each with its seed, as ``RenderPool.render`` does."""
+
+
+@dataclass(frozen=True)
+class DrawnFrames:
+    """``frames`` of ``scenes``, each drawn with its seed. What is written down of them are scenes and seeds: of 1,000
+    frames some hundred kilobytes instead of some hundred megabytes.
+    """
+
+    scenes: tuple[SceneGraph, ...]
+    seeds: tuple[int, ...]
+    frames: Frames
+
+    def __post_init__(self) -> None:
+        if not len(self.scenes) == len(self.seeds) == len(self.frames):
+            numbers = f"{len(self.scenes)} scenes, {len(self.seeds)} seeds, {len(self.frames)} frames"
+            raise ValueError(f"drawn frames: {numbers}; equal numbers needed")
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def to_state(self) -> dict[str, Any]:
+        """Scenes and seeds as plain values, for a checkpoint; :meth:`from_states` reads it back."""
+        return {"scenes": [scene.to_json() for scene in self.scenes], "seeds": list(self.seeds)}
+
+    @staticmethod
+    def from_states(states: Sequence[Mapping[str, Any]], redraw: Redraw) -> list[DrawnFrames]:
+        """What :meth:`to_state` wrote of several batches, their frames drawn again in one go."""
+        scenes = [tuple(SceneGraph.from_json(scene) for scene in state["scenes"]) for state in states]
+        seeds = [tuple(int(seed) for seed in state["seeds"]) for state in states]
+        together = [scene for part in scenes for scene in part]
+        if not together:
+            return []
+        frames = redraw(together, [seed for part in seeds for seed in part])
+        result, start = [], 0
+        for part, own in zip(scenes, seeds, strict=True):
+            result.append(DrawnFrames(part, own, frames.select(slice(start, start + len(part)))))
+            start += len(part)
+        return result

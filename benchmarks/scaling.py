@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autosim.rendering.annotations import Annotation, ClassMask
 from autosim.rendering.mitsuba.renderer import Quality
 from autosim.rendering.mitsuba.variant import Variant, llvm_library
 from autosim.rendering.pool import RayPool
@@ -48,6 +49,7 @@ class IdleRenderer(Renderer):
     """Sleeps for as many seconds as a scene says, and gives a black frame of 64×64 pixels with a mask."""
 
     schema, height, width = SCHEMA, 64, 64
+    annotations: Mapping[str, Annotation] = {"mask": ClassMask(("nothing",))}
 
     def __init__(self) -> None:
         self.black = np.zeros((64, 64, 3), dtype=np.float32)

@@ -9,21 +9,27 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from autosim.rendering.annotations import Annotation, ClassMask
 from autosim.rendering.sprites import Sprite, SpriteRenderer
 from autosim.scenes.graph import SceneGraph, Schema
 from envs.digits import LABELS, Source, load_digits
+
+DIGITS = tuple(f"digit {label}" for label in LABELS)
+# Of pixels.
+CLASSES = ("background", *DIGITS)
 
 
 class DigitRenderer(SpriteRenderer):
     """Draws nodes of class ``digit``, the first hindmost: ``label`` and ``variant`` say which image, ``x`` and ``y``
     where (shares of the canvas; the middle by default), ``yaw`` (degrees; 0 by default) how it is turned. A digit takes
-    a square of ``size`` pixels. Classes in the mask: 0 background, 1 + label. ``build`` reads the files of digits.
+    a square of ``size`` pixels. The mask holds :data:`CLASSES`. ``build`` reads the files of digits.
     """
+
+    annotations: Mapping[str, Annotation] = {"mask": ClassMask(CLASSES)}
 
     def __init__(self, schema: Schema, edge: int, size: float, source: Source, folder: Path | None) -> None:
         super().__init__(schema, edge, edge)
         self.size, self.source, self.folder = size, source, folder
-        self.classes = {"mask": 1 + len(LABELS)}
 
     def textures(self) -> Mapping[str, NDArray[np.uint8]]:
         """All images of digits."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from autosim.env import Env, TargetSizes
 from autosim.learning.schedule import TrainingSchedule
+from autosim.rendering.annotations import ClassMask, Values
 from autosim.rendering.frames import Frames
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.grammar import Choice, Emission, Grammar, Normal, Prior, Rule
@@ -44,6 +45,7 @@ BLOB = NodeClass(
 )
 LIGHT = NodeClass("light", (Continuous("power", 0.0, 10.0, unit="W", step=0.1),))
 BLOB_SCHEMA = Schema((LIGHT, BLOB))
+BLOB_CLASSES = ("background", "first", "second", "third")
 
 
 class BlobRenderer(Renderer):
@@ -51,13 +53,15 @@ class BlobRenderer(Renderer):
 
     ``R[v, u, c] = t(seed)[v, u] * (1 - exp(-power/10 * sum_b s_b * (1.2 + cos(hue_b + 2 pi c/3)) * g_b(u, v)))`` with
     ``g_b`` an isotropic Gaussian of standard deviation ``width`` around (x, y), ``s_b`` .5 for bright and .2 for dim
-    ones, and ``t(seed)`` a random texture in (1 - texture, 1). ``mask`` is 1 + the slot of the strongest blob, or 0.
+    ones, and ``t(seed)`` a random texture in (1 - texture, 1). ``mask`` is 1 + the slot of the strongest blob, or 0;
+    there are ``slots`` of them at most, and ``blobs`` in the scene.
     """
 
     schema = BLOB_SCHEMA
 
-    def __init__(self, size: int = 16, texture: float = 0.3) -> None:
+    def __init__(self, size: int = 16, texture: float = 0.3, slots: int = 3) -> None:
         self.height = self.width = size
+        self.annotations = {"mask": ClassMask(BLOB_CLASSES[: 1 + slots]), "blobs": Values(whole=True)}
         self.texture = texture
 
     def build(self) -> None:
@@ -174,12 +178,12 @@ class BlobEnv(Env):
         return blob_grammar(power=8.0, x=0.4, hue=40.0, bright=0.8)
 
     def renderer(self) -> Renderer:
-        return BlobRenderer(self.config.size)
+        return BlobRenderer(self.config.size, slots=2)
 
     def task(self) -> Task:
         from autosim.learning.tasks.segmentation import Segmentation
 
-        return Segmentation(("background", "first", "second"), width=8)
+        return Segmentation(BLOB_CLASSES[:3], width=8)
 
 
 def blob_session(seed: int = 0, unlabelled: bool = False, pool: RenderPool | None = None, workers: int = 0) -> Session:
@@ -236,9 +240,13 @@ class LinearRenderer(Renderer):
 class ProbeRenderer(BlobRenderer):
     """Reports its process as annotations: whether torch is imported, the process's id, threads allowed by OpenMP."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.annotations = {name: Values(whole=True) for name in ("torch", "process", "threads")}
+
     def annotate(self, scene: SceneGraph) -> Mapping[str, NDArray[np.generic]]:
         return {
-            "torch": np.array("torch" in sys.modules),
+            "torch": np.array(int("torch" in sys.modules)),
             "process": np.array(os.getpid()),
             "threads": np.array(int(os.environ.get("OMP_NUM_THREADS", "0"))),
         }
@@ -311,9 +319,10 @@ class FaultyRenderer(BlobRenderer):
         return image
 
     def annotate(self, scene: SceneGraph) -> Mapping[str, NDArray[np.generic]]:
-        if self.fault == "annotations":
-            return {"boxes": np.zeros((len(scene.nodes), 4))}
-        return super().annotate(scene)
+        given = dict(super().annotate(scene))
+        if self.fault == "annotations" and len(scene.nodes) > 3:
+            given["mask"] = given["mask"][:-1]
+        return given
 
 
 class MoodyRenderer(BlobRenderer):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from autosim.env import Env, TargetSizes
 from autosim.learning.schedule import TrainingSchedule
+from autosim.rendering.annotations import Annotation, ClassMask
 from autosim.rendering.renderer import Renderer
 from autosim.rendering.sprites import Sprite, SpriteRenderer
 from autosim.scenes.grammar import Emission, Grammar, Rule
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from autosim.learning.tasks.task import Task
 
 EDGE, MOST = 32, 3
+CLASSES = ("background", "square")
 SCHEMA = Schema((NodeClass("square", (Continuous("x", 4.0, 28.0), Continuous("y", 4.0, 28.0))),))
 # Rules: the scene, one square more, no more squares.
 SCENE, MORE, END = range(3)
@@ -35,6 +37,8 @@ class SquaresConfig:
 
 class SquareRenderer(SpriteRenderer):
     """Squares of five pixels."""
+
+    annotations: Mapping[str, Annotation] = {"mask": ClassMask(CLASSES)}
 
     def textures(self) -> Mapping[str, NDArray[np.uint8]]:
         return {"square": np.full((1, 4, 4), 255, dtype=np.uint8)}
@@ -68,7 +72,7 @@ class SquaresEnv(Env):
     def task(self) -> Task:
         from autosim.learning.tasks.segmentation import Segmentation
 
-        return Segmentation(("background", "square"), width=4)
+        return Segmentation(CLASSES, width=4)
 
 
 def squares(shares: NDArray[np.float64]) -> Grammar:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Frame:
-    """One image, uint8 (H, W, 3), and its annotations by name (``mask``: uint8 (H, W); ``label``: scalar; …)."""
+    """One image, uint8 (H, W, 3), and its annotations by name, as :mod:`autosim.rendering.annotations` has them."""
 
     image: NDArray[np.uint8]
     annotations: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
@@ -39,30 +39,20 @@ class Frames:
 
     @staticmethod
     def stack(frames: Sequence[Frame]) -> Frames:
-        """Frames of equal shape, one after another; ``ValueError`` where there are none or shapes differ."""
+        """Frames of one renderer, one after another; ``ValueError`` where there are none or shapes differ."""
         if not frames:
             raise ValueError("no frames to stack")
-        names = _common_names(frames)
         return Frames(
             np.stack([frame.image for frame in frames]),
-            {name: np.stack([frame.annotations[name] for frame in frames]) for name in names},
+            {name: np.stack([frame.annotations[name] for frame in frames]) for name in frames[0].annotations},
         )
 
     @staticmethod
     def concatenate(parts: Sequence[Frames]) -> Frames:
-        """Several batches as one; ``ValueError`` where there are none or shapes differ."""
+        """Several batches of one renderer as one; ``ValueError`` where there are none or shapes differ."""
         if not parts:
             raise ValueError("no frames to concatenate")
-        names = _common_names(parts)
         return Frames(
             np.concatenate([part.images for part in parts]),
-            {name: np.concatenate([part.annotations[name] for part in parts]) for name in names},
+            {name: np.concatenate([part.annotations[name] for part in parts]) for name in parts[0].annotations},
         )
-
-
-def _common_names(parts: Sequence[Frame] | Sequence[Frames]) -> list[str]:
-    names = list(parts[0].annotations)
-    for part in parts:
-        if set(part.annotations) != set(names):
-            raise ValueError(f"annotations {sorted(part.annotations)} differ from {sorted(names)}")
-    return names

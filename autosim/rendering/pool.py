@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from autosim.errors import RendererError
 from autosim.parallel import RaySettings, original_error, placement, start_ray
+from autosim.rendering.annotations import Annotation
 from autosim.rendering.chunk_size import ChunkSize
 from autosim.rendering.differences import ADJOINT_IMAGES, GradientSettings, Stencil, renders_per_scene
 from autosim.rendering.frame_collector import FrameCollector
@@ -35,13 +36,15 @@ Pool = TypeVar("Pool", bound="RenderPool")
 class RenderPool(ABC):
     """Renders batches of scenes. ``images`` counts all images rendered so far, those for gradients included.
 
-    ``workers`` is the number of processes that render, 0 where it is this one. Usable as a context manager.
+    ``workers`` is the number of processes that render, 0 where it is this one. ``annotations`` are those that the
+    renderer declares. Usable as a context manager.
     """
 
     def __init__(self, renderer: Renderer, workers: int) -> None:
         self.schema: Schema = renderer.schema
         self.renderer_name = type(renderer).__name__
         self.height, self.width = renderer.height, renderer.width
+        self.annotations: Mapping[str, Annotation] = dict(renderer.annotations)
         self.workers = workers
         self.images = 0
 
@@ -243,13 +246,13 @@ class RayPool(RenderPool):
         return actor, actor.build.remote(self._sent)
 
     def _render(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> Frames:
-        frames = FrameCollector(len(scenes), self.renderer_name)
+        collector = FrameCollector(len(scenes), self.height, self.width, self.annotations)
 
         def send(actor: Any, start: int, stop: int) -> Any:
             return actor.render.remote(self._sent, start, scenes[start:stop], seeds[start:stop])
 
-        self._map(len(scenes), send, frames.put, lambda start, stop: (start, stop - 1), "", self._frame_chunks)
-        return frames.whole()
+        self._map(len(scenes), send, collector.put, lambda start, stop: (start, stop - 1), "", self._frame_chunks)
+        return collector.frames
 
     def _gradient_parts(
         self, pieces: Sequence[Piece], cotangents: NDArray[np.float32], settings: GradientSettings

@@ -5,16 +5,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autosim.errors import RendererError
+from autosim.rendering.annotations import Annotation, check_image
 from autosim.rendering.frames import Frame
 from autosim.scenes.graph import SceneGraph, Schema
 
 # What a line that refuses an adjoint ends with.
 ALLOWED = "allowed are central, forward and spsa"
+
+Kind = TypeVar("Kind", bound="Renderer")
 
 
 class Renderer(ABC):
@@ -23,37 +27,53 @@ class Renderer(ABC):
     Before :meth:`build` an instance is a light, picklable description, sent to the workers; ``build`` makes whatever is
     heavy (an engine's scene, buffers) in the worker's process.
 
-    ``classes`` tells how many classes there are in each annotation that holds class indices; what a renderer gives is
+    A renderer implements :meth:`draw`, and :meth:`annotate` where it has ground truth; :meth:`render` is made of both.
+    One that gives image and ground truth at once, as an engine in another process does, implements :meth:`render`
+    alone; the others are then made of it. ``annotations`` declares the ground truth by name, and every frame is
     checked against it.
     """
 
     schema: Schema
     height: int
     width: int
-    classes: Mapping[str, int] = MappingProxyType({})
+    annotations: Mapping[str, Annotation] = MappingProxyType({})
+
+    def __new__(cls: type[Kind], *args: Any, **kwargs: Any) -> Kind:
+        """``TypeError`` for a class that implements neither ``draw`` nor ``render``."""
+        if cls.draw is Renderer.draw and cls.render is Renderer.render:
+            raise TypeError(f"{cls.__name__} implements neither draw nor render; one of them has to make the image")
+        return super().__new__(cls)
 
     @abstractmethod
     def build(self) -> None:
         """Load the engine and build its scene; called once in the process that draws."""
 
-    @abstractmethod
     def draw(self, scene: SceneGraph, seed: int, effort: float = 1.0) -> NDArray[np.float32]:
         """The image, float32 (height, width, 3), sRGB in [0, 1].
 
         ``seed`` (31 bits) fixes all randomness, so that equal arguments give equal pixels. ``effort`` in (0, 1] may
         lower the quality (fewer samples, say) where only differences of images are wanted.
+
+        By default the image of :meth:`render`, which is rounded to 8 bits, whatever the effort: steps of finite
+        differences should change pixels by several of 255 parts.
         """
+        return self._as_drawn(self.render(scene, seed))
 
     def annotate(self, scene: SceneGraph) -> Mapping[str, NDArray[np.generic]]:
-        """Ground truth by name, exact and without randomness; none by default."""
-        return {}
+        """Ground truth by name, as ``annotations`` declares it, exact and without randomness.
+
+        By default that of :meth:`render` where :meth:`draw` is made of it too, and otherwise none.
+        """
+        return self.render(scene, 0).annotations if self._only_renders() else {}
 
     def draw_many(
         self, scenes: Sequence[SceneGraph], seeds: Sequence[int], effort: float = 1.0
     ) -> Sequence[NDArray[np.float32]]:
         """The images of several scenes, each pixel for pixel what :meth:`draw` gives; for renderers that draw many at
-        less than the cost of each.
+        less than the cost of each. Made of :meth:`render_many` where :meth:`draw` is made of :meth:`render`.
         """
+        if self._only_renders():
+            return [self._as_drawn(frame) for frame in self.render_many(scenes, seeds)]
         return [self.draw(scene, seed, effort) for scene, seed in zip(scenes, seeds, strict=True)]
 
     def checked_draw(self, scene: SceneGraph, seed: int, effort: float = 1.0) -> NDArray[np.float32]:
@@ -116,8 +136,17 @@ class Renderer(ABC):
             raise RendererError(f"{type(self).__name__}: draw gave {bad} values that are not finite")
         return np.clip(image, 0.0, 1.0)
 
+    def _only_renders(self) -> bool:
+        return type(self).draw is Renderer.draw
+
+    def _as_drawn(self, frame: Frame) -> NDArray[np.float32]:
+        check_image(frame.image, self.height, self.width)
+        return frame.image.astype(np.float32) / np.float32(255.0)
+
     def render(self, scene: SceneGraph, seed: int) -> Frame:
-        """Image, rounded to 8 bits, with its ground truth."""
+        """Image, uint8 (height, width, 3), with its ground truth; by default what :meth:`draw` gives, rounded to 8
+        bits, with what :meth:`annotate` gives.
+        """
         return Frame(eight_bits(self.checked_draw(scene, seed)), self.annotate(scene))
 
     def render_many(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> Sequence[Frame]:

@@ -15,6 +15,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from autosim.rendering.annotations import UNUSED, Boxes
 from autosim.rendering.frames import Frame
 from autosim.rendering.renderer import Renderer, eight_bits
 from autosim.scenes.graph import SceneGraph, Schema
@@ -33,7 +34,8 @@ class Sprite:
     ``x``, ``y`` (right, down) are the centre in pixels, (0, 0) the upper left corner of the picture; ``width`` and
     ``height`` are in pixels, above 0; ``angle`` in radians, counter-clockwise. ``texture`` is an index into the set of
     textures called ``kind``. ``colour`` (RGB in [0, 1]) is multiplied with the texture's. ``mask_class`` is what the
-    mask gets where the sprite is opaque, ``None`` for what was there before; with ``box`` it is listed among the boxes.
+    mask gets where the sprite is opaque, ``None`` for what was there before; ``box`` is the class of its box, ``None``
+    where it has none.
     """
 
     kind: str
@@ -45,7 +47,7 @@ class Sprite:
     angle: float = 0.0
     colour: tuple[float, float, float] = (1.0, 1.0, 1.0)
     mask_class: int | None = None
-    box: bool = False
+    box: int | None = None
 
 
 @dataclass(frozen=True)
@@ -62,18 +64,17 @@ class _Placed:
 
 
 class SpriteRenderer(Renderer):
-    """Lays sprites over a backdrop. Annotations: ``mask`` uint8 (H, W), 0 where no sprite has set a class; with
-    ``boxes`` above 0 also ``boxes``, float32 (boxes, 5).
-
-    A row of ``boxes`` is (class, left, top, right, bottom) of a sprite's upright bounding box within the picture, in
-    pixels, in the order of the sprites; rows left over are -1 throughout, and so are those of sprites out of sight.
+    """Lays sprites over a backdrop. A subclass declares the annotation ``mask``, a :class:`ClassMask`, which is 0 where
+    no sprite has set a class; where it declares ``boxes``, :class:`Boxes`, these are the upright bounding boxes of
+    sprites that have a class of box, cut off at the edge of the picture, in the order of the sprites; sprites out of
+    sight have none.
 
     Edges are anti-aliased by the share of a pixel that they cover; textures are sampled bilinearly at the power of two
     of their resolution that is nearest to that of the picture.
     """
 
-    def __init__(self, schema: Schema, height: int, width: int, boxes: int = 0) -> None:
-        self.schema, self.height, self.width, self.boxes = schema, height, width, boxes
+    def __init__(self, schema: Schema, height: int, width: int) -> None:
+        self.schema, self.height, self.width = schema, height, width
         self._levels: dict[str, list[NDArray[np.uint8]]] = {}
         self._backdrops: NDArray[np.float32] = np.zeros((0, 3, height, width), dtype=np.float32)
 
@@ -138,11 +139,11 @@ class SpriteRenderer(Renderer):
         sprites = [self.sprites(scene) for scene in scenes]
         planes, masks = self._compose(scenes, sprites)
         rounded = _interleaved(eight_bits(np.clip(planes, 0.0, 1.0, out=planes)))
-        frames = []
+        frames, boxes = [], self.annotations.get("boxes")
         for scene, image, mask, own in zip(scenes, rounded, masks, sprites, strict=True):
             annotations: dict[str, NDArray[np.generic]] = {"mask": mask, **self.labels(scene)}
-            if self.boxes:
-                annotations["boxes"] = self._boxes(own)
+            if isinstance(boxes, Boxes):
+                annotations["boxes"] = self._boxes(own, boxes.most)
             frames.append(Frame(image, annotations))
         return frames
 
@@ -232,17 +233,18 @@ class SpriteRenderer(Renderer):
         texels_in_a_pixel = max(width / sprite.width, height / sprite.height)
         return min(max(0, round(math.log2(texels_in_a_pixel))), len(levels) - 1)
 
-    def _boxes(self, sprites: Sequence[Sprite]) -> NDArray[np.float32]:
-        boxes = np.full((self.boxes, 5), -1.0, dtype=np.float32)
-        listed = [sprite for sprite in sprites if sprite.box]
-        if len(listed) > self.boxes:
-            raise ValueError(f"{len(listed)} sprites have boxes, but there is room for {self.boxes}")
-        for row, sprite in zip(boxes, listed, strict=False):
+    def _boxes(self, sprites: Sequence[Sprite], most: int) -> NDArray[np.float32]:
+        rows = []
+        for sprite in sprites:
             half_width, half_height = _half_extent(sprite)
             left, right = max(0.0, sprite.x - half_width), min(float(self.width), sprite.x + half_width)
             top, bottom = max(0.0, sprite.y - half_height), min(float(self.height), sprite.y + half_height)
-            if left < right and top < bottom:
-                row[:] = (-1 if sprite.mask_class is None else sprite.mask_class, left, top, right, bottom)
+            if sprite.box is not None and left < right and top < bottom:
+                rows.append((left, top, right, bottom, sprite.box))
+        if len(rows) > most:
+            raise ValueError(f"{len(rows)} sprites have boxes, but there is room for {most}")
+        boxes = np.full((most, 5), UNUSED, dtype=np.float32)
+        boxes[: len(rows)] = np.array(rows, dtype=np.float32).reshape(-1, 5)
         return boxes
 
 

@@ -9,19 +9,17 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autosim.errors import RendererError
+from autosim.rendering.annotations import check_frame
 from autosim.rendering.differences import GradientSettings, Stencil, dot
 from autosim.rendering.frames import Frame, Frames
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.graph import SceneGraph
 
-# Types and shapes of annotations by name.
-Layout = dict[str, tuple["np.dtype[Any]", tuple[int, ...]]]
 # Perturbed scenes of one stencil that are drawn together.
 AT_ONCE = 32
 
@@ -46,6 +44,8 @@ class Worker:
 
     def __init__(self, renderer: Renderer) -> None:
         self._renderer = renderer
+        # As the pool knows them: from before the renderer is built.
+        self._declared = dict(renderer.annotations)
         self._built = False
 
     def build(self) -> None:
@@ -63,16 +63,11 @@ class Worker:
         if len(frames) != len(scenes):
             name = type(self._renderer).__name__
             raise RendererError(f"{name}: render_many gave {len(frames)} frames of {len(scenes)} scenes")
-        expected: Layout | None = None
+        checked = []
         for index, frame in enumerate(frames, first):
             with _named(self._renderer, f"scene {index}", index):
-                self._check(frame)
-                found = layout(frame)
-                if expected is None:
-                    expected = found
-                if found != expected:
-                    raise RendererError(difference(found, expected))
-        return Frames.stack(frames), time.perf_counter() - start
+                checked.append(check_frame(self._declared, frame, self._renderer.height, self._renderer.width))
+        return Frames.stack(checked), time.perf_counter() - start
 
     def gradient_parts(
         self, pieces: Sequence[Piece], cotangents: NDArray[np.float32], settings: GradientSettings
@@ -119,36 +114,6 @@ class Worker:
                     renderer.render(scene, seed)
             with _named(renderer, f"scenes {first} to {first + len(scenes) - 1}"):
                 raise error
-
-    def _check(self, frame: Frame) -> None:
-        image, expected = frame.image, (self._renderer.height, self._renderer.width, 3)
-        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape != expected:
-            found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-            raise RendererError(f"image is {found} instead of uint8 {expected}")
-        for name, values in frame.annotations.items():
-            array, count = np.asarray(values), self._renderer.classes.get(name)
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                raise RendererError(f"annotation {name!r} has values that are not finite")
-            if count is not None and (array.dtype.kind not in "iub" or not ((array >= 0) & (array < count)).all()):
-                found = f"{array.dtype} from {array.min()} to {array.max()}"
-                raise RendererError(f"annotation {name!r} is {found} instead of integers from 0 to {count - 1}")
-        for name in self._renderer.classes:
-            if name not in frame.annotations:
-                raise RendererError(f"annotation {name!r} is missing; there are {sorted(frame.annotations)}")
-
-
-def layout(frames: Frame | Frames) -> Layout:
-    """Type and shape of the annotations of a frame, or of each of several, by name."""
-    skipped = 1 if isinstance(frames, Frames) else 0
-    return {name: (np.asarray(values).dtype, np.shape(values)[skipped:]) for name, values in frames.annotations.items()}
-
-
-def difference(found: Layout, expected: Layout) -> str:
-    """What is wrong, in words, with annotations that are not as expected."""
-    ours, theirs = (
-        {name: f"{dtype}{list(shape)}" for name, (dtype, shape) in sorted(each.items())} for each in (found, expected)
-    )
-    return f"annotations {ours} differ from {theirs}"
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosim.files import write_whole
+from autosim.rendering.annotations import Annotation, Boxes, ClassMask, InstanceMask
 from autosim.rendering.frames import Frames
 from autosim.reports.attribute_samples import AttributeSamples
 from autosim.reports.formatting import is_number
@@ -25,21 +26,29 @@ COLOURS = {"start": "#b3651d", "learned": "#1f5fa8", "target": "#2e8b6f"}
 INK, FAINT = "#24292f", "#d0d7de"
 STAGES = ("start", "middle", "end", "target")
 STAGE_COLOURS = {"start": COLOURS["start"], "middle": "#5b6770", "end": COLOURS["learned"], "target": COLOURS["target"]}
-# Background first, then classes; more classes begin again after the background.
+# Background first, then classes or instances; more of them begin again after the background.
 MASK_COLOURS = ("#1b1f24", "#e0a030", "#4f8fd6", "#c8553d", "#6aab5c", "#9a6fb0", "#4db6ac", "#d88fb4", "#a1887f")
 DOTS_PER_INCH = 120
 MOST_CURVES = 16
 
 
-def plot_scenes(path: Path, frames: Mapping[str, Frames]) -> None:
-    """A row of images for each stage (``start``, ``middle``, ``end``, ``target``), their masks beside them where frames
-    have some. Columns are the same scenes, but for the target's, which are its own. ``path`` is a PNG file.
+def plot_scenes(path: Path, frames: Mapping[str, Frames], declared: Mapping[str, Annotation]) -> None:
+    """A row of images for each stage (``start``, ``middle``, ``end``, ``target``), beside them the masks and the boxes
+    among the ``declared`` annotations that frames have. Columns are the same scenes, but for the target's, which are
+    its own. ``path`` is a PNG file.
     """
     stages = [stage for stage in STAGES if stage in frames and len(frames[stage])]
     if not stages:
         raise ValueError("no frames to show")
-    parts = ("images", "masks") if any(_has_mask(frames[stage]) for stage in stages) else ("images",)
-    montages = [montage([_pixels(frames[stage], part) for stage in stages]) for part in parts]
+    known = [
+        (name, kind)
+        for name, kind in declared.items()
+        if isinstance(kind, (ClassMask, InstanceMask, Boxes))
+        and any(name in frames[stage].annotations for stage in stages)
+    ]
+    parts = ["images", *(name for name, _ in known)]
+    montages = [montage([frames[stage].images for stage in stages])]
+    montages += [montage([_pixels(frames[stage], name, kind) for stage in stages]) for name, kind in known]
     height, width = montages[0].shape[:2]
     inches = 1.1 * max(len(frames[stage]) for stage in stages)
     figure = _figure((inches + 0.2) * len(parts) + 0.3, inches * height / width + 0.5, layout="constrained")
@@ -80,10 +89,26 @@ def montage(rows: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
 
 
 def mask_image(masks: NDArray[Any]) -> NDArray[np.uint8]:
-    """Class masks, integers (n, H, W), as colours (n, H, W, 3); class 0 is the background."""
+    """Masks of classes or instances, integers (n, H, W), as colours (n, H, W, 3); 0 is the background."""
     colours = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in MASK_COLOURS], dtype=np.uint8)
     classes = np.asarray(masks).astype(np.int64)
     painted: NDArray[np.uint8] = colours[np.where(classes > 0, 1 + (classes - 1) % (len(MASK_COLOURS) - 1), 0)]
+    return painted
+
+
+def box_image(images: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Images (n, H, W, 3) with their boxes (n, most, 5) drawn on them, a line of one pixel in the colour of the class;
+    the pixels of a line are the outermost that the box covers a part of.
+    """
+    painted = images.copy()
+    last_row, last_column = images.shape[1] - 1, images.shape[2] - 1
+    for image, rows in zip(painted, boxes, strict=True):
+        used = rows[rows[:, 4] >= 0]
+        for (x0, y0, x1, y1), colour in zip(used[:, :4], mask_image(used[:, 4] + 1), strict=True):
+            left, right = (int(np.clip(edge, 0, last_column)) for edge in (np.floor(x0), np.ceil(x1) - 1))
+            top, bottom = (int(np.clip(edge, 0, last_row)) for edge in (np.floor(y0), np.ceil(y1) - 1))
+            image[[top, bottom], left : right + 1] = colour
+            image[top : bottom + 1, [left, right]] = colour
     return painted
 
 
@@ -207,11 +232,9 @@ def _save(figure: Figure, path: Path) -> None:
     write_whole(path, content.getvalue())
 
 
-def _has_mask(frames: Frames) -> bool:
-    return "mask" in frames.annotations and np.ndim(frames.annotations["mask"]) == 3
-
-
-def _pixels(frames: Frames, part: str) -> NDArray[np.uint8]:
-    if part == "images":
-        return frames.images
-    return mask_image(frames.annotations["mask"]) if _has_mask(frames) else frames.images[:0]
+def _pixels(frames: Frames, name: str, kind: Annotation) -> NDArray[np.uint8]:
+    """An annotation as colours (n, H, W, 3); no images where the frames do not have it."""
+    if name not in frames.annotations:
+        return frames.images[:0]
+    values: NDArray[Any] = frames.annotations[name]
+    return box_image(frames.images, values) if isinstance(kind, Boxes) else mask_image(values)

@@ -235,7 +235,7 @@ def write_evidence(
     from autosim.reports.run_page import write_report
 
     if gallery.frames:
-        plot_scenes(folder.pictures / "scenes.png", gallery.frames)
+        plot_scenes(folder.pictures / "scenes.png", gallery.frames, env.renderer().annotations)
         write_strips(folder.pictures, gallery.frames)
     if "start" in gallery.scenes and "end" in gallery.scenes:
         target = gallery.scenes.get("target")

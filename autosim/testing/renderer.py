@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from autosim.rendering.annotations import check_frame
 from autosim.rendering.frames import Frame
-from autosim.rendering.renderer import Renderer
-from autosim.rendering.worker import layout
+from autosim.rendering.renderer import Renderer, eight_bits
 from autosim.scenes.graph import Categorical, Continuous, Node, SceneGraph, Schema, Value
 
 
@@ -135,14 +135,30 @@ class RendererSuite:
             renderer.draw(scenes[-1], 0)
             _assert_equal(renderer.annotate(scene), found)
 
-    def test_annotations_have_one_layout_and_match_the_image_where_they_are_masks(self) -> None:
+    def test_frames_have_the_declared_annotations(self) -> None:
         renderer = self.built()
-        frames = [renderer.render(scene, 0) for scene in self.scenes()]
-        assert all(layout(frame) == layout(frames[0]) for frame in frames)
-        for frame in frames:
-            if "mask" in frame.annotations:
-                assert frame.annotations["mask"].shape == (renderer.height, renderer.width)
-                assert frame.annotations["mask"].dtype == np.uint8
+        declared = dict(self.renderer().annotations)
+        for seed, scene in enumerate(self.scenes()):
+            check_frame(declared, renderer.render(scene, seed), renderer.height, renderer.width)
+
+    def test_frames_are_what_draw_and_annotate_give(self) -> None:
+        renderer = self.built()
+        for seed, scene in enumerate(self.scenes()):
+            frame = _kept(renderer.render(scene, seed))
+            assert np.array_equal(frame.image, eight_bits(renderer.checked_draw(scene, seed)))
+            _assert_equal(renderer.annotate(scene), frame.annotations)
+
+    def test_frames_of_many_scenes_are_those_of_each(self) -> None:
+        renderer, scenes = self.built(), self.scenes()
+        seeds = list(range(len(scenes)))
+        together = [_kept(frame) for frame in renderer.render_many(scenes, seeds)]
+        drawn = [image.copy() for image in renderer.draw_many(scenes, seeds)]
+        assert len(together) == len(drawn) == len(scenes)
+        for scene, seed, frame, image in zip(scenes, seeds, together, drawn, strict=True):
+            alone = renderer.render(scene, seed)
+            assert np.array_equal(alone.image, frame.image)
+            _assert_equal(alone.annotations, frame.annotations)
+            assert np.array_equal(renderer.draw(scene, seed), image)
 
     def test_an_unbuilt_renderer_can_be_sent_to_a_worker(self) -> None:
         copy = pickle.loads(pickle.dumps(self.renderer()))
@@ -175,7 +191,7 @@ def _copied(annotations: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray
 
 
 def _assert_equal(a: Mapping[str, NDArray[np.generic]], b: Mapping[str, NDArray[np.generic]]) -> None:
-    assert list(a) == list(b)
+    assert set(a) == set(b)
     for name, values in a.items():
         assert np.array_equal(values, b[name])
 

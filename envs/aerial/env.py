@@ -69,6 +69,8 @@ class Aerial(Env):
         self.config = config
         self.edge = config.edge or EDGES[config.case]
         learned = config.case == "segmentation"
+        # No trees and houses stand beside several roads.
+        self.classes = CLASSES if learned else CLASSES[:3]
         variant = Continuous("variant", 0.0, 1.0, mutable=False)
 
         def place(name: str, low: float, high: float, unit: str, mutable: bool = True) -> Continuous:
@@ -128,14 +130,15 @@ class Aerial(Env):
     def renderer(self) -> Renderer:
         """Sprites on a meadow."""
         # One place more than the target has roads: one too many has to show.
-        return AerialRenderer(self.schema, self.edge, MOST_ROADS + 1 if self.config.case == "structure" else 1)
+        roads = MOST_ROADS + 1 if self.config.case == "structure" else 1
+        return AerialRenderer(self.schema, self.edge, roads, self.classes)
 
     def task(self) -> Task:
-        """Segmentation into grass, road, car, tree and house."""
+        """Segmentation into grass, road and car, and tree and house where there are some."""
         from autosim.learning.tasks.segmentation import Segmentation
 
         # Every pixel counts the same: with classes balanced, networks draw what is small too large.
-        return Segmentation(CLASSES if self.config.case == "segmentation" else CLASSES[:3], balance=0.0)
+        return Segmentation(self.classes, balance=0.0)
 
     def _target(self, low: float, high: float) -> Grammar:
         if self.config.case == "structure":

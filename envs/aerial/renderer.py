@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from autosim.rendering.annotations import ClassMask
 from autosim.rendering.sprites import Sprite, SpriteRenderer
 from autosim.scenes.graph import Node, SceneGraph, Schema
 from envs.aerial import textures
@@ -24,15 +25,15 @@ ROW_WIDTH, ROW_CAR_SIZE = 0.13, (0.055, 0.03)
 
 
 class AerialRenderer(SpriteRenderer):
-    """Classes in the mask: :data:`CLASSES`. Roads lie one below another, ``roads`` at most; a car's ``along`` and
-    ``across`` are shares of the canvas and of the road's width from the road's middle, its ``yaw`` is counted from the
-    road's.
+    """The mask holds ``classes``, the first few of :data:`CLASSES`. Roads lie one below another, ``roads`` at most; a
+    car's ``along`` and ``across`` are shares of the canvas and of the road's width from the road's middle, its ``yaw``
+    is counted from the road's.
     """
 
-    def __init__(self, schema: Schema, edge: int, roads: int) -> None:
+    def __init__(self, schema: Schema, edge: int, roads: int, classes: tuple[str, ...]) -> None:
         super().__init__(schema, edge, edge)
         self.roads = roads
-        self.classes = {"mask": len(CLASSES)}
+        self.annotations = {"mask": ClassMask(classes)}
 
     def textures(self) -> Mapping[str, NDArray[np.uint8]]:
         """Roads, cars, trees and houses."""

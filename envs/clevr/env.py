@@ -12,7 +12,7 @@ from autosim.rendering.mitsuba.variant import VARIANTS, Variant, choose_variant
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.grammar import Grammar
 from envs.clevr.renderer import ClevrRenderer
-from envs.clevr.scene import PROFILES, SHAPES, clevr_grammar, clevr_schema, start_priors, target_priors
+from envs.clevr.scene import CLASSES, PROFILES, clevr_grammar, clevr_schema, start_priors, target_priors
 
 if TYPE_CHECKING:
     from autosim.learning.tasks.task import Task
@@ -87,4 +87,4 @@ class Clevr(Env):
         """Segmentation into background and the three shapes."""
         from autosim.learning.tasks.segmentation import Segmentation
 
-        return Segmentation(("background", *SHAPES))
+        return Segmentation(CLASSES)

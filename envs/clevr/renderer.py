@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from autosim.rendering.annotations import Annotation, ClassMask
 from autosim.rendering.mitsuba.mesh import Mesh
 from autosim.rendering.mitsuba.pixels import linear_rgb
 from autosim.rendering.mitsuba.renderer import MitsubaRenderer, Quality
 from autosim.rendering.mitsuba.variant import Variant
 from autosim.scenes.graph import Categorical, SceneGraph, Schema
-from envs.clevr.scene import COLOURS, SHAPES
+from envs.clevr.scene import CLASSES, COLOURS
 
 CAMERA = (7.4811, -6.5076, 5.3437)
 RADIUS = 0.7
@@ -41,12 +42,13 @@ PARKED = (0.0, 0.0, -100.0)
 
 
 class ClevrRenderer(MitsubaRenderer):
-    """Draws scenes of the CLEVR schema; classes in the mask: 0 background, 1 sphere, 2 cube, 3 cylinder.
+    """Draws scenes of the CLEVR schema; the mask holds :data:`~envs.clevr.scene.CLASSES`.
 
     With LLVM's variant scenes of spheres alone have an adjoint.
     """
 
     field_of_view = 49.13
+    annotations: Mapping[str, Annotation] = {"mask": ClassMask(CLASSES)}
 
     def __init__(
         self,
@@ -57,7 +59,6 @@ class ClevrRenderer(MitsubaRenderer):
         variant: Variant = "scalar_rgb",
     ) -> None:
         super().__init__(schema, sizes, bounces, edge, edge, variant)
-        self.classes = {"mask": 1 + len(SHAPES)}
         self.slots = schema.node_class("object").slots
         # By shape; a sphere needs no mesh. Each rests on the ground at its height. What no object can be is left out.
         shapes = schema.node_class("object").attribute("shape")
@@ -146,7 +147,7 @@ class ClevrRenderer(MitsubaRenderer):
 
     def mask_classes(self, scene: SceneGraph) -> dict[str, int]:
         """Each slot's visible shape."""
-        return {f"{node['shape']}_{node.slot}": SHAPES.index(str(node["shape"])) + 1 for node in scene.find("object")}
+        return {f"{node['shape']}_{node.slot}": CLASSES.index(str(node["shape"])) for node in scene.find("object")}
 
 
 def _area_light(

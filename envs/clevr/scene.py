@@ -13,6 +13,8 @@ from autosim.seeding import seed_sequence
 
 SLOTS = 3
 SHAPES = ("sphere", "cube", "cylinder")
+# Of pixels.
+CLASSES = ("background", *SHAPES)
 MATERIALS = ("rubber", "metal")
 # CLEVR's eight colours, sRGB.
 COLOURS: dict[str, tuple[int, int, int]] = {

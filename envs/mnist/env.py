@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from autosim.env import Env, TargetSizes
 from autosim.learning.schedule import TrainingSchedule
+from autosim.rendering.annotations import Annotation, ClassLabel, ClassMask
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.grammar import Constant, Emission, Grammar, Normal, Prior, Rule, Uniform
 from autosim.scenes.graph import Categorical, Continuous, NodeClass, SceneGraph, Schema
-from envs.digit_renderer import DigitRenderer
+from envs.digit_renderer import DIGITS, DigitRenderer
 from envs.digits import EDGE, LABELS, VARIANTS, Source, Split, load_digits
 
 if TYPE_CHECKING:
@@ -64,9 +65,10 @@ class MnistConfig:
 class OneDigitRenderer(DigitRenderer):
     """One digit, which the mask tells from the background and the annotation ``label`` from the other nine."""
 
+    annotations: Mapping[str, Annotation] = {"mask": ClassMask(("background", "digit")), "label": ClassLabel(DIGITS)}
+
     def __init__(self, schema: Schema, edge: int, source: Source, folder: Path | None) -> None:
         super().__init__(schema, edge, EDGE, source, folder)
-        self.classes = {"mask": 2, "label": len(LABELS)}
 
     def mask_class(self, label: int) -> int:
         """1, whichever digit it is."""
@@ -137,7 +139,7 @@ class Mnist(Env):
 
         # Twice the edge has four times the pixels: half the filters keep the training as short.
         filters = (32, 64) if self.config.case == "rotation" else (16, 32)
-        return Classification(len(LABELS), self.edge, self.edge, filters)
+        return Classification(len(DIGITS), self.edge, self.edge, filters)
 
     def _target(self, split: Split) -> Grammar:
         near = EDGE / 2 / self.edge

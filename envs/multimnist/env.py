@@ -16,7 +16,7 @@ from autosim.rendering.renderer import Renderer
 from autosim.scenes.grammar import Constant, Emission, Grammar, Normal, Prior, Rule, Uniform
 from autosim.scenes.graph import Categorical, Continuous, NodeClass, SceneGraph, Schema
 from autosim.seeding import seed_sequence
-from envs.digit_renderer import DigitRenderer
+from envs.digit_renderer import CLASSES, DigitRenderer
 from envs.digits import LABELS, VARIANTS, Source, Split, load_digits
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class MultiMnist(Env):
         """Segmentation into background and the ten digits."""
         from autosim.learning.tasks.segmentation import Segmentation
 
-        return Segmentation(("background", *(f"digit {label}" for label in LABELS)))
+        return Segmentation(CLASSES)
 
     def _target(self, split: Split) -> Grammar:
         x, y = Constant(0.5), Normal(0.5, LINE_STD)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from autosim.rendering.annotations import ClassMask
 from autosim.rendering.frames import Frames
 from autosim.scenes.graph import Categorical, Continuous, Node, NodeClass, SceneGraph, Schema
 
 KINDS = ("disc", "square")
+SHAPES_ANNOTATIONS = {"mask": ClassMask(("background", *KINDS))}
 SHAPES_SCHEMA = Schema(
     (
         NodeClass("camera", (Categorical("noise", ("low", "high")), Categorical("only", ("one",)))),

@@ -12,12 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from autosim.rendering.annotations import Boxes, ClassMask
 from autosim.rendering.renderer import Renderer
 from autosim.rendering.sprites import Sprite, SpriteRenderer
 from autosim.scenes.graph import Continuous, Node, NodeClass, SceneGraph, Schema
 from autosim.testing import RendererSuite
 
 EDGE = 32
+PATCHES = ("first", "second", "third", "fourth")
 PLACE = (Continuous("x", 0, EDGE, step=0.5), Continuous("y", 0, EDGE, step=0.5))
 SIZE = (Continuous("width", 1, 20, step=0.5), Continuous("height", 1, 20, step=0.5))
 SCHEMA = Schema((NodeClass("patch", (*PLACE, *SIZE, Continuous("yaw", 0, 360, periodic=True, step=4.0))),))
@@ -40,7 +42,8 @@ class Patches(SpriteRenderer):
     extra: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        super().__init__(SCHEMA, EDGE, EDGE, boxes=self.room)
+        super().__init__(SCHEMA, EDGE, EDGE)
+        self.annotations = {"mask": ClassMask(("ground", *PATCHES)), "boxes": Boxes(PATCHES, self.room)}
 
     def textures(self) -> Mapping[str, NDArray[np.uint8]]:
         return textures()
@@ -57,7 +60,7 @@ class Patches(SpriteRenderer):
                 math.radians(float(node["yaw"])),
                 self.colours[i % len(self.colours)],
                 mask_class=i + 1,
-                box=True,
+                box=i,
             )
             for i, node in enumerate(scene.find("patch"))
         ]
@@ -93,7 +96,7 @@ def test_an_upright_patch_on_whole_pixels_is_exact() -> None:
     expected[10:14, 12:20] = 1
     assert np.array_equal(frame.annotations["mask"], expected)
     assert np.array_equal(frame.image, np.repeat(255 * expected[..., None], 3, axis=2))
-    assert np.array_equal(frame.annotations["boxes"][0], np.array([1, 12, 10, 20, 14], np.float32))
+    assert np.array_equal(frame.annotations["boxes"][0], np.array([12, 10, 20, 14, 0], np.float32))
     assert (frame.annotations["boxes"][1:] == -1).all()
 
 
@@ -123,7 +126,7 @@ def test_the_mask_holds_the_pixels_whose_centres_are_within(
     inside = np.minimum(width / 2 - np.abs(u), height / 2 - np.abs(v))
     mask = frame.annotations["mask"]
     assert (mask[inside > 1e-3] == 1).all() and (mask[inside < -1e-3] == 0).all()
-    left, top, right, bottom = frame.annotations["boxes"][0][1:]
+    left, top, right, bottom = frame.annotations["boxes"][0][:4]
     found_rows, found_columns = np.nonzero(mask)
     if len(found_rows):
         assert left - 1e-3 <= found_columns.min() + 0.5 and found_columns.max() + 0.5 <= right + 1e-3

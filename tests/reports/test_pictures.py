@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from autosim.errors import UserError
+from autosim.rendering.annotations import ClassMask
 from autosim.rendering.frames import Frames
 from autosim.reports.attribute_samples import AttributeSamples
 from autosim.reports.pictures import (
@@ -32,19 +33,24 @@ def frames(count: int, masks: bool, height: int = 16, width: int = 16) -> Frames
     return Frames(images, {"mask": rng.integers(0, 12, (count, height, width), dtype=np.uint8)} if masks else {})
 
 
+MASKS = {"mask": ClassMask(tuple(map(str, range(12))))}
+
+
 def shape_of(path: Path) -> tuple[int, ...]:
     return tuple(matplotlib.image.imread(path).shape)
 
 
 def test_scenes_show_a_row_a_stage_and_masks_beside_them(tmp_path: Path) -> None:
-    plot_scenes(tmp_path / "plain.png", {"start": frames(4, False), "target": frames(2, False)})
-    plot_scenes(tmp_path / "masks.png", {"start": frames(4, True), "target": frames(2, False)})
-    plot_scenes(tmp_path / "more.png", {"start": frames(4, False), "middle": frames(4, False), "end": frames(4, False)})
+    plot_scenes(tmp_path / "plain.png", {"start": frames(4, False), "target": frames(2, False)}, MASKS)
+    plot_scenes(tmp_path / "masks.png", {"start": frames(4, True), "target": frames(2, False)}, MASKS)
+    plot_scenes(
+        tmp_path / "more.png", {"start": frames(4, False), "middle": frames(4, False), "end": frames(4, False)}, MASKS
+    )
     plain, masks, more = (shape_of(tmp_path / f"{name}.png") for name in ("plain", "masks", "more"))
     assert masks[1] > 1.7 * plain[1] and masks[0] == plain[0]
     assert more[0] > plain[0] and more[1] == plain[1]
     with pytest.raises(ValueError, match="no frames"):
-        plot_scenes(tmp_path / "none.png", {})
+        plot_scenes(tmp_path / "none.png", {}, MASKS)
 
 
 def test_masks_paint_equal_classes_alike_and_only_the_background_dark() -> None:
@@ -113,7 +119,7 @@ SUMMARY = {
 def test_a_report_is_one_file_that_loads_nothing(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "run")
     folder.write_summary(SUMMARY)
-    plot_scenes(folder.pictures / "scenes.png", {"start": frames(2, True)})
+    plot_scenes(folder.pictures / "scenes.png", {"start": frames(2, True)}, MASKS)
     page = write_report(folder.path, folder.read_summary()).read_text(encoding="utf-8")
     parser = Tags()
     parser.feed(page)

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from autosim.rendering.frames import Frame
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.graph import Node, SceneGraph
 from autosim.testing import RendererSuite
 from tests.helpers import BlobRenderer, blob_scene, blob_scenes
 from tests.rendering.adjoint_blobs import AdjointBlobRenderer
+from tests.rendering.discs import DISC_FAULTS, DISC_SCENES, DiscRenderer
 from tests.testing.failing import failures
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -100,11 +102,26 @@ class Colourless(BlobRenderer):
         return super().draw(SceneGraph(tuple(nodes), scene.parents), seed, effort)
 
 
-class Boxes(BlobRenderer):
-    """A row of an annotation for each blob."""
+class Undeclared(BlobRenderer):
+    """Gives more than it declares."""
 
     def annotate(self, scene: SceneGraph) -> Mapping[str, NDArray[np.generic]]:
-        return {"boxes": np.zeros((len(scene.nodes) - 1, 4))}
+        return {**super().annotate(scene), "boxes": np.zeros((len(scene.nodes) - 1, 4))}
+
+
+class OtherTruth(BlobRenderer):
+    """Its frames have another mask than it gives when it is asked for that alone."""
+
+    def render(self, scene: SceneGraph, seed: int) -> Frame:
+        frame = super().render(scene, seed)
+        return Frame(frame.image, {**frame.annotations, "mask": np.zeros((self.height, self.width), dtype=np.uint8)})
+
+
+class Mixed(BlobRenderer):
+    """Frames of several scenes are all of the first seed."""
+
+    def render_many(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> Sequence[Frame]:
+        return super().render_many(scenes, [seeds[0]] * len(seeds))
 
 
 class Unpicklable(BlobRenderer):
@@ -133,7 +150,9 @@ class OnceOnly(BlobRenderer):
         (OneBuffer, "test_an_image_is_not_written_over_by_the_next"),
         (Tidy, "test_drawing_leaves_the_scene_as_it_was"),
         (Colourless, "test_every_mutable_attribute_shows_in_a_picture"),
-        (Boxes, "test_annotations_have_one_layout_and_match_the_image_where_they_are_masks"),
+        (Undeclared, "test_frames_have_the_declared_annotations"),
+        (OtherTruth, "test_frames_are_what_draw_and_annotate_give"),
+        (Mixed, "test_frames_of_many_scenes_are_those_of_each"),
         (Unpicklable, "test_an_unbuilt_renderer_can_be_sent_to_a_worker"),
         (Bright, "test_image_has_the_promised_shape_type_and_range"),
         (partial(AdjointBlobRenderer, "trace"), "test_an_adjoint_repeats_and_leaves_no_trace"),
@@ -150,3 +169,15 @@ def test_a_broken_renderer_is_found(broken: Callable[[], BlobRenderer], found: s
             return [blob_scene(0, 1), blob_scene(1, 2), blob_scene(2, 3)]
 
     assert found in failures(Suite())
+
+
+@pytest.mark.parametrize("fault", DISC_FAULTS)
+def test_broken_annotations_of_every_kind_are_found(fault: str) -> None:
+    class Suite(RendererSuite):
+        def renderer(self) -> Renderer:
+            return DiscRenderer(fault)
+
+        def scenes(self) -> Sequence[SceneGraph]:
+            return DISC_SCENES
+
+    assert failures(Suite()) == ["test_frames_have_the_declared_annotations"]

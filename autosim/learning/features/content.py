@@ -8,7 +8,7 @@ counts of classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from autosim.learning.features.labels import ContentLabels, ContentTargets, cont
 from autosim.learning.features.statistics import COLOUR_STATISTICS, TEXTURE_STATISTICS, gaussian_blur, image_statistics
 from autosim.learning.schedule import TrainingSchedule
 from autosim.learning.training import fit, to_tensor
+from autosim.rendering.annotations import Annotation
 from autosim.rendering.frames import Frames
 from autosim.scenes.graph import SceneGraph, Schema
 from autosim.seeding import torch_seeded
@@ -239,21 +240,23 @@ def train_content_features(
     schema: Schema,
     scenes: Sequence[SceneGraph],
     frames: Frames,
+    declared: Mapping[str, Annotation],
     seed: int,
     settings: ContentSettings | None = None,
     device: torch.device | str = "cpu",
 ) -> ContentFeatures:
-    """Train on ``frames`` of ``scenes``, which should cover the attributes' full ranges. Equal arguments give equal
-    weights.
+    """Train on ``frames`` of ``scenes``, which should cover the attributes' full ranges, and whose annotations are
+    ``declared``. Equal arguments give equal weights.
 
     Raises ``ValueError`` where scenes and frames differ in number or nothing can be predicted.
     """
     settings = ContentSettings() if settings is None else settings
-    targets = content_targets(schema, scenes, frames)
+    targets = content_targets(schema, scenes, frames, declared)
     height, width = frames.images.shape[1:3]
     factor = min(1.0, settings.edge / max(height, width))
     size = (_whole_cells(height * factor), _whole_cells(width * factor))
-    labels = content_labels(schema, scenes, frames, targets, (size[0] // CELL, size[1] // CELL)).to(device)
+    grid = (size[0] // CELL, size[1] // CELL)
+    labels = content_labels(schema, scenes, frames, declared, targets, grid).to(device)
     with torch_seeded(seed):
         network = ContentNetwork(targets, settings.width).to(memory_format=torch.channels_last).to(device)
     images = to_tensor(frames.images, device)

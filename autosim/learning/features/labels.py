@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from autosim.rendering.annotations import Annotation, class_mask
 from autosim.rendering.frames import Frames
 from autosim.scenes.graph import Categorical, Continuous, SceneGraph, Schema
 
@@ -113,8 +114,11 @@ class ContentLabels:
         return ContentLabels(grid, self.continuous.to(device), self.counts.to(device), self.categorical.to(device))
 
 
-def content_targets(schema: Schema, scenes: Sequence[SceneGraph], frames: Frames) -> ContentTargets:
-    """What can be asked of any picture like these.
+def content_targets(
+    schema: Schema, scenes: Sequence[SceneGraph], frames: Frames, declared: Mapping[str, Annotation]
+) -> ContentTargets:
+    """What can be asked of any picture like these, whose annotations are ``declared``; of several class masks the first
+    is asked.
 
     Classes without slots of which each scene has exactly one node give their attributes (of continuous ones those that
     are mutable); those of other nodes would be ambiguous, for a picture does not tell which node is which. They give
@@ -150,7 +154,8 @@ def content_targets(schema: Schema, scenes: Sequence[SceneGraph], frames: Frames
                     CountTarget(node_class.name, attribute.name, choice, max(numbers), attribute.mutable)
                     for choice in range(len(attribute.choices))
                 ]
-    mask_classes = int(frames.annotations["mask"].max()) + 1 if "mask" in frames.annotations else 0
+    mask = class_mask(declared)
+    mask_classes = 0 if mask is None else len(mask[1].classes)
     targets = ContentTargets(
         mask_classes if mask_classes > 1 else 0, tuple(continuous), tuple(categorical), tuple(counts)
     )
@@ -160,9 +165,16 @@ def content_targets(schema: Schema, scenes: Sequence[SceneGraph], frames: Frames
 
 
 def content_labels(
-    schema: Schema, scenes: Sequence[SceneGraph], frames: Frames, targets: ContentTargets, grid: tuple[int, int]
+    schema: Schema,
+    scenes: Sequence[SceneGraph],
+    frames: Frames,
+    declared: Mapping[str, Annotation],
+    targets: ContentTargets,
+    grid: tuple[int, int],
 ) -> ContentLabels:
-    """Labels of ``targets`` for frames of ``scenes``, with masks as shares over a ``grid`` of (rows, columns)."""
+    """Labels of ``targets`` for frames of ``scenes``, whose annotations are ``declared``, with masks as shares over a
+    ``grid`` of (rows, columns).
+    """
     continuous = np.zeros((len(scenes), len(targets.continuous)), dtype=np.float32)
     counts = np.zeros((len(scenes), len(targets.counts)), dtype=np.float32)
     categorical = np.zeros((len(scenes), len(targets.categorical)), dtype=np.int64)
@@ -187,9 +199,9 @@ def content_labels(
                 )
                 / count.most
             )
-    shares = None
-    if targets.mask_classes:
-        masks = torch.from_numpy(np.array(frames.annotations["mask"]))
+    shares, mask = None, class_mask(declared)
+    if targets.mask_classes and mask is not None:
+        masks = torch.from_numpy(np.array(frames.annotations[mask[0]]))
         classes = range(targets.mask_classes)
         shares = torch.cat(
             [

@@ -64,7 +64,7 @@ class FeatureSource:
         scenes = broad_scenes(env, self.frames or env.feature_frames)
 
         def train(frames: Frames) -> TrainedFeatures:
-            return train_content_features(env.schema, scenes, frames, SEED, settings, device)
+            return train_content_features(env.schema, scenes, frames, pool.annotations, SEED, settings, device)
 
         known_by = {"version": VERSION, "settings": asdict(settings)}
         return _trained("content", known_by, env, pool, device, scenes, train, ContentFeatures.from_state)
@@ -97,7 +97,7 @@ def structure_features(env: Env, pool: RenderPool, device: torch.device, count: 
     scenes = grammar.sample_many(count, seeding.seed_sequence(SEED, "structure scenes"))
 
     def train(frames: Frames) -> TrainedFeatures:
-        return train_structure_features(grammar, scenes, frames, SEED, settings, device)
+        return train_structure_features(grammar, scenes, frames, pool.annotations, SEED, settings, device)
 
     known_by = {"version": VERSION, "settings": asdict(settings)}
     return _trained("structure", known_by, env, pool, device, scenes, train, StructureFeatures.from_state)
@@ -136,6 +136,7 @@ def _trained(
         "device": device.type,
         "torch": torch.__version__,
         "scenes": [scene.to_json() for scene in scenes[:PROBES]],
+        "annotations": {name: repr(kind) for name, kind in pool.annotations.items()},
         "pixels": hashlib.sha256(probe.images.tobytes()).hexdigest(),
     }
     stored = cached_tensors(kind, description, compute)

@@ -7,7 +7,7 @@ fully connected layers, trained on samples of the prior, whose derivations are k
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch.nn import functional
 from autosim.learning.features.features import Features
 from autosim.learning.schedule import TrainingSchedule
 from autosim.learning.training import fit, to_tensor
+from autosim.rendering.annotations import Annotation, class_mask
 from autosim.rendering.frames import Frames
 from autosim.scenes.grammar import Grammar
 from autosim.scenes.graph import SceneGraph
@@ -191,11 +192,13 @@ def train_structure_features(
     grammar: Grammar,
     scenes: Sequence[SceneGraph],
     frames: Frames,
+    declared: Mapping[str, Annotation],
     seed: int,
     settings: StructureSettings | None = None,
     device: torch.device | str = "cpu",
 ) -> StructureFeatures:
-    """Train on ``frames`` of ``scenes`` of the grammar. Equal arguments give equal weights.
+    """Train on ``frames`` of ``scenes`` of the grammar, whose annotations are ``declared``; of several class masks the
+    first is used. Equal arguments give equal weights.
 
     Raises ``ValueError`` where scenes and frames differ in number, or all scenes have one structure.
     """
@@ -207,7 +210,7 @@ def train_structure_features(
     if not names:
         raise ValueError("structure features: all scenes have the same structure")
     truth = torch.tensor([[float(found[name]) for name in names] for found in counts], device=device)
-    shares = _mask_shares(frames)
+    shares = _mask_shares(frames, declared)
     mask_classes = 0 if shares is None else shares.shape[1]
     with torch_seeded(seed, device):
         network = StructureNetwork(names, mask_classes, settings.width).to(device)
@@ -234,12 +237,13 @@ def train_structure_features(
     return features.to(device)
 
 
-def _mask_shares(frames: Frames) -> Tensor | None:
+def _mask_shares(frames: Frames, declared: Mapping[str, Annotation]) -> Tensor | None:
     """(n, classes, H/8, W/8) share of each cell that each class of the mask covers; None without masks."""
-    if "mask" not in frames.annotations:
+    if (mask := class_mask(declared)) is None:
         return None
-    masks = torch.from_numpy(np.array(frames.annotations["mask"]))
-    classes = int(masks.max()) + 1
+    name, kind = mask
+    masks = torch.from_numpy(np.array(frames.annotations[name]))
+    classes = len(kind.classes)
     size = (-(-masks.shape[1] // CELL), -(-masks.shape[2] // CELL))
     parts = [torch.stack([part == c for c in range(classes)], dim=1).float() for part in masks.split(256)]
     return torch.cat([functional.adaptive_avg_pool2d(part, size) for part in parts])

@@ -24,7 +24,7 @@ from autosim.rendering.frames import Frames
 from autosim.rendering.pool import LocalPool
 from autosim.seeding import seed_sequence
 from envs.aerial.env import Aerial, AerialConfig
-from tests.learning.shapes import SHAPES_SCHEMA, draw_shapes, random_scene, shape_frames
+from tests.learning.shapes import SHAPES_ANNOTATIONS, SHAPES_SCHEMA, draw_shapes, random_scene, shape_frames
 
 SETTINGS = ContentSettings(width=8, epochs=8, batch_size=16)
 
@@ -33,12 +33,12 @@ SETTINGS = ContentSettings(width=8, epochs=8, batch_size=16)
 def features() -> ContentFeatures:
     """Trained for about two seconds."""
     scenes, frames = shape_frames(300, seed=0)
-    return train_content_features(SHAPES_SCHEMA, scenes, frames, seed=0, settings=SETTINGS)
+    return train_content_features(SHAPES_SCHEMA, scenes, frames, SHAPES_ANNOTATIONS, seed=0, settings=SETTINGS)
 
 
 def test_targets_are_what_a_picture_can_tell() -> None:
     scenes, frames = shape_frames(20, seed=0)
-    targets = content_targets(SHAPES_SCHEMA, scenes, frames)
+    targets = content_targets(SHAPES_SCHEMA, scenes, frames, SHAPES_ANNOTATIONS)
     assert targets.mask_classes == 3
     assert [(t.attribute, t.part) for t in targets.continuous] == [
         ("power", "value"),
@@ -54,8 +54,8 @@ def test_targets_are_what_a_picture_can_tell() -> None:
 
 def test_labels_by_hand() -> None:
     scenes, frames = shape_frames(20, seed=0)
-    targets = content_targets(SHAPES_SCHEMA, scenes, frames)
-    labels = content_labels(SHAPES_SCHEMA, scenes, frames, targets, (4, 4))
+    targets = content_targets(SHAPES_SCHEMA, scenes, frames, SHAPES_ANNOTATIONS)
+    labels = content_labels(SHAPES_SCHEMA, scenes, frames, SHAPES_ANNOTATIONS, targets, (4, 4))
     for i, scene in enumerate(scenes):
         (light,), kinds = scene.find("light"), [node["kind"] for node in scene.find("shape")]
         hue = np.deg2rad(float(light["hue"]))
@@ -75,18 +75,18 @@ def test_angles_of_several_nodes_are_labelled_by_their_means() -> None:
     scenes = env.prior().sample_many(8, seed_sequence(0, "angles"))
     with LocalPool(env.renderer()) as pool:
         frames = pool.render(scenes, list(range(len(scenes))))
-    targets = content_targets(env.schema, scenes, frames)
+    targets = content_targets(env.schema, scenes, frames, env.renderer().annotations)
     places = [i for i, target in enumerate(targets.continuous) if target.node_class == "car"]
-    labels = content_labels(env.schema, scenes, frames, targets, (4, 4)).continuous[:, places]
+    labels = content_labels(env.schema, scenes, frames, env.renderer().annotations, targets, (4, 4))
     turned = np.deg2rad([[float(node["yaw"]) for node in scene.find("car")] for scene in scenes])
     expected = [f(times * turned).mean(axis=1) for times in (1, 2) for f in (np.sin, np.cos)]
-    np.testing.assert_allclose(labels.numpy(), np.stack(expected, axis=1), atol=1e-6)
+    np.testing.assert_allclose(labels.continuous[:, places].numpy(), np.stack(expected, axis=1), atol=1e-6)
 
 
 def test_nothing_to_predict_and_unequal_numbers_are_refused() -> None:
     scenes, frames = shape_frames(4, seed=0)
     with pytest.raises(ValueError, match="3 scenes for 4 frames"):
-        content_targets(SHAPES_SCHEMA, scenes[:3], frames)
+        content_targets(SHAPES_SCHEMA, scenes[:3], frames, SHAPES_ANNOTATIONS)
 
 
 def test_groups_cover_the_features_and_are_few(features: ContentFeatures) -> None:
@@ -111,7 +111,12 @@ def test_image_statistics_are_features_only_where_appearance_matters() -> None:
     scenes, frames = shape_frames(40, seed=0)
     trained, without = (
         train_content_features(
-            SHAPES_SCHEMA, scenes, frames, seed=0, settings=ContentSettings(width=8, epochs=1, appearance=appearance)
+            SHAPES_SCHEMA,
+            scenes,
+            frames,
+            SHAPES_ANNOTATIONS,
+            seed=0,
+            settings=ContentSettings(width=8, epochs=1, appearance=appearance),
         )
         for appearance in (True, False)
     )
@@ -126,7 +131,7 @@ def test_angles_that_pictures_do_not_show_are_no_features(features: ContentFeatu
         # The light's hue is in the label no longer what it is in the picture.
         (light,) = scene.find("light")
         light.attributes["hue"] = float(rng.uniform(0, 360))  # type: ignore[index]
-    blind = train_content_features(SHAPES_SCHEMA, scenes, frames, seed=0, settings=SETTINGS)
+    blind = train_content_features(SHAPES_SCHEMA, scenes, frames, SHAPES_ANNOTATIONS, seed=0, settings=SETTINGS)
     names = [(target.attribute, target.part) for target in blind.targets.continuous]
     assert [names[place][0] for place in blind.shown] == ["power"]
     assert {names[place][0] for place in features.shown} == {"power", "hue"}
@@ -186,7 +191,8 @@ def test_equal_seeds_give_equal_features() -> None:
     settings = ContentSettings(width=8, epochs=1)
     images = to_tensor(frames.images[:8])
     first, second, other = (
-        train_content_features(SHAPES_SCHEMA, scenes, frames, seed, settings)(images) for seed in (1, 1, 2)
+        train_content_features(SHAPES_SCHEMA, scenes, frames, SHAPES_ANNOTATIONS, seed, settings)(images)
+        for seed in (1, 1, 2)
     )
     assert torch.equal(first, second)
     assert first.shape != other.shape or not torch.allclose(first, other)
@@ -228,7 +234,7 @@ def test_gradient_reaches_the_images(features: ContentFeatures) -> None:
 def test_other_image_sizes_and_no_masks() -> None:
     scenes, frames = shape_frames(48, seed=0, size=40)
     plain = Frames(frames.images)
-    features = train_content_features(SHAPES_SCHEMA, scenes, plain, 0, ContentSettings(width=8, epochs=1))
+    features = train_content_features(SHAPES_SCHEMA, scenes, plain, {}, 0, ContentSettings(width=8, epochs=1))
     assert features.group_names == ["attributes", "shape.kind", "camera.noise", "colour", "texture"]
     assert features(torch.rand(2, 3, 100, 90)).shape == (2, features.dimension)
     assert torch.isfinite(features(torch.zeros(1, 3, 40, 40))).all()

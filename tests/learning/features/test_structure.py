@@ -12,7 +12,7 @@ from autosim.rendering.frames import Frames
 from autosim.rendering.pool import LocalPool
 from autosim.scenes.graph import SceneGraph
 from tests.scenes.examples import digits, roads, seed
-from tests.structure import SquaresConfig, SquaresEnv, squares
+from tests.structure import SquareRenderer, SquaresConfig, SquaresEnv, squares
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -44,7 +44,7 @@ def test_symbols_of_one_class_are_counted_together_too() -> None:
 
 def test_it_learns_to_count_squares_and_is_kept() -> None:
     scenes, frames = drawn(400)
-    features = train_structure_features(squares(np.full(4, 0.25)), scenes, frames, seed=0)
+    features = train_structure_features(squares(np.full(4, 0.25)), scenes, frames, SquareRenderer.annotations, seed=0)
     assert features.group_names == ["Square"] and features.explained[0] > 0.7
     fresh_scenes, fresh = drawn(60, key=1)
     found = features.in_batches(to_tensor(fresh.images))
@@ -58,7 +58,9 @@ def test_it_learns_to_count_squares_and_is_kept() -> None:
 def test_equal_arguments_give_equal_features() -> None:
     scenes, frames = drawn(40)
     grammar = SquaresEnv(SquaresConfig()).prior()
-    first, second = (train_structure_features(grammar, scenes, frames, seed=3) for _ in range(2))
+    first, second = (
+        train_structure_features(grammar, scenes, frames, SquareRenderer.annotations, seed=3) for _ in range(2)
+    )
     images = to_tensor(frames.images[:5])
     assert torch.equal(first(images), second(images))
 
@@ -67,10 +69,10 @@ def test_what_cannot_be_learned_is_refused() -> None:
     scenes, frames = drawn(10)
     grammar = SquaresEnv(SquaresConfig()).prior()
     with pytest.raises(ValueError, match="9 scenes for 10 frames"):
-        train_structure_features(grammar, scenes[:9], frames, seed=0)
+        train_structure_features(grammar, scenes[:9], frames, SquareRenderer.annotations, seed=0)
     alike = [scenes[0]] * 10
     with pytest.raises(ValueError, match="same structure"):
-        train_structure_features(grammar, alike, frames, seed=0)
+        train_structure_features(grammar, alike, frames, SquareRenderer.annotations, seed=0)
     unknown = SceneGraph(scenes[0].nodes, scenes[0].parents)
     with pytest.raises(ValueError, match="no derivation"):
         structure_counts(grammar, [unknown])

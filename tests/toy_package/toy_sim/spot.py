@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from autosim.env import Env, TargetSizes
 from autosim.learning.schedule import TrainingSchedule
 from autosim.learning.tasks.task import Task
+from autosim.rendering.annotations import Annotation, ClassMask
 from autosim.rendering.frames import Frames
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.grammar import Choice, Emission, Grammar, Normal, Prior, Rule
@@ -46,6 +47,7 @@ class SpotRenderer(Renderer):
 
     schema = SCHEMA
     height = width = EDGE
+    annotations: Mapping[str, Annotation] = {"mask": ClassMask(("ground", "disc"))}
 
     def __init__(self, contrast: float) -> None:
         self.contrast = contrast

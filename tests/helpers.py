@@ -132,9 +132,9 @@ def blob_scene(seed: int, blobs: int | None = None) -> SceneGraph:
     return SceneGraph(tuple(nodes), (-1,) + (0,) * count)
 
 
-def blob_scenes(count: int, first: int = 0) -> list[SceneGraph]:
-    """Scenes of different structure."""
-    return [blob_scene(first + i) for i in range(count)]
+def blob_scenes(count: int, first: int = 0, blobs: int | None = None) -> list[SceneGraph]:
+    """Scenes of different structure, or with ``blobs`` of them each."""
+    return [blob_scene(first + i, blobs) for i in range(count)]
 
 
 def blob_grammar(power: float, x: float, hue: float, bright: float) -> Grammar:

@@ -74,9 +74,9 @@ def test_progress_is_that_of_the_nearest_limit() -> None:
     session = blob_session()
     assert session.progress(3, 12) == 0.25 and session.progress(20, 12) == 1.0
     limited = replace(session, image_budget=10)
-    limited.render(blob_scenes(5), "frames")
+    limited.render(blob_scenes(5, blobs=2), "frames")
     assert limited.progress(3, 12) == 0.5 and limited.progress(9, 12) == 0.75
-    limited.render(blob_scenes(15), "frames")
+    limited.render(blob_scenes(15, blobs=2), "frames")
     assert limited.progress(3, 12) == 1.0
 
 
@@ -257,8 +257,8 @@ def test_scores_on_labelled_images_of_the_user_s_own_have_no_oracle(tmp_path: Pa
 
 def test_frames_that_are_drawn_again_are_the_same_and_are_not_counted() -> None:
     session = blob_session(seed=3)
-    drawn = session.draw(blob_scenes(3), "frames", 4)
-    np.testing.assert_array_equal(drawn.frames.images, session.render(blob_scenes(3), "frames", 4).images)
+    drawn = session.draw(blob_scenes(3, blobs=2), "frames", 4)
+    np.testing.assert_array_equal(drawn.frames.images, session.render(blob_scenes(3, blobs=2), "frames", 4).images)
     before = session.images
     (again,) = DrawnFrames.from_states([drawn.to_state()], session.redraw)
     assert again.scenes == drawn.scenes and again.seeds == drawn.seeds and session.images == before

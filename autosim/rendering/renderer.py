@@ -147,6 +147,8 @@ class Renderer(ABC):
         """Image, uint8 (height, width, 3), with its ground truth; by default what :meth:`draw` gives, rounded to 8
         bits, with what :meth:`annotate` gives.
         """
+        if self._only_renders():
+            raise RendererError(f"{type(self).__name__}: Renderer.render needs draw, which is not implemented")
         return Frame(eight_bits(self.checked_draw(scene, seed)), self.annotate(scene))
 
     def render_many(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> Sequence[Frame]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from autosim.rendering.annotations import Annotation, ClassMask
 from autosim.rendering.mitsuba.mesh import Mesh
 from autosim.rendering.mitsuba.pixels import linear_rgb, srgb
 from autosim.rendering.mitsuba.renderer import MitsubaRenderer, Quality
@@ -30,6 +31,7 @@ class SilhouetteRenderer(MitsubaRenderer):
     """One black solid before a white sky: a pixel's radiance is the share of it that the solid leaves free."""
 
     field_of_view = FIELD_OF_VIEW
+    annotations: Mapping[str, Annotation] = {"mask": ClassMask(("sky", *SOLIDS))}
 
     def __init__(self, edge: int, sizes: tuple[int, ...] = (32, 16), samples: int = 64) -> None:
         schema = Schema(

@@ -113,3 +113,12 @@ def test_one_that_neither_draws_nor_renders_cannot_be_made() -> None:
 
     with pytest.raises(TypeError, match=r"^Idle implements neither draw nor render"):
         Idle()
+
+
+def test_one_that_renders_by_what_it_does_not_draw_is_told_so() -> None:
+    class Circular(WholeBlobs):
+        def render(self, scene: SceneGraph, seed: int) -> Frame:
+            return Renderer.render(self, scene, seed)
+
+    with LocalPool(Circular()) as pool, pytest.raises(RendererError, match=r"^Circular: scene 0: .* needs draw"):
+        pool.render(blob_scenes(1), [0])

@@ -10,12 +10,16 @@ from typing import Any
 import matplotlib.image
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autosim.errors import UserError
 from autosim.rendering.annotations import ClassMask
 from autosim.rendering.frames import Frames
+from autosim.rendering.pool import LocalPool
 from autosim.reports.attribute_samples import AttributeSamples
 from autosim.reports.pictures import (
+    box_image,
     curve_names,
     mask_image,
     plot_attribute_histograms,
@@ -25,6 +29,7 @@ from autosim.reports.pictures import (
 from autosim.reports.run_page import attribute_table, write_report
 from autosim.runs.folder import RunFolder
 from autosim.scenes.graph import Categorical, Continuous
+from tests.rendering.discs import DISC_SCENES, DiscRenderer
 
 
 def frames(count: int, masks: bool, height: int = 16, width: int = 16) -> Frames:
@@ -59,6 +64,41 @@ def test_masks_paint_equal_classes_alike_and_only_the_background_dark() -> None:
     assert (painted[0, 0, 1] == painted[0, 1, 2]).all() and (painted[0, 0, 0] == painted[0, 1, 0]).all()
     assert not (painted[0, 0, 1] == painted[0, 0, 2]).all()
     assert not (painted[0, 1, 1] == painted[0, 0, 0]).all()
+
+
+def test_boxes_are_drawn_on_the_images_with_their_outermost_pixels() -> None:
+    images = np.full((2, 8, 10, 3), 7, dtype=np.uint8)
+    boxes = np.full((2, 3, 5), -1, dtype=np.float32)
+    boxes[0, 0] = (1.2, 2.0, 4.0, 6.5, 0)
+    boxes[0, 1] = (6, 0, 10, 3, 1)
+    painted = box_image(images, boxes)
+    expected = np.zeros((8, 10), dtype=bool)
+    expected[[2, 6], 1:4] = expected[2:7, [1, 3]] = True
+    expected[[0, 2], 6:10] = expected[0:3, [6, 9]] = True
+    np.testing.assert_array_equal((painted[0] != 7).any(axis=-1), expected)
+    first, second = painted[0, 2, 1], painted[0, 0, 9]
+    assert (painted[0, 6, 3] == first).all() and (painted[0, 2, 6] == second).all() and not (first == second).all()
+    assert (images == 7).all() and (painted[1] == 7).all()
+
+
+@given(
+    box=st.tuples(*[st.floats(-0.5, 8.5)] * 2, *[st.floats(-0.5, 8.5)] * 2),
+)
+def test_any_box_can_be_drawn(box: tuple[float, float, float, float]) -> None:
+    (x0, x1), (y0, y1) = sorted(box[:2]), sorted(box[2:])
+    boxes = np.array([[[x0, y0, x1, y1, 0]]], dtype=np.float32)
+    assert (box_image(np.zeros((1, 8, 8, 3), dtype=np.uint8), boxes) > 0).any()
+
+
+def test_scenes_show_what_is_declared_and_given(tmp_path: Path) -> None:
+    declared = DiscRenderer.annotations
+    with LocalPool(DiscRenderer()) as pool:
+        drawn = pool.render(DISC_SCENES, [0, 1, 2])
+    plain = Frames(drawn.images)
+    plot_scenes(tmp_path / "plain.png", {"start": plain}, declared)
+    plot_scenes(tmp_path / "all.png", {"start": drawn, "target": plain}, declared)
+    # Images, class mask, instances and boxes.
+    assert 3.5 < shape_of(tmp_path / "all.png")[1] / shape_of(tmp_path / "plain.png")[1] < 4
 
 
 @pytest.mark.parametrize("with_target", [True, False])

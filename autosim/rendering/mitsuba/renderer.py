@@ -88,7 +88,7 @@ class MitsubaRenderer(Renderer):
 
     @abstractmethod
     def mask_classes(self, scene: SceneGraph) -> dict[str, int]:
-        """Class id in the mask by shape name; shapes left out are background (0)."""
+        """Class id in the annotation ``mask``, which a subclass declares, by shape name; shapes left out are 0."""
 
     def differentiable_pose(self, mi: Any, scene: SceneGraph, values: Mapping[tuple[int, str], Any]) -> dict[str, Any]:
         """Those parameters of :meth:`pose` that depend on mutable continuous attributes, as functions of these.

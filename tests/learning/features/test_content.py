@@ -20,11 +20,12 @@ from autosim.learning.features.content import (
 from autosim.learning.features.labels import ContentTargets, content_labels, content_targets
 from autosim.learning.features.statistics import gaussian_blur, image_statistics
 from autosim.learning.training import to_tensor
+from autosim.rendering.annotations import ClassMask, Depth
 from autosim.rendering.frames import Frames
 from autosim.rendering.pool import LocalPool
 from autosim.seeding import seed_sequence
 from envs.aerial.env import Aerial, AerialConfig
-from tests.learning.shapes import SHAPES_ANNOTATIONS, SHAPES_SCHEMA, draw_shapes, random_scene, shape_frames
+from tests.learning.shapes import KINDS, SHAPES_ANNOTATIONS, SHAPES_SCHEMA, draw_shapes, random_scene, shape_frames
 
 SETTINGS = ContentSettings(width=8, epochs=8, batch_size=16)
 
@@ -68,6 +69,22 @@ def test_labels_by_hand() -> None:
     torch.testing.assert_close(labels.grid.sum(dim=1), torch.ones(20, 4, 4))
     cell = frames.annotations["mask"][3, 8:16, 16:24]
     assert labels.grid[3, :, 1, 2].tolist() == pytest.approx([float((cell == c).mean()) for c in range(3)])
+
+
+def test_the_grid_has_the_declared_classes_of_the_mask_by_whatever_name() -> None:
+    scenes, frames = shape_frames(20, seed=0)
+    renamed = Frames(
+        frames.images, {"depth": np.ones((20, 32, 32), np.float32), "semantic": frames.annotations["mask"]}
+    )
+    declared = {"depth": Depth(), "semantic": ClassMask(("background", *KINDS, "star"))}
+    targets = content_targets(SHAPES_SCHEMA, scenes, renamed, declared)
+    assert targets.mask_classes == 4
+    labels = content_labels(SHAPES_SCHEMA, scenes, renamed, declared, targets, (4, 4))
+    plain = content_targets(SHAPES_SCHEMA, scenes, frames, SHAPES_ANNOTATIONS)
+    expected = content_labels(SHAPES_SCHEMA, scenes, frames, SHAPES_ANNOTATIONS, plain, (4, 4))
+    assert labels.grid is not None and expected.grid is not None
+    assert torch.equal(labels.grid[:, :3], expected.grid) and not labels.grid[:, 3].any()
+    assert content_targets(SHAPES_SCHEMA, scenes, renamed, {"depth": Depth()}).mask_classes == 0
 
 
 def test_angles_of_several_nodes_are_labelled_by_their_means() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,10 +12,33 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from autosim.scenes.graph import SceneGraph, Schema
+from autosim.scenes.attributes import Attribute, Categorical
+from autosim.scenes.graph import Continuous, SceneGraph, Schema
+from autosim.seeding import seed_sequence
 
 Part = Literal["all", "continuous", "categorical"]
 """Which of a scene's learned choices a log-probability is of; methods may move the two kinds in different ways."""
+
+# Scenes that means, spreads and probabilities are read off where a generator has no parameters of single attributes.
+SCENES_READ = 1024
+
+
+@dataclass(frozen=True)
+class ContinuousSummary:
+    """Mean and standard deviation of a continuous attribute in its own unit (circular where periodic)."""
+
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True)
+class CategoricalSummary:
+    """Frequency of each choice of a categorical attribute."""
+
+    probabilities: tuple[float, ...]
+
+
+AttributeSummary = ContinuousSummary | CategoricalSummary
 
 
 @dataclass(frozen=True)
@@ -76,6 +100,26 @@ class SceneGenerator(nn.Module, ABC):
         """
         return None
 
+    def parameters_by_key(self) -> dict[str, AttributeSummary]:
+        """Means, spreads and probabilities of the mutable attributes by ``schema.key``, continuous ones in their own
+        unit.
+
+        Generators that have such parameters give these; of the others it is what a sample of scenes shows, which
+        always is the same one.
+        """
+        with torch.no_grad():
+            scenes = self.sample(SCENES_READ, seed_sequence(0, "parameters by key")).scenes
+        return summarise(self.schema, scenes)
+
+    def set_parameters(self, parameters: Mapping[str, AttributeSummary]) -> None:
+        """Set means, spreads and probabilities of some attributes, as :meth:`parameters_by_key` gives them; what goes
+        beyond the generator's own bounds of spreads and probabilities is put to the bound.
+
+        ``ValueError`` names the key that is unknown, of another kind or out of range, and nothing is set then;
+        ``NotImplementedError`` where the generator has no parameters of single attributes.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no parameters of single attributes that could be set")
+
     @torch.no_grad()
     def move_towards(self, other: SceneGenerator, share: float) -> None:
         """Go the ``share`` in [0, 1] of the way to the learned parameters of ``other``, a generator of the same grammar
@@ -110,27 +154,29 @@ class MovingAverage:
         return previous
 
 
-@dataclass(frozen=True)
-class ContinuousSummary:
-    """Mean and standard deviation of a continuous attribute in its own unit (circular where periodic)."""
+def check_summary(key: str, attribute: Attribute, summary: AttributeSummary) -> None:
+    """``ValueError`` names the ``key`` where a summary is not of the attribute's kind, or out of its range."""
+    if isinstance(attribute, Categorical):
+        if not isinstance(summary, CategoricalSummary):
+            raise ValueError(f"{key}: expected the probabilities of {len(attribute.choices)} choices, found {summary}")
+        chances = summary.probabilities
+        if len(chances) != len(attribute.choices):
+            raise ValueError(f"{key}: {len(chances)} probabilities for {len(attribute.choices)} choices")
+        if not all(0 <= chance <= 1 for chance in chances) or abs(math.fsum(chances) - 1) > 1e-3:
+            raise ValueError(f"{key}: probabilities {chances} are not in [0, 1] or do not add up to 1")
+        return
+    if not isinstance(summary, ContinuousSummary):
+        raise ValueError(f"{key}: expected a mean and a standard deviation, found {summary}")
+    # A mean of values at a bound may lie beyond it by rounding.
+    slack = 1e-9 * (attribute.high - attribute.low)
+    if not attribute.low - slack <= summary.mean <= attribute.high + slack:
+        raise ValueError(f"{key}: mean {summary.mean} is outside [{attribute.low}, {attribute.high}]")
+    if not 0 <= summary.std < math.inf:
+        raise ValueError(f"{key}: standard deviation {summary.std} is not in [0, infinity)")
 
-    mean: float
-    std: float
 
-
-@dataclass(frozen=True)
-class CategoricalSummary:
-    """Frequency of each choice of a categorical attribute."""
-
-    probabilities: tuple[float, ...]
-
-
-def summarise(
-    schema: Schema, scenes: Sequence[SceneGraph], mutable_only: bool = True
-) -> dict[str, ContinuousSummary | CategoricalSummary]:
+def summarise(schema: Schema, scenes: Sequence[SceneGraph], mutable_only: bool = True) -> dict[str, AttributeSummary]:
     """Empirical summary of every (mutable) attribute by ``schema.key``, in the order of the schema."""
-    from autosim.scenes.graph import Continuous
-
     collected: dict[str, list[float]] = {}
     specs = {}
     for scene in scenes:
@@ -143,7 +189,7 @@ def summarise(
                 value = node[attribute.name]
                 number = float(value) if isinstance(attribute, Continuous) else float(attribute.index(value))
                 collected.setdefault(key, []).append(number)
-    result: dict[str, ContinuousSummary | CategoricalSummary] = {}
+    result: dict[str, AttributeSummary] = {}
     for key in collected:
         attribute, numbers = specs[key], np.array(collected[key])
         if not isinstance(attribute, Continuous):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import permutations
 
@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from autosim.scenes import distributions
-from autosim.scenes.generator import CategoricalSummary, ContinuousSummary, Part, Samples, SceneGenerator
+from autosim.scenes.generator import (
+    AttributeSummary,
+    CategoricalSummary,
+    ContinuousSummary,
+    Part,
+    Samples,
+    SceneGenerator,
+    check_summary,
+)
 from autosim.scenes.grammar import Choice, Constant, Grammar, KeyedAttribute, Normal, child_seed
 from autosim.scenes.graph import Categorical, Continuous, SceneArrays
 from autosim.scenes.keyed import KeyedAttributes, SceneLayout
@@ -189,11 +197,9 @@ class ParametricGenerator(SceneGenerator):
         self.project()
 
     @torch.no_grad()
-    def parameters_by_key(self) -> dict[str, ContinuousSummary | CategoricalSummary]:
-        """Parameters by ``schema.key`` in the schema's order: mean and standard deviation in the attribute's own unit,
-        before censoring or wrapping; probabilities of the choices.
-        """
-        found: dict[str, ContinuousSummary | CategoricalSummary] = {}
+    def parameters_by_key(self) -> dict[str, AttributeSummary]:
+        """As the contract says, in the schema's order; means and standard deviations before censoring or wrapping."""
+        found: dict[str, AttributeSummary] = {}
         for i, k in enumerate(self.keyed.continuous):
             assert isinstance(k.attribute, Continuous)
             span = k.attribute.high - k.attribute.low
@@ -203,6 +209,27 @@ class ParametricGenerator(SceneGenerator):
             known = self._choice(i).probabilities.tolist() if self._sizes[i] > 1 else [1.0]
             found[k.key] = CategoricalSummary(tuple(known))
         return {k.key: found[k.key] for k in self.grammar.attributes()}
+
+    @torch.no_grad()
+    def set_parameters(self, parameters: Mapping[str, AttributeSummary]) -> None:
+        """As the contract says. Standard deviations are set even where they are not learned; :meth:`explore` still
+        begins from those of the grammar.
+        """
+        known = {k.key: k.attribute for k in self.grammar.attributes()}
+        for key, summary in parameters.items():
+            if key not in known:
+                raise ValueError(f"{key}: no such attribute; there are: {', '.join(known)}")
+            check_summary(key, known[key], summary)
+        for i, k in enumerate(self.keyed.continuous):
+            wanted = parameters.get(k.key)
+            if isinstance(wanted, ContinuousSummary) and isinstance(k.attribute, Continuous):
+                self.means[i] = k.attribute.normalise(wanted.mean)
+                self.log_spreads[i] = math.log(max(wanted.std / (k.attribute.high - k.attribute.low), self.min_spread))
+        for i, k in enumerate(self.keyed.categorical):
+            wanted = parameters.get(k.key)
+            if isinstance(wanted, CategoricalSummary):
+                self._set_probabilities(i, torch.tensor(wanted.probabilities, dtype=torch.float64))
+        self.project()
 
     def unit_dimensions(self) -> list[str]:
         """Keys of the dimensions of the ``[0, 1]^d`` view, in the schema's order; spreads are no part of it."""

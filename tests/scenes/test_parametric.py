@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autosim.scenes.generator import CategoricalSummary, ContinuousSummary, Samples, summarise
+from autosim.scenes.generator import AttributeSummary, CategoricalSummary, ContinuousSummary, Samples, summarise
 from autosim.scenes.grammar import Choice, Constant, Emission, Grammar, Normal, Rule, Uniform
 from autosim.scenes.graph import Categorical, Continuous, NodeClass, SceneGraph, Schema
 from autosim.scenes.parametric import ParametricGenerator
@@ -305,3 +305,95 @@ def test_the_score_of_pictures_has_the_same_mean_and_less_variance() -> None:
     assert float(second.var(0).sum()) < 0.7 * float(first.var(0).sum())
     error = ((first - second).mean(0) / ((first - second).var(0) / len(first)).sqrt()).abs()
     assert float(error.max()) < 4
+
+
+def numbers(parameters: dict[str, AttributeSummary]) -> dict[str, list[float]]:
+    """Mean and standard deviation, or the probabilities, by key."""
+    return {
+        key: list(found.probabilities) if isinstance(found, CategoricalSummary) else [found.mean, found.std]
+        for key, found in parameters.items()
+    }
+
+
+@pytest.mark.parametrize("grammar", [table(), digits()], ids=["table", "digits"])
+@given(point=st.integers(0, 2**32 - 1))
+@settings(max_examples=20, deadline=None)
+def test_parameters_that_are_read_can_be_set_again(grammar: Grammar, point: int) -> None:
+    one, other = ParametricGenerator(grammar), ParametricGenerator(grammar)
+    with torch.no_grad():
+        for parameter in (one.means, one.logits, one.log_spreads):
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(point)))
+    one.project()
+    other.set_parameters(one.parameters_by_key())
+    assert numbers(other.parameters_by_key()) == {
+        key: pytest.approx(values, rel=1e-5, abs=1e-6) for key, values in numbers(one.parameters_by_key()).items()
+    }
+    drawn = [generator.sample(20, seed(1)) for generator in (one, other)]
+    torch.testing.assert_close(drawn[0].values, drawn[1].values, rtol=1e-4, atol=1e-4)
+
+
+def test_some_parameters_are_set_and_the_others_stay() -> None:
+    generator = ParametricGenerator(table())
+    before = numbers(generator.parameters_by_key())
+    wanted = {"object.1.x": ContinuousSummary(-2.5, 0.75), "scene.size": CategoricalSummary((0.25, 0.25, 0.5))}
+    generator.set_parameters(wanted)
+    after = numbers(generator.parameters_by_key())
+    assert after["object.1.x"] == pytest.approx([-2.5, 0.75]) and after["scene.size"] == pytest.approx(
+        [0.25, 0.25, 0.5]
+    )
+    others = [key for key in before if key not in wanted]
+    assert [after[key] for key in others] == [pytest.approx(before[key]) for key in others]
+    drawn = summarise(generator.schema, generator.sample(2000, seed(0)).scenes)["object.1.x"]
+    assert isinstance(drawn, ContinuousSummary) and drawn.mean == pytest.approx(-2.5, abs=0.1)
+
+
+def test_what_is_read_off_scenes_can_be_set_even_where_all_are_alike() -> None:
+    generator = ParametricGenerator(table())
+    scenes = [generator.grammar.sample(seed(0))] * 7
+    generator.set_parameters(summarise(generator.schema, scenes))
+    found = generator.parameters_by_key()
+    for key, summary in summarise(generator.schema, scenes).items():
+        own = found[key]
+        if isinstance(summary, ContinuousSummary) and isinstance(own, ContinuousSummary):
+            assert own.mean == pytest.approx(summary.mean, abs=1e-4) and own.std > 0
+        elif isinstance(own, CategoricalSummary):
+            assert (
+                max(own.probabilities) == pytest.approx(1, abs=0.01) and min(own.probabilities) >= generator.floor / 2
+            )
+
+
+@pytest.mark.parametrize(
+    ("key", "summary", "said"),
+    [
+        ("object.3.x", ContinuousSummary(0, 1), "no such attribute"),
+        ("object.0.shape", CategoricalSummary((1.0, 0.0, 0.0)), "no such attribute"),
+        ("object.0.x", ContinuousSummary(10.5, 1), r"mean 10.5 is outside \[-10, 10\]"),
+        ("object.0.x", ContinuousSummary(float("nan"), 1), "mean nan"),
+        ("object.0.x", ContinuousSummary(1, -0.1), "standard deviation -0.1"),
+        ("object.0.x", ContinuousSummary(1, float("nan")), "standard deviation nan"),
+        ("object.0.x", CategoricalSummary((1.0,)), "expected a mean"),
+        ("scene.size", ContinuousSummary(1, 1), "expected the probabilities of 3 choices"),
+        ("scene.size", CategoricalSummary((0.5, 0.5)), "2 probabilities for 3 choices"),
+        ("scene.size", CategoricalSummary((0.5, 0.4, 0.0)), "add up to 1"),
+        ("scene.size", CategoricalSummary((1.5, -0.5, 0.0)), r"not in \[0, 1\]"),
+        ("scene.size", CategoricalSummary((float("nan"), 0.5, 0.5)), r"not in \[0, 1\]"),
+    ],
+)
+def test_parameters_out_of_range_are_refused_by_key_and_nothing_is_set(
+    key: str, summary: AttributeSummary, said: str
+) -> None:
+    generator = ParametricGenerator(table())
+    before = generator.parameters_by_key()
+    with pytest.raises(ValueError, match=rf"^{key}: .*{said}"):
+        generator.set_parameters({"object.1.x": ContinuousSummary(3.0, 1.0), key: summary})
+    assert generator.parameters_by_key() == before
+
+
+def test_spreads_and_probabilities_beyond_the_generator_s_bounds_are_put_to_them() -> None:
+    generator = ParametricGenerator(table(), min_spread=0.01, max_spread=0.2, floor=0.05)
+    wide, narrow = ContinuousSummary(0, 18.0), ContinuousSummary(0, 0.0)
+    sure = CategoricalSummary((1.0, 0.0, 0.0))
+    generator.set_parameters({"object.0.x": wide, "object.0.y": narrow, "scene.size": sure})
+    found = numbers(generator.parameters_by_key())
+    assert found["object.0.x"][1] == pytest.approx(0.2 * 20) and found["object.0.y"][1] == pytest.approx(0.01 * 20)
+    assert found["scene.size"] == pytest.approx([0.9, 0.05, 0.05])

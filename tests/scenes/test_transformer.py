@@ -263,3 +263,17 @@ def test_settings_are_checked() -> None:
         DistributionTransformer(table(), layers=0)
     with pytest.raises(ValueError, match="max_steps: 0"):
         PretrainSettings(max_steps=0)
+
+
+def test_means_and_spreads_are_read_off_samples_and_cannot_be_set() -> None:
+    transformer = DistributionTransformer(table(), std=0.05)
+    found = transformer.parameters_by_key()
+    assert found == transformer.parameters_by_key()
+    assert set(found) == {keyed.key for keyed in transformer.grammar.attributes()}
+    with torch.no_grad():
+        transformer.offsets[[keyed.key for keyed in transformer.keyed.continuous].index("object.1.x")] += 3.0
+    moved, before = transformer.parameters_by_key()["object.1.x"], found["object.1.x"]
+    assert isinstance(moved, ContinuousSummary) and isinstance(before, ContinuousSummary)
+    assert moved.mean > before.mean + 1
+    with pytest.raises(NotImplementedError, match="DistributionTransformer has no parameters of single attributes"):
+        transformer.set_parameters(found)

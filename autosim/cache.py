@@ -12,7 +12,14 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# The array that tells what a file of arrays is of.
+DESCRIPTION = "description"
 
 
 def cache_folder() -> Path:
@@ -63,6 +70,27 @@ def cached_tensors(kind: str, description: Mapping[str, Any], compute: Callable[
     value = compute()
     _write(path, lambda file: torch.save({"description": _canonical(description), "value": value}, file))
     return value
+
+
+def read_arrays(kind: str, description: Mapping[str, Any]) -> dict[str, NDArray[np.generic]] | None:
+    """The arrays that :func:`write_arrays` kept; None where there are none, or they are damaged."""
+    import numpy as np
+
+    try:
+        with np.load(_path(kind, description, ".npz"), allow_pickle=False) as stored:
+            if str(stored[DESCRIPTION]) != _canonical(description):
+                return None
+            return {name: stored[name] for name in stored.files if name != DESCRIPTION}
+    except Exception:  # damaged archives raise errors of many kinds
+        return None
+
+
+def write_arrays(kind: str, description: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]]) -> None:
+    """Keep arrays, compressed, in the place of those of the same description; none may be called ``description``."""
+    import numpy as np
+
+    kept: dict[str, Any] = {DESCRIPTION: np.array(_canonical(description)), **arrays}
+    _write(_path(kind, description, ".npz"), lambda file: np.savez_compressed(file, **kept))
 
 
 def _canonical(description: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from autosim import seeding
 from autosim.env import Env
 from autosim.errors import UserError
+from autosim.learning.broad import broad_frames
 from autosim.learning.features.sources import FeatureSource, ReferencedFeatures
 from autosim.learning.schedule import TrainingSchedule
 from autosim.learning.tasks.task import Task
@@ -103,6 +104,11 @@ class Session:
         """Image features for distribution matching; trained once for an environment and cached."""
         with self.uncounted():
             return self.feature_source.load(self.env, self.pool, self.device)
+
+    def broad_frames(self, count: int) -> DrawnFrames:
+        """The first ``count`` frames of scenes from the whole space, the same for every run on the environment."""
+        with self.uncounted():
+            return broad_frames(self.env, self.pool, count)
 
     def seed_sequence(self, purpose: str, iteration: int = 0, index: int = 0) -> np.random.SeedSequence:
         """Seeds of one draw of this run."""

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from autosim.cache import cache_folder, cache_key, cached_json, cached_tensors
+from autosim.cache import cache_folder, cache_key, cached_json, cached_tensors, read_arrays, write_arrays
 
 
 @pytest.fixture
@@ -126,3 +127,37 @@ def test_an_error_of_the_computation_leaves_no_file(folder: Path) -> None:
     with pytest.raises(RuntimeError, match="broken"):
         cached_json("kind", {}, fail)
     assert not [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_arrays_come_back_with_their_types_and_make_way_for_later_ones(folder: Path) -> None:
+    arrays: dict[str, Any] = {
+        "images": np.arange(24, dtype=np.uint8).reshape(2, 2, 2, 3),
+        "annotation depth": np.ones((2, 3)),
+    }
+    assert read_arrays("frames", {"a": 1}) is None
+    write_arrays("frames", {"a": 1}, arrays)
+    found = read_arrays("frames", {"a": 1})
+    assert found is not None and list(found) == list(arrays)
+    for name, values in arrays.items():
+        assert found[name].dtype == values.dtype and np.array_equal(found[name], values)
+    assert read_arrays("frames", {"a": 2}) is None
+    write_arrays("frames", {"a": 1}, {"images": np.zeros(5)})
+    later = read_arrays("frames", {"a": 1})
+    assert later is not None and list(later) == ["images"] and len(later["images"]) == 5
+
+
+@pytest.mark.parametrize("kept", [0, 7, 200, -30])
+def test_arrays_that_are_damaged_are_none(folder: Path, kept: int) -> None:
+    write_arrays("frames", {"a": 1}, {"images": np.arange(400)})
+    (path,) = (path for path in folder.rglob("*.npz"))
+    path.write_bytes(path.read_bytes()[:kept])
+    assert read_arrays("frames", {"a": 1}) is None
+
+
+def test_arrays_that_run_code_are_not_opened(folder: Path) -> None:
+    class Harm:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (folder / "harm",))
+
+    write_arrays("frames", {"a": 1}, {"images": np.array([Harm()], dtype=object)})
+    assert read_arrays("frames", {"a": 1}) is None and not (folder / "harm").exists()

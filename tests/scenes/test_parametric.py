@@ -335,12 +335,14 @@ def test_parameters_that_are_read_can_be_set_again(grammar: Grammar, point: int)
 def test_some_parameters_are_set_and_the_others_stay() -> None:
     generator = ParametricGenerator(table())
     before = numbers(generator.parameters_by_key())
-    wanted = {"object.1.x": ContinuousSummary(-2.5, 0.75), "scene.size": CategoricalSummary((0.25, 0.25, 0.5))}
+    wanted: dict[str, AttributeSummary] = {
+        "object.1.x": ContinuousSummary(-2.5, 0.75),
+        "scene.size": CategoricalSummary((0.25, 0.25, 0.5)),
+    }
     generator.set_parameters(wanted)
     after = numbers(generator.parameters_by_key())
-    assert after["object.1.x"] == pytest.approx([-2.5, 0.75]) and after["scene.size"] == pytest.approx(
-        [0.25, 0.25, 0.5]
-    )
+    assert after["object.1.x"] == pytest.approx([-2.5, 0.75])
+    assert after["scene.size"] == pytest.approx([0.25, 0.25, 0.5])
     others = [key for key in before if key not in wanted]
     assert [after[key] for key in others] == [pytest.approx(before[key]) for key in others]
     drawn = summarise(generator.schema, generator.sample(2000, seed(0)).scenes)["object.1.x"]
@@ -357,9 +359,7 @@ def test_what_is_read_off_scenes_can_be_set_even_where_all_are_alike() -> None:
         if isinstance(summary, ContinuousSummary) and isinstance(own, ContinuousSummary):
             assert own.mean == pytest.approx(summary.mean, abs=1e-4) and own.std > 0
         elif isinstance(own, CategoricalSummary):
-            assert (
-                max(own.probabilities) == pytest.approx(1, abs=0.01) and min(own.probabilities) >= generator.floor / 2
-            )
+            assert max(own.probabilities) == pytest.approx(1, abs=0.01) and min(own.probabilities) > 0
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from autosim import seeding
 from autosim.cache import cached_tensors
 from autosim.errors import UserError
-from autosim.scenes.grammar import child_seed
-from autosim.scenes.graph import Continuous, SceneGraph
-from autosim.scenes.priors import Normal, Prior
+from autosim.learning.broad import PROBES, SEED, broad_frames, broad_scenes
 
 if TYPE_CHECKING:
     import torch
@@ -25,14 +23,12 @@ if TYPE_CHECKING:
     from autosim.learning.features.structure import StructureFeatures
     from autosim.rendering.frames import Frames
     from autosim.rendering.pool import RenderPool
+    from autosim.scenes.graph import SceneGraph
 
     TrainedFeatures = ContentFeatures | StructureFeatures
 
-# Features belong to an environment, not to a run: all seeds share them.
-SEED = 0
 # Frames over the full ranges whose features set the scale of a divergence.
 REFERENCES = 400
-PROBES = 4
 
 
 @dataclass(frozen=True)
@@ -45,7 +41,7 @@ class ReferencedFeatures:
 
 @dataclass(frozen=True)
 class FeatureSource:
-    """``content`` is trained on ``frames`` broad frames (:func:`broad_scenes`), as many as the environment asks for
+    """``content`` is trained on ``frames`` broad frames (:func:`broad_frames`), as many as the environment asks for
     where it is None; the others need ``weights``.
     """
 
@@ -61,13 +57,17 @@ class FeatureSource:
         from autosim.learning.features.content import VERSION, ContentFeatures, ContentSettings, train_content_features
 
         settings = ContentSettings(edge=env.feature_edge, appearance=env.appearance)
-        scenes = broad_scenes(env, self.frames or env.feature_frames)
+        count = self.frames or env.feature_frames
+        scenes = broad_scenes(env, count)
+
+        def draw() -> Frames:
+            return broad_frames(env, pool, count).frames
 
         def train(frames: Frames) -> TrainedFeatures:
             return train_content_features(env.schema, scenes, frames, pool.annotations, SEED, settings, device)
 
         known_by = {"version": VERSION, "settings": asdict(settings)}
-        return _trained("content", known_by, env, pool, device, scenes, train, ContentFeatures.from_state)
+        return _trained("content", known_by, env, pool, device, scenes, draw, train, ContentFeatures.from_state)
 
     def _pretrained(self, env: Env, pool: RenderPool, device: torch.device) -> ReferencedFeatures:
         from autosim.learning.features.pretrained import InceptionFeatures, SqueezeNetFeatures
@@ -77,8 +77,7 @@ class FeatureSource:
             raise UserError(f"features {self.kind!r} need a file of weights, and none is named")
         kinds = {"squeezenet": SqueezeNetFeatures, "inception": InceptionFeatures}
         features = kinds[self.kind](Path(self.weights)).to(device)
-        scenes = broad_scenes(env, REFERENCES)
-        frames = pool.render(scenes, seeding.frame_seeds(SEED, "content frames", 0, len(scenes)))
+        frames = broad_frames(env, pool, REFERENCES).frames
         return ReferencedFeatures(features, features.in_batches(to_tensor(frames.images, device)))
 
 
@@ -96,11 +95,14 @@ def structure_features(env: Env, pool: RenderPool, device: torch.device, count: 
     grammar, settings = env.prior(), StructureSettings()
     scenes = grammar.sample_many(count, seeding.seed_sequence(SEED, "structure scenes"))
 
+    def draw() -> Frames:
+        return pool.render(scenes, seeding.frame_seeds(SEED, "structure frames", 0, count))
+
     def train(frames: Frames) -> TrainedFeatures:
         return train_structure_features(grammar, scenes, frames, pool.annotations, SEED, settings, device)
 
     known_by = {"version": VERSION, "settings": asdict(settings)}
-    return _trained("structure", known_by, env, pool, device, scenes, train, StructureFeatures.from_state)
+    return _trained("structure", known_by, env, pool, device, scenes, draw, train, StructureFeatures.from_state)
 
 
 def _trained(
@@ -110,18 +112,20 @@ def _trained(
     pool: RenderPool,
     device: torch.device,
     scenes: list[SceneGraph],
+    draw: Callable[[], Frames],
     train: Callable[[Frames], TrainedFeatures],
     read: Callable[[dict[str, Any]], Features],
 ) -> ReferencedFeatures:
-    """Features trained on frames of ``scenes``, from the cache where they are there. They are known by ``known_by`` and
-    by what they are trained on, so that neither another target nor another renderer finds the wrong ones.
+    """Features trained on the frames of ``scenes`` that ``draw`` gives, from the cache where they are there. They are
+    known by ``known_by`` and by what they are trained on, so that neither another target nor another renderer finds the
+    wrong ones.
     """
     import torch
 
     from autosim.learning.training import to_tensor
 
     def compute() -> dict[str, Any]:
-        frames = pool.render(scenes, seeding.frame_seeds(SEED, f"{kind} frames", 0, len(scenes)))
+        frames = draw()
         features = train(frames)
         images = to_tensor(frames.images[:REFERENCES], device)
         return {"features": features.to_state(), "reference": features.in_batches(images).cpu()}
@@ -141,23 +145,3 @@ def _trained(
     }
     stored = cached_tensors(kind, description, compute)
     return ReferencedFeatures(read(stored["features"]).to(device), stored["reference"].to(device))
-
-
-def broad_scenes(env: Env, count: int) -> list[SceneGraph]:
-    """Scenes of all that can occur: in every other one, attributes are uniform over their ranges, in the rest around
-    their middles; those that no method moves are as the prior has them, if it says anything of them.
-
-    At the ends of the ranges there is often little to see (objects out of the picture, say), so that features trained
-    on uniform draws alone know little of what a plausible picture shows.
-    """
-    uniform = env.prior().widened()
-    middles: dict[str, Prior] = {}
-    for keyed in uniform.attributes(mutable_only=False):
-        attribute = keyed.attribute
-        if any(key in uniform.priors for key in keyed.prior_keys):
-            continue
-        if isinstance(attribute, Continuous) and not attribute.periodic:
-            middles[keyed.key] = Normal((attribute.low + attribute.high) / 2, (attribute.high - attribute.low) / 6)
-    central = uniform.with_priors(middles)
-    seeds = seeding.seed_sequence(SEED, "content scenes")
-    return [(central if i % 2 else uniform).sample(child_seed(seeds, i)) for i in range(count)]

@@ -1,0 +1,101 @@
+"""Broad frames: scenes from the whole space, known for nothing, that whatever learns from labels shares.
+
+They belong to an environment and not to a run, so that they are drawn once and kept. Who asks for fewer gets the first
+of those that are kept; who asks for more has the rest drawn.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autosim import seeding
+from autosim.cache import read_arrays, write_arrays
+from autosim.rendering.drawn import DrawnFrames
+from autosim.rendering.frames import Frames
+from autosim.scenes.grammar import child_seed
+from autosim.scenes.graph import Continuous, SceneGraph
+from autosim.scenes.priors import Normal, Prior
+
+if TYPE_CHECKING:
+    from autosim.env import Env
+    from autosim.rendering.pool import RenderPool
+
+# Broad frames belong to an environment: all seeds share them.
+SEED = 0
+# Frames that tell whether what is kept was drawn by this renderer.
+PROBES = 4
+# Bytes of pixels and annotations beyond which frames are drawn every time.
+LARGEST = 2**30
+# How the names of annotations begin in the file.
+ANNOTATION = "annotation "
+
+
+def broad_frames(env: Env, pool: RenderPool, count: int) -> DrawnFrames:
+    """The first ``count`` broad frames of an environment, kept on disk up to :data:`LARGEST` bytes."""
+    scenes = broad_scenes(env, max(count, PROBES))
+    seeds = broad_seeds(len(scenes))
+    probe = pool.render(scenes[:PROBES], seeds[:PROBES])
+    description = {
+        "env": env.name,
+        "scenes": [scene.to_json() for scene in scenes[:PROBES]],
+        "annotations": {name: repr(kind) for name, kind in pool.annotations.items()},
+        "frames": digest(probe),
+    }
+    frames = _kept(description, pool) or probe
+    if len(frames) < count:
+        rest = pool.render(scenes[len(frames) :], seeds[len(frames) :])
+        frames = Frames.concatenate([frames, rest])
+        arrays = {"images": frames.images, **{f"{ANNOTATION}{k}": v for k, v in frames.annotations.items()}}
+        if sum(values.nbytes for values in arrays.values()) <= LARGEST:
+            write_arrays("broad", description, arrays)
+    return DrawnFrames(tuple(scenes[:count]), tuple(seeds[:count]), frames.select(slice(count)))
+
+
+def broad_seeds(count: int) -> list[int]:
+    """The seeds of the first ``count`` broad frames."""
+    return seeding.frame_seeds(SEED, "content frames", 0, count)
+
+
+def broad_scenes(env: Env, count: int) -> list[SceneGraph]:
+    """Scenes of all that can occur: in every other one, attributes are uniform over their ranges, in the rest around
+    their middles; those that no method moves are as the prior has them, if it says anything of them.
+
+    At the ends of the ranges there is often little to see (objects out of the picture, say), so that features trained
+    on uniform draws alone know little of what a plausible picture shows.
+    """
+    uniform = env.prior().widened()
+    middles: dict[str, Prior] = {}
+    for keyed in uniform.attributes(mutable_only=False):
+        attribute = keyed.attribute
+        if any(key in uniform.priors for key in keyed.prior_keys):
+            continue
+        if isinstance(attribute, Continuous) and not attribute.periodic:
+            middles[keyed.key] = Normal((attribute.low + attribute.high) / 2, (attribute.high - attribute.low) / 6)
+    central = uniform.with_priors(middles)
+    seeds = seeding.seed_sequence(SEED, "content scenes")
+    return [(central if i % 2 else uniform).sample(child_seed(seeds, i)) for i in range(count)]
+
+
+def digest(frames: Frames) -> str:
+    """SHA-256 (hexadecimal) of pixels and annotations."""
+    found = hashlib.sha256(frames.images.tobytes())
+    for name in sorted(frames.annotations):
+        found.update(frames.annotations[name].tobytes())
+    return found.hexdigest()
+
+
+def _kept(description: dict[str, Any], pool: RenderPool) -> Frames | None:
+    """What is kept of an environment's broad frames; None where that is nothing, or nothing that could be right."""
+    arrays = read_arrays("broad", description)
+    if arrays is None or "images" not in arrays:
+        return None
+    images = arrays["images"].view(np.uint8)
+    if images.shape[1:] != (pool.height, pool.width, 3):
+        return None
+    named = {key: values for key, values in arrays.items() if key.startswith(ANNOTATION)}
+    if any(len(values) != len(images) for values in named.values()):
+        return None
+    return Frames(images, {key.removeprefix(ANNOTATION): values for key, values in named.items()})

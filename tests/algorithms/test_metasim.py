@@ -89,7 +89,7 @@ def gradient_of(generator: SceneGenerator) -> Tensor:
 
 
 def test_the_gradient_of_the_whole_loss_is_that_of_autograd_in_direction_and_scale() -> None:
-    pool = RecordingPool(BlobRenderer(SIZE))
+    pool = RecordingPool(BlobRenderer(SIZE, slots=2))
     session = blob_session(pool=pool)
     algorithm = MetaSim(session, quick(categorical=False, task_loss=False, exploration=0.0))
     before = copy.deepcopy(algorithm.transformer)
@@ -242,7 +242,7 @@ def test_numbers_do_not_depend_on_the_number_of_workers(ray_session: None) -> No
     here = MetaSim(blob_session(), quick())
     expected = [here.step(i) for i in range(3)]
     for workers in (1, 2):
-        with RayPool(BlobRenderer(SIZE), workers) as pool:
+        with RayPool(BlobRenderer(SIZE, slots=2), workers) as pool:
             there = MetaSim(blob_session(pool=pool, workers=workers), quick())
             assert [there.step(i) for i in range(3)] == expected
         for a, b in zip(here.transformer.parameters(), there.transformer.parameters(), strict=True):

@@ -1,0 +1,91 @@
+"""A labelled image brought to another size: picture, boxes and masks follow one placement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Fit = Literal["pad", "crop"]
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a picture of ``source`` (height, width) lies within one of ``target``.
+
+    A point (x, y) of the source is at (x · scale_x + left, y · scale_y + top) of the target, in pixels.
+    """
+
+    source: tuple[int, int]
+    target: tuple[int, int]
+    scale_x: float
+    scale_y: float
+    left: float
+    top: float
+
+    def picture(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """uint8 (H, W, 3) of the target's size, resampled (bicubic); edges are repeated outside the source."""
+        from PIL import Image
+
+        (height, width), (high, wide) = self.target, self.source
+        if self.source == self.target:
+            return pixels
+        if self.left >= 0 and self.top >= 0:
+            inner = (round(wide * self.scale_x), round(high * self.scale_y))
+            resized = Image.fromarray(pixels).resize(inner, Image.Resampling.BICUBIC)
+            left, top = int(self.left), int(self.top)
+            border = ((top, height - inner[1] - top), (left, width - inner[0] - left), (0, 0))
+            return np.pad(np.asarray(resized), border, mode="edge")
+        box = (max(0.0, -self.left / self.scale_x), max(0.0, -self.top / self.scale_y))
+        ends = (min(wide, box[0] + width / self.scale_x), min(high, box[1] + height / self.scale_y))
+        resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC, box=(*box, *ends))
+        return np.array(resized, dtype=np.uint8)
+
+    def boxes(self, boxes: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Boxes xyxy (n, 4) clipped to the source and then to the target, and which of them are left, bool (n,).
+
+        A box with no area inside is not left.
+        """
+        ends = np.array([self.source[1], self.source[0]] * 2, dtype=np.float64)
+        scale = np.array([self.scale_x, self.scale_y] * 2)
+        placed = np.clip(boxes.astype(np.float64), 0, ends) * scale + np.array([self.left, self.top] * 2)
+        height, width = self.target
+        clipped = np.clip(placed, 0, np.array([width, height] * 2)).astype(np.float32)
+        return clipped, (clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1])
+
+    def mask(self, values: NDArray[Scalar], fill: Any = None) -> NDArray[Scalar]:
+        """A mask (H, W) of the target's size by nearest pixels; ``fill`` outside the source, or edges repeated."""
+        rows = self._nearest(0, self.scale_y, self.top)
+        columns = self._nearest(1, self.scale_x, self.left)
+        high, wide = self.source
+        placed = values[np.clip(rows, 0, high - 1)[:, None], np.clip(columns, 0, wide - 1)]
+        if fill is not None:
+            placed[(rows < 0) | (rows >= high)] = fill
+            placed[:, (columns < 0) | (columns >= wide)] = fill
+        return placed
+
+    def _nearest(self, axis: int, scale: float, shift: float) -> NDArray[np.int64]:
+        centres = np.arange(self.target[axis]) + 0.5
+        return np.floor((centres - shift) / scale).astype(np.int64)
+
+
+def place(source: tuple[int, int], target: tuple[int, int], fit: Fit = "pad") -> Placement:
+    """How a picture of ``source`` (height, width) comes to ``target`` with its aspect kept.
+
+    ``pad``: all of it is seen, in the middle, and the rest is filled. ``crop``: the target is filled, and what juts out
+    on two sides is cut off alike. ``ValueError`` for another ``fit``.
+    """
+    (high, wide), (height, width) = source, target
+    if fit == "pad":
+        scale = min(height / high, width / wide)
+        inner_height, inner_width = max(1, round(high * scale)), max(1, round(wide * scale))
+        before = (width - inner_width) // 2, (height - inner_height) // 2
+        return Placement(source, target, inner_width / wide, inner_height / high, *before)
+    if fit == "crop":
+        scale = max(height / high, width / wide)
+        left, top = min(0.0, (width - wide * scale) / 2), min(0.0, (height - high * scale) / 2)
+        return Placement(source, target, scale, scale, left, top)
+    raise ValueError(f"fit: {fit!r} is neither 'pad' nor 'crop'")

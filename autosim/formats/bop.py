@@ -9,6 +9,7 @@ out. Pictures are taken as stored.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -79,8 +80,8 @@ def read(folder: Path, part: str | None = None, min_visible: float = MIN_VISIBLE
 
 
 def write(data: DataSet, folder: Path, part: str | None = None) -> None:
-    """One scene, ``<part>/000000``. Poses and cameras are written where they are known; a class that is not called
-    ``obj_`` and a number gets its place, from 1.
+    """One scene, ``<part>/000000``. Poses and cameras are written where they are known. Classes get the numbers that
+    they are called by (``obj_000005``), or their places from 1 where any of them is called otherwise.
     """
     place = folder / (part or "train") / "000000"
     (place / PICTURES).mkdir(parents=True, exist_ok=True)
@@ -106,10 +107,13 @@ def write(data: DataSet, folder: Path, part: str | None = None) -> None:
 
 def image_truth(image: LabelledImage, classes: tuple[str, ...]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """What ``scene_gt.json`` and ``scene_gt_info.json`` say about one picture."""
+    numbers_called = [re.fullmatch(r"obj_(\d{6})", name) for name in classes]
+    numbered = [int(found[1]) if found else 0 for found in numbers_called]
+    if not all(numbers_called):
+        numbered = list(range(1, len(classes) + 1))
     truth, info = [], []
     for i in range(len(image)):
-        name = classes[image.classes[i]].removeprefix("obj_")
-        entry: dict[str, Any] = {"obj_id": int(name) if name.isdecimal() else int(image.classes[i]) + 1}
+        entry: dict[str, Any] = {"obj_id": numbered[image.classes[i]]}
         for field, key in (("rotation", "cam_R_m2c"), ("translation", "cam_t_m2c")):
             if field in image.details:
                 entry[key] = [float(value) for value in image.details[field][i].ravel()]

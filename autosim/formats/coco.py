@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosim.files import write_whole
-from autosim.formats.dataset import DataSet, LabelledImage, check_classes
+from autosim.formats.dataset import DataSet, LabelledImage, check_classes, file_stems
 from autosim.formats.pictures import encode_png, picture_size
 from autosim.formats.reading import (
     LARGEST,
@@ -47,9 +47,10 @@ def find(folder: Path, part: str | None = None) -> list[Path]:
     for place in [folder, folder / "annotations", *([folder / part] if part else [])]:
         if is_folder(place):
             found += [place / name for name in list_folder(place) if name.endswith(".json") and _is_named(name)]
-    if part is not None:
-        found = [path for path in found if part in path.stem.replace("instances_", "") or path.parent.name == part]
-    return found
+    if part is None:
+        return found
+    named = [path for path in found if path.stem.endswith(f"_{part}") or path.parent.name == part]
+    return named or [path for path in found if part in path.stem.removeprefix("instances_")]
 
 
 def read(path: Path, part: str | None = None) -> DataSet:
@@ -95,8 +96,8 @@ def write(data: DataSet, folder: Path, part: str | None = None) -> None:
     file = folder / "annotations" / f"instances_{part}.json" if part else folder / FILE
     file.parent.mkdir(parents=True, exist_ok=True)
     records, annotations = [], list[dict[str, Any]]()
-    for number, image in enumerate(data.images, start=1):
-        name = f"{image.name}.png"
+    for number, (image, stem) in enumerate(zip(data.images, file_stems(data, folders=True), strict=True), start=1):
+        name = f"{stem}.png"
         (pictures / name).parent.mkdir(parents=True, exist_ok=True)
         write_whole(pictures / name, encode_png(image.read()))
         height, width = image.read_size()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autosim.errors import UserError
 from autosim.formats.pictures import picture_size, read_index_mask, read_picture
 from autosim.formats.reading import fault, inner_name
 from autosim.formats.shapes import Shape, check_mask_size
@@ -52,7 +54,7 @@ class LabelledImage:
                 beyond the picture
     classes:    int64 (n,), indices into the data set's classes
     ignore:     bool (n,), objects that count neither as found nor as missed: regions nobody looked at, crowds, objects
-                called difficult or hardly visible
+                called difficult or hardly visible; None where there are none (:attr:`ignored` is an array always)
     shapes:     the pixels of each object, where known; () where of none
     class_mask: a class for each pixel: a file, or uint8 (H, W) with 0 the background, i + 1 the i-th class, 255 void
     details:    what else a format says about each object, arrays of length n by name
@@ -78,8 +80,6 @@ class LabelledImage:
 
     def __post_init__(self) -> None:
         count = len(self.boxes)
-        if self.ignore is None:
-            object.__setattr__(self, "ignore", np.zeros(count, dtype=bool))
         columns = {"classes": self.classes, "ignore": self.ignored, **self.details}
         if self.shapes:
             columns["shapes"] = np.empty(len(self.shapes))
@@ -94,7 +94,7 @@ class LabelledImage:
 
     @property
     def ignored(self) -> NDArray[np.bool_]:
-        """``ignore`` as an array, whatever was given."""
+        """``ignore``, or that none is to be ignored where it is not given."""
         return np.zeros(len(self.boxes), dtype=bool) if self.ignore is None else self.ignore
 
     def read(self) -> NDArray[np.uint8]:
@@ -150,6 +150,18 @@ class DataSet:
 
     def __len__(self) -> int:
         return len(self.images)
+
+
+def file_stems(data: DataSet, folders: bool) -> list[str]:
+    """Names of the images as names of files without suffix; ``UserError`` where two would be one file.
+
+    Without ``folders``, for formats that have all files in one folder, slashes become underscores.
+    """
+    stems = [image.name if folders else image.name.replace("/", "_") for image in data.images]
+    twice = [stem for stem, count in Counter(stems).items() if count > 1]
+    if twice:
+        raise UserError(f"{twice[0]}: two images of the data set would be written to this name")
+    return stems
 
 
 def check_classes(path: Path, names: Sequence[object]) -> tuple[str, ...]:

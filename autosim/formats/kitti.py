@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosim.files import write_whole
-from autosim.formats.dataset import DataSet, LabelledImage
+from autosim.formats.dataset import DataSet, LabelledImage, file_stems
 from autosim.formats.pictures import PICTURE_SUFFIXES, encode_png, picture_names, picture_size
 from autosim.formats.reading import check_boxes, fault, is_folder, list_folder, parse_number, read_text
 
@@ -116,8 +116,7 @@ def write(data: DataSet, folder: Path, part: str | None = None) -> None:
     place = folder / part if part else folder
     for name in (PICTURES, LABELS):
         (place / name).mkdir(parents=True, exist_ok=True)
-    for image in data.images:
-        stem = image.name.replace("/", "_")
+    for image, stem in zip(data.images, file_stems(data, folders=False), strict=True):
         write_whole(place / PICTURES / f"{stem}.png", encode_png(image.read()))
         write_whole(place / LABELS / f"{stem}.txt", label_text(image, data.classes).encode())
         if image.camera is not None:

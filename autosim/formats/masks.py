@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from autosim.files import write_whole
-from autosim.formats.dataset import VOID, ClassMaskFile, DataSet, LabelledImage, check_classes
+from autosim.formats.dataset import VOID, ClassMaskFile, DataSet, LabelledImage, check_classes, file_stems
 from autosim.formats.pictures import (
     PICTURE_SUFFIXES,
     class_palette,
     encode_png,
     picture_names,
     picture_size,
+    picture_sizes,
     read_index_mask,
 )
 from autosim.formats.reading import exists, fault, is_folder, list_folder, read_text
@@ -85,8 +86,7 @@ def write(data: DataSet, folder: Path, part: str | None = None) -> None:
     pictures, masks = folder / PICTURES / (part or ""), folder / MASKS / (part or "")
     for place in (pictures, masks):
         place.mkdir(parents=True, exist_ok=True)
-    for image in data.images:
-        stem = image.name.replace("/", "_")
+    for image, stem in zip(data.images, file_stems(data, folders=False), strict=True):
         values = image.read_class_mask()
         if values is None:
             raise fault(image.source or image.name, f"{image.name} has no mask of all its objects")
@@ -121,7 +121,8 @@ def _folders(folder: Path, part: str | None) -> tuple[Path, Path]:
 def _size(picture: Path, mask: Path) -> tuple[int, int]:
     """The mask's size, which says how the picture is to be held."""
     size = picture_size(mask, upright=False)
-    if size not in (picture_size(picture), picture_size(picture, upright=False)):
-        height, width = picture_size(picture)
+    sizes = picture_sizes(picture)
+    if size not in sizes:
+        height, width = sizes[0]
         raise fault(mask, f"is {size[1]}×{size[0]}; its picture is {width}×{height}")
     return size

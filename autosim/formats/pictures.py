@@ -33,8 +33,13 @@ def picture_names(folder: Path) -> list[str]:
 
 def picture_size(path: Path, upright: bool = True) -> tuple[int, int]:
     """(height, width) of a picture from its header: as EXIF says it is to be held, or as it is stored."""
+    return picture_sizes(path)[not upright]
+
+
+def picture_sizes(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(height, width) of a picture turned as EXIF says, and as it is stored."""
     with _opened(path) as image:
-        return _turned_size(image) if upright else (image.height, image.width)
+        return _turned_size(image), (image.height, image.width)
 
 
 def read_picture(path: Path, size: tuple[int, int] | None = None, upright: bool = True) -> NDArray[np.uint8]:
@@ -84,12 +89,6 @@ def encode_png(pixels: NDArray[np.uint8], palette: NDArray[np.uint8] | None = No
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def stored_as_seen(path: Path) -> bool:
-    """Whether a file can be copied as it is: its pixels are upright as stored."""
-    with _opened(path) as image:
-        return _orientation(image) == 1
 
 
 def class_palette() -> NDArray[np.uint8]:

@@ -168,6 +168,14 @@ def exists(path: Path) -> bool:
         return False
 
 
+def modified(path: Path) -> int:
+    """When a file was last changed, in nanoseconds; 0 where that cannot be found out."""
+    try:
+        return path.stat().st_mtime_ns
+    except (OSError, ValueError):
+        return 0
+
+
 def inner_name(name: str) -> str:
     """A path as a name within a data set: relative, with slashes, without ``..``."""
     parts = PurePosixPath(name.replace("\\", "/")).parts

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosim.formats.pictures import read_index_mask
-from autosim.formats.reading import fault
+from autosim.formats.reading import fault, modified
 
 # Polygons are followed at this many points a pixel.
 FINENESS = 5
@@ -46,7 +46,7 @@ class MaskFile:
 
     def mask(self, height: int, width: int) -> NDArray[np.bool_]:
         """Read from the file."""
-        values = _recent_mask(self.path, self.path.stat().st_mtime_ns if self.path.is_file() else 0)
+        values = _recent_mask(self.path, modified(self.path))
         check_mask_size(self.path, values, height, width)
         return values != 0 if self.value is None else values == self.value
 

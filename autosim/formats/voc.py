@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosim.files import write_whole
-from autosim.formats.dataset import VOID, DataSet, LabelledImage
+from autosim.formats.dataset import VOID, DataSet, LabelledImage, file_stems
 from autosim.formats.pictures import class_palette, encode_png, picture_names, picture_size
 from autosim.formats.reading import (
     LARGEST,
@@ -88,10 +88,7 @@ def write(data: DataSet, folder: Path, part: str | None = None) -> None:
     part = part or "train"
     for name in (PICTURES, LABELS, LISTS):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    stems = []
-    for image in data.images:
-        stem = image.name.replace("/", "_")
-        stems.append(stem)
+    for image, stem in zip(data.images, file_stems(data, folders=False), strict=True):
         write_whole(folder / PICTURES / f"{stem}.png", encode_png(image.read()))
         write_whole(folder / LABELS / f"{stem}.xml", label_xml(image, data.classes, f"{stem}.png"))
         if image.shapes and all(shape is not None for shape in image.shapes):
@@ -99,7 +96,9 @@ def write(data: DataSet, folder: Path, part: str | None = None) -> None:
                 assert values is not None
                 (folder / kind).mkdir(exist_ok=True)
                 write_whole(folder / kind / f"{stem}.png", encode_png(values, class_palette()))
-    write_whole(folder / LISTS / f"{part}.txt", "".join(f"{stem}\n" for stem in stems).encode())
+    write_whole(
+        folder / LISTS / f"{part}.txt", "".join(f"{stem}\n" for stem in file_stems(data, folders=False)).encode()
+    )
 
 
 def label_xml(image: LabelledImage, classes: tuple[str, ...], filename: str) -> bytes:

@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 
 from autosim.files import write_whole
-from autosim.formats.dataset import DataSet, LabelledImage, check_classes
+from autosim.formats.dataset import DataSet, LabelledImage, check_classes, file_stems
 from autosim.formats.pictures import PICTURE_SUFFIXES, encode_png, picture_names, picture_size
 from autosim.formats.reading import (
     check_boxes,
@@ -73,9 +73,9 @@ def write(data: DataSet, folder: Path, part: str | None = None) -> None:
     polygon, boxes otherwise. The format cannot say that an object is to be ignored: such objects are left out.
     """
     part = part or "train"
-    for image in data.images:
-        picture = folder / PICTURES / part / f"{image.name}.png"
-        labels = folder / LABELS / part / f"{image.name}.txt"
+    for image, stem in zip(data.images, file_stems(data, folders=True), strict=True):
+        picture = folder / PICTURES / part / f"{stem}.png"
+        labels = folder / LABELS / part / f"{stem}.txt"
         for path in (picture, labels):
             path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(picture, encode_png(image.read()))

@@ -74,7 +74,9 @@ def test_coco_parts_in_folders_of_their_own(tmp_path: Path) -> None:
     for part in ("train", "val"):
         coco_folder(tmp_path / "two", coco_content(), "images", f"annotations/instances_{part}.json")
     refusal(lambda: coco.read(tmp_path / "two"), "2 files", "instances_train.json")
-    assert len(coco.read(tmp_path / "two", "train")) == 2
+    coco_folder(tmp_path / "two", coco_content(), "images", "annotations/instances_trainval.json")
+    for part in ("train", "val", "trainval"):
+        assert len(coco.read(tmp_path / "two", part)) == 2
 
 
 def test_yolo_names_as_list_or_dict_and_splits_as_folders_or_lists(tmp_path: Path) -> None:

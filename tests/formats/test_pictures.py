@@ -20,7 +20,6 @@ from autosim.formats.pictures import (
     picture_size,
     read_index_mask,
     read_picture,
-    stored_as_seen,
 )
 from tests.formats.examples import picture, refusal, save
 
@@ -84,7 +83,6 @@ def test_a_picture_is_turned_as_its_camera_was_held(orientation: int, suffix: st
         upright, stored = np.array(ImageOps.exif_transpose(image).convert("RGB")), np.array(image.convert("RGB"))
     assert (read_picture(path) == upright).all() and picture_size(path) == upright.shape[:2]
     assert (read_picture(path, upright=False) == stored).all() and picture_size(path, upright=False) == (6, 9)
-    assert stored_as_seen(path) == (orientation == 1)
 
 
 def test_tiff_is_upright_whatever_is_asked_for(tmp_path: Path) -> None:

@@ -302,6 +302,24 @@ def test_difficulty_is_as_the_development_kit_says() -> None:
     assert set(kitti.difficulty(regions)) == {kitti.NOT_COUNTED}
 
 
+def test_images_that_would_be_one_file_are_refused_and_names_with_folders_kept_apart(tmp_path: Path) -> None:
+    apart = DataSet(CLASSES, [LabelledImage("a/b", picture(1)), LabelledImage("a_b", picture(2))])
+    for name in ("kitti", "masks", "voc"):
+        with pytest.raises(UserError, match="a_b: two images"):
+            WRITERS[name](apart, tmp_path / name, None)
+    assert [image.name for image in written_as("coco", apart, tmp_path / "coco").images] == ["a/b", "a_b"]
+    for name in ("coco", "yolo"):
+        with pytest.raises(UserError, match="a: two images"):
+            WRITERS[name](DataSet(CLASSES, [LabelledImage("a", picture(1))] * 2), tmp_path / name, None)
+
+
+def test_bop_numbers_its_classes_as_they_are_called_or_by_place() -> None:
+    boxes = np.array([[1, 1, 3, 3]] * 2, dtype=np.float32)
+    image = LabelledImage("a", picture(), boxes, np.array([0, 1]))
+    for classes, expected_numbers in ((("obj_000005", "obj_000012"), [5, 12]), (("obj_000002", "cup"), [1, 2])):
+        assert [entry["obj_id"] for entry in bop.image_truth(image, classes)[0]] == expected_numbers
+
+
 def test_what_a_format_cannot_hold_is_refused(tmp_path: Path) -> None:
     boxes = np.array([[1, 1, 3, 3]], dtype=np.float32)
     with pytest.raises(UserError, match="a has no mask of all its objects"):

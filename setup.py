@@ -5,6 +5,8 @@ from setuptools import find_packages, setup
 REQUIRES = [
     "bayesian-optimization>=3.1",
     "docstring-parser>=0.16",
+    "filelock>=3.12",
+    "jinja2>=3.1",
     "jsonargparse>=4.40",
     "matplotlib>=3.8",
     "mitsuba>=3.9,<3.10",
@@ -44,7 +46,7 @@ setup(
     packages=find_packages(
         include=["autosim", "autosim.*", "algorithms", "algorithms.*", "envs", "envs.*"],
     ),
-    package_data={"autosim": ["py.typed"], "algorithms": ["py.typed"], "envs": ["py.typed"]},
+    package_data={"autosim": ["py.typed", "reports/page.html"], "algorithms": ["py.typed"], "envs": ["py.typed"]},
     install_requires=REQUIRES,
     extras_require={"optuna": OPTUNA_REQUIRES, "test": TEST_REQUIRES},
     entry_points={

@@ -216,9 +216,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def document(results: Mapping[str, Any]) -> str:
     """The table as Markdown, with what it is of."""
-    from autosim.reports.formatting import markdown_table
+    from autosim.reports.table import Table
 
-    shown = results["table"]
     seeds = results["rows"][0]["seeds"]
     what = (
         f"Spheres on CLEVR's ground, {PROFILE.edge}×{PROFILE.edge} pixels, {SAMPLES} samples, 4 bounces, LLVM, one "
@@ -232,7 +231,7 @@ def document(results: Mapping[str, Any]) -> str:
     parts = [
         "# Methods of gradients",
         what,
-        markdown_table(shown["heads"], shown["lines"], shown["alignment"]),
+        Table.from_json(results["table"]).markdown(),
         f"`{results['command']}`; {results['cores']} cores; {results['date']}; {versions}.",
     ]
     return "\n\n".join(parts) + "\n"

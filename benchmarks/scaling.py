@@ -258,29 +258,29 @@ def judged(results: Mapping[str, Any]) -> dict[str, Any]:
 
 def document(results: Mapping[str, Any]) -> str:
     """The tables as Markdown."""
-    from autosim.reports.formatting import markdown_table
+    from autosim.reports.table import Table
 
-    first = [
-        [
+    first = tuple(
+        (
             row["name"],
             f"{row['images_per_second']:.1f}",
             f"{row['least']:.1f} to {row['largest']:.1f}",
             f"{row['times_one_process']:.2f}",
-        ]
+        )
         for row in results["clevr"]
-    ]
+    )
     actors = list(dict.fromkeys(row["actors"] for row in results["sleepers"]))
     shares = {(row["actors"], row["milliseconds"]): row["share_of_linear"] for row in results["sleepers"]}
-    second = [[f"{ms} ms", *(f"{shares[number, ms]:.2f}" for number in actors)] for ms in MILLISECONDS]
+    second = tuple((f"{ms} ms", *(f"{shares[number, ms]:.2f}" for number in actors)) for ms in MILLISECONDS)
     own = results["overhead"]
     cost = f"{own['microseconds']} µs an image ({own['least']} to {own['largest']})"
     parts = [
         "# Scaling",
         "CLEVR, 64×64 pixels, 16 samples:",
-        markdown_table(["", "images/s", "least to largest", "× one process"], first, "lrrr"),
+        Table(("", "images/s", "least to largest", "× one process"), first, "lrrr").markdown(),
         f"The pool's own cost, two actors, {own['images']:,} frames of 64×64: {cost}.",
         "Renderers that sleep: share of linear scaling, by milliseconds an image and number of actors:",
-        markdown_table(["", *map(str, actors)], second, "l" + "r" * len(actors)),
+        Table(("", *map(str, actors)), second, "l" + "r" * len(actors)).markdown(),
         f"{results['cores']} cores; {results['date']}.",
     ]
     return "\n\n".join(parts) + "\n"

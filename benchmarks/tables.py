@@ -15,7 +15,8 @@ from typing import Any
 from autosim.comparison.tables import is_comparison
 from autosim.errors import UserError
 from autosim.files import write_whole
-from autosim.reports.formatting import DASH, markdown_table, percent_text, score_text
+from autosim.reports.formatting import DASH, percent_text, score_text
+from autosim.reports.table import Table
 from benchmarks.evidence import is_runs, read_results
 from benchmarks.papers.published import table_beside_published
 
@@ -81,15 +82,11 @@ def table_of(path: Path) -> str:
 
 
 def ready_table(table: Any, source: str = "results") -> str:
-    """``heads``, ``lines`` of as many texts, and their ``alignment``, a letter each (l or r)."""
+    """A table as JSON knows it, as Markdown; ``UserError`` where it is none."""
     try:
-        heads, lines, alignment = table["heads"], table["lines"], table["alignment"]
-        whole = all(len(line) == len(heads) == len(alignment) for line in lines) and set(alignment) <= {"l", "r"}
-    except (TypeError, KeyError):
-        whole = False
-    if not whole:
-        raise UserError(f"{source}: its table is not heads, lines of as many texts and an alignment of l and r")
-    return markdown_table(heads, [[_cell(cell) for cell in line] for line in lines], alignment)
+        return Table.from_json(table).markdown()
+    except ValueError as error:
+        raise UserError(f"{source}: its table is {error}") from error
 
 
 def runs_table(evidence: Mapping[str, Any]) -> str:
@@ -106,7 +103,7 @@ def runs_table(evidence: Mapping[str, Any]) -> str:
                 lines.append(_run_cells(row))
         if summary["runs"] > 1:
             lines.append(_median_cells(algo, summary))
-    return markdown_table(heads, lines, "lrr" + "r" * (len(heads) - 3))
+    return Table(tuple(heads), tuple(map(tuple, lines)), "lrr" + "r" * (len(heads) - 3)).markdown()
 
 
 def recovery_table(evidence: Mapping[str, Any]) -> str:
@@ -115,7 +112,7 @@ def recovery_table(evidence: Mapping[str, Any]) -> str:
     heads = ["attribute", *(f"{row['algo']} {_target(row)}/{row['seed']}" for row in rows)]
     keys = list(dict.fromkeys(key for row in rows for key in row["recovered"]))
     lines = [[f"`{key}`", *(percent_text(row["recovered"].get(key)) for row in rows)] for key in keys]
-    return markdown_table(heads, lines, "l" + "r" * len(rows))
+    return Table(tuple(heads), tuple(map(tuple, lines)), "l" + "r" * len(rows)).markdown()
 
 
 def checks_table(checks: Any, source: str = "checks") -> str:
@@ -130,7 +127,7 @@ def checks_table(checks: Any, source: str = "checks") -> str:
             raise UserError(f"{source}: check {i} has no {missing[0]!r}")
         holds = {True: "yes", False: "**no**"}.get(entry["holds"], DASH)
         lines.append([_cell(entry["name"]), _cell(entry["criterion"]), _cell(entry["figure"]), holds])
-    return markdown_table(["what", "has to be", "is", "holds"], lines, "llll")
+    return Table(("what", "has to be", "is", "holds"), tuple(map(tuple, lines)), "llll").markdown()
 
 
 def runs_document(evidence: Mapping[str, Any]) -> str:
@@ -216,5 +213,4 @@ def _target(row: Mapping[str, Any]) -> str:
 
 
 def _cell(value: Any) -> str:
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return " ".join(text.split()).replace("|", "\\|")
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -126,7 +126,7 @@ def compare(arguments: Sequence[str]) -> int:
 
     console = Console()
     results = run_comparison(comparison, console, shlex.join(["autosim", "compare", *arguments]))
-    console.print(results_table(results))
+    console.print(results_table(results).rich(f"{results['comparison']} on {results['env']}, medians"))
     console.print(f"report: {comparison.out / 'report.html'}", highlight=False, soft_wrap=True)
     return 1 if results["failures"] else 0
 

@@ -1,12 +1,12 @@
-"""The tables of a comparison, as Markdown."""
+"""The tables of a comparison, and its page as Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from autosim.reports.formatting import DASH, count_text, markdown_table, percent_text, score_text, seconds_text
+from autosim.reports.formatting import DASH, count_text, percent_text, score_text, seconds_text
+from autosim.reports.table import Table, markdown_cell
 
 # Means over iterations that an ablation shows where the runs record them.
 ABLATION_FIGURES = {
@@ -15,19 +15,6 @@ ABLATION_FIGURES = {
     "products": "products for v",
     "curvature_seconds": "seconds a step for v",
 }
-
-
-@dataclass(frozen=True)
-class Table:
-    """Heads, cells as text (bold between ``**``), and for each column l or r."""
-
-    heads: tuple[str, ...]
-    lines: tuple[tuple[str, ...], ...]
-    alignment: str
-
-    def markdown(self) -> str:
-        """As Markdown."""
-        return markdown_table(self.heads, self.lines, self.alignment)
 
 
 def is_comparison(results: Any) -> bool:
@@ -57,7 +44,7 @@ def comparison_document(results: Mapping[str, Any]) -> str:
     ]
     if results["failures"]:
         parts += ["", "## Runs that failed", ""]
-        parts += [f"- {entry['run']}: {cell(entry['cause'])}" for entry in results["failures"]]
+        parts += [f"- {entry['run']}: {markdown_cell(entry['cause'])}" for entry in results["failures"]]
     versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
     parts += [
         "",
@@ -206,8 +193,3 @@ def times(row: Mapping[str, Any], name: str, reference: str) -> str:
 def target_text(target: int | None) -> str:
     """A target's number, or a dash where the environment has but one."""
     return DASH if target is None else str(target)
-
-
-def cell(value: Any) -> str:
-    """Text in one line that does not end a cell."""
-    return " ".join(str(value).split()).replace("|", "\\|")

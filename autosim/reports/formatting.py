@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 DASH = "–"
@@ -37,9 +36,3 @@ def clock_text(seconds: float) -> str:
     """Minutes and seconds, ``3:07``."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02d}"
-
-
-def markdown_table(heads: Sequence[str], lines: Sequence[Sequence[str]], alignment: str) -> str:
-    """A Markdown table; ``alignment`` has an l or r for each column."""
-    rule = [{"l": "---", "r": "---:"}[letter] for letter in alignment]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (heads, rule, *lines))

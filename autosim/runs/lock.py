@@ -12,11 +12,14 @@ from autosim.errors import UserError
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Holds a folder for this process, until it ends at the latest; ``UserError`` where another one works in it."""
-    import fcntl
+    from filelock import FileLock, Timeout
 
-    with (path / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError(f"--resume {path}: another process is at work in this folder") from error
+    lock = FileLock(path / ".lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise UserError(f"--resume {path}: another process is at work in this folder") from None
+    try:
         yield
+    finally:
+        lock.release()

@@ -20,7 +20,7 @@ from autosim.runs.gallery import Gallery
 from autosim.runs.interrupt import StopRequest
 from autosim.runs.lock import locked
 from autosim.runs.opening import choose_device, open_environment, open_session
-from autosim.runs.progress import ProgressDisplay, figures_text, summary_table
+from autosim.runs.progress import RunProgress, figures_text, summary_table
 from autosim.runs.summary import attribute_recoveries, summarise_run
 
 if TYPE_CHECKING:
@@ -149,7 +149,8 @@ def make(
     summary = summarise_run(config, env, asdict(tally), scores, recoveries, command)
     folder.write_summary(summary)
     write_evidence(folder, env, gallery, recoveries, summary)
-    console.print(summary_table(summary))
+    title = f"{config.algo} on {config.env}, seed {config.settings.seed}"
+    console.print(summary_table(summary).rich(title))
     if tally.figures:
         console.print(figures_text(tally.figures), highlight=False, soft_wrap=True)
     console.print(f"report: {folder.path / 'report.html'}", highlight=False, soft_wrap=True)
@@ -173,7 +174,7 @@ def iterate(
         write_checkpoint(config, algorithm, folder, tally, gallery)
         written = time.perf_counter()
 
-    with StopRequest() as stop, ProgressDisplay(console, config.iterations, session.task.score_name) as display:
+    with StopRequest() as stop, RunProgress(console, config.iterations, session.task.score_name) as display:
         while tally.iterations == 0 or (tally.fraction(config) < 1 and not stop.made):
             figures = advance(session, algorithm, tally)
             folder.add_metrics(tally.iterations - 1, figures)

@@ -37,10 +37,10 @@ ENVIRONMENT = {
 
 @dataclass
 class Listener:
-    """Hears of every trial: ``told(record)`` when it starts, reports or ends."""
+    """Follows every trial: ``changed(record)`` when it starts, reports or ends."""
 
     records: Records
-    told: Callable[[TrialRecord], None]
+    changed: Callable[[TrialRecord], None]
     stopped: set[int] = field(default_factory=set)
 
     def started(self, number: int) -> None:
@@ -54,7 +54,7 @@ class Listener:
             record.error = str(result["failed"])
         elif "iterations" in result:
             record.take_in(result)
-        self.told(record)
+        self.changed(record)
 
     def ended(self, number: int) -> None:
         """A trial came to its end, was stopped early, or is cut off with the whole search."""
@@ -75,7 +75,7 @@ class Listener:
         for name, value in values.items():
             setattr(record, name, value)
         self.records.save()
-        self.told(record)
+        self.changed(record)
 
 
 def cluster_cpus() -> int:

@@ -93,7 +93,7 @@ def search(request: TuneRequest, path: Path, records: Records, concurrent: int, 
         console.print(note, highlight=False, soft_wrap=True)
     with TuneDisplay(console, records, total, request.settings.metric) as display:
         try:
-            run_trials(request, path, records, left, concurrent, Listener(records, display.told))
+            run_trials(request, path, records, left, concurrent, Listener(records, display.changed))
         except KeyboardInterrupt:
             records.save()
 
@@ -103,7 +103,7 @@ def conclude(request: TuneRequest, path: Path, records: Records, console: Consol
     config, metric = request.config, request.settings.metric
     records.save()
     title = f"{config.algo} on {config.env}, seed {config.settings.seed}: {len(records.trials)} trials, best first"
-    console.print(trials_table(records, list(request.space), metric, title))
+    console.print(trials_table(records, list(request.space), metric).rich(title))
     best, default = records.best, records.trials[0]
     if best is not None:
         words = f"trial {best.number} of {len(records.trials)}: {metric} {best.value:.4f}"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from autosim.comparison.tables import Table, main_table, notes, paragraphs
+from autosim.comparison.tables import main_table, notes, paragraphs
 from autosim.reports.formatting import DASH, count_text, score_text
+from autosim.reports.table import Table
 
 # AutoSimulate (Behl et al., ECCV 2020), Table 2: images, seconds and test mIoU on CLEVR.
 PUBLISHED: dict[str, dict[str, float]] = {

@@ -192,12 +192,12 @@ def test_a_line_is_shown_for_each_trial_that_ends(toy: Path, terminal: bool) -> 
     console = Console(file=screen, force_terminal=terminal, width=200)
     with TuneDisplay(console, Records(Path(), "max", {}, trials), 3, "val_score") as display:
         trials[1].state = "running"
-        display.told(trials[1])
+        display.changed(trials[1])
         trials[1].take_in({"iterations": 7, "images": 1200, "seconds": 9.4, "progress": 40.0, "value": 0.5})
-        display.told(trials[1])
+        display.changed(trials[1])
         trials[1].state = "stopped"
-        display.told(trials[1])
-        display.told(trials[1])
+        display.changed(trials[1])
+        display.changed(trials[1])
     line = (
         "trial 1 (2/3) · val_score 0.500 · 7 iterations, 1,200 images, 9 s · stopped early, at 40 % · "
         "step_size=0.1235, scenes=4"

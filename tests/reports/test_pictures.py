@@ -26,7 +26,7 @@ from autosim.reports.pictures import (
     plot_curves,
     plot_scenes,
 )
-from autosim.reports.run_page import attribute_table, write_report
+from autosim.reports.run_page import attribute_section, write_report
 from autosim.runs.folder import RunFolder
 from autosim.scenes.graph import Categorical, Continuous
 from tests.rendering.discs import DISC_SCENES, DiscRenderer
@@ -179,4 +179,4 @@ def test_a_report_needs_a_summary(tmp_path: Path) -> None:
 
 
 def test_a_report_without_attributes_has_no_table() -> None:
-    assert attribute_table({}) == ""
+    assert attribute_section({}) == []

@@ -16,7 +16,7 @@ from autosim.cli.run_options import parse_run
 from autosim.errors import UserError
 from autosim.runs.closing import Scores
 from autosim.runs.loop import execute
-from autosim.runs.progress import ProgressDisplay
+from autosim.runs.progress import RunProgress
 from tests.toy import image_folder
 
 FILES = ["config.yaml", "metrics.jsonl", "checkpoint.pt", "summary.json", "report.html", "pictures/scenes.png"]
@@ -197,7 +197,7 @@ def test_the_gap_is_closed_in_proportion() -> None:
 def test_progress_shows_rate_score_and_remaining_time(terminal: bool) -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=terminal, width=120)
-    with ProgressDisplay(console, iterations=4, score_name="IoU") as display:
+    with RunProgress(console, iterations=4, score_name="IoU") as display:
         display.advance(2, fraction=0.5, seconds=10.0, images=300, score=0.25)
         display.advance(4, fraction=1.0, seconds=20.0, images=600, score=None)
     shown = screen.getvalue()

@@ -33,9 +33,9 @@ MOST_CURVES = 16
 
 
 def plot_scenes(path: Path, frames: Mapping[str, Frames], declared: Mapping[str, Annotation]) -> None:
-    """A row of images for each stage (``start``, ``middle``, ``end``, ``target``), beside them the masks and the boxes
-    among the ``declared`` annotations that frames have. Columns are the same scenes, but for the target's, which are
-    its own. ``path`` is a PNG file.
+    """A row of images for each stage (``start``, ``middle``, ``end``, ``target``), beside and below them the masks and
+    the boxes among the ``declared`` annotations that frames have. Columns are the same scenes, but for the target's,
+    which are its own. ``path`` is a PNG file.
     """
     stages = [stage for stage in STAGES if stage in frames and len(frames[stage])]
     if not stages:
@@ -51,8 +51,11 @@ def plot_scenes(path: Path, frames: Mapping[str, Frames], declared: Mapping[str,
     montages += [montage([_pixels(frames[stage], name, kind) for stage in stages]) for name, kind in known]
     height, width = montages[0].shape[:2]
     inches = 1.1 * max(len(frames[stage]) for stage in stages)
-    figure = _figure((inches + 0.2) * len(parts) + 0.3, inches * height / width + 0.5, layout="constrained")
-    for axis, part, pixels in zip(figure.subplots(1, len(parts), squeeze=False)[0], parts, montages, strict=True):
+    columns, rows = min(2, len(parts)), -(-len(parts) // 2)
+    size = ((inches + 0.2) * columns + 0.3, (inches * height / width + 0.5) * rows)
+    figure = _figure(*size, layout="constrained")
+    for i, (part, pixels) in enumerate(zip(parts, montages, strict=True)):
+        axis = figure.add_subplot(rows, columns, i + 1)
         axis.imshow(pixels, interpolation="nearest")
         axis.set_title(part, fontsize=10, color=INK)
         axis.set(xticks=[], yticks=[], frame_on=False)

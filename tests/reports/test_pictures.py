@@ -95,10 +95,11 @@ def test_scenes_show_what_is_declared_and_given(tmp_path: Path) -> None:
     with LocalPool(DiscRenderer()) as pool:
         drawn = pool.render(DISC_SCENES, [0, 1, 2])
     plain = Frames(drawn.images)
-    plot_scenes(tmp_path / "plain.png", {"start": plain}, declared)
     plot_scenes(tmp_path / "all.png", {"start": drawn, "target": plain}, declared)
-    # Images, class mask, instances and boxes.
-    assert 3.5 < shape_of(tmp_path / "all.png")[1] / shape_of(tmp_path / "plain.png")[1] < 4
+    plot_scenes(tmp_path / "bare.png", {"start": plain, "target": plain}, declared)
+    # Images and class mask, with instances and boxes below.
+    (height, width), (bare_height, bare_width) = (shape_of(tmp_path / f"{name}.png")[:2] for name in ("all", "bare"))
+    assert height == 2 * bare_height and 1.8 < width / bare_width < 2
 
 
 @pytest.mark.parametrize("with_target", [True, False])

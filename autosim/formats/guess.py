@@ -96,7 +96,7 @@ def _kitti(folder: Path, names: list[str]) -> Guess | None:
 
 def _voc(folder: Path, names: list[str]) -> Guess | None:
     place = voc.label_folder(folder)
-    if not any(name.lower().endswith(".xml") for name in (list_folder(place) if place != folder else names)):
+    if not any(name.endswith(".xml") for name in (list_folder(place) if place != folder else names)):
         return None
     return Guess("voc", "XML beside the pictures" if place == folder else f"XML in {voc.LABELS}/")
 

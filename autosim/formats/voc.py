@@ -48,7 +48,7 @@ def read(folder: Path, part: str | None = None) -> DataSet:
     ``details`` of each object: truncated, difficult (0 or 1), pose. Objects called difficult are to be ignored.
     """
     labels = label_folder(folder)
-    stems = [name[:-4] for name in list_folder(labels) if name.lower().endswith(".xml")]
+    stems = [name[:-4] for name in list_folder(labels) if name.endswith(".xml")]
     if part is not None:
         source = folder / LISTS / f"{part}.txt"
         listed = [line.split()[0] for line in read_text(source).splitlines() if line.strip()]

@@ -29,7 +29,7 @@ from autosim.formats.reading import (
 )
 from autosim.formats.shapes import Polygons, Shape
 
-PICTURES, LABELS, SETTINGS = "images", "labels", "data.yaml"
+PICTURES, LABELS, SETTINGS, NAMES = "images", "labels", "data.yaml", "classes.txt"
 SPLITS = ("train", "val", "test")
 # How far beyond the picture a share may reach before it is taken for pixels.
 LARGEST_SHARE = 1.01
@@ -183,8 +183,10 @@ def _read_settings(path: Path) -> dict[str, Any]:
 
 def _class_names(folder: Path, path: Path | None, settings: dict[str, Any]) -> tuple[str, ...]:
     names = settings.get("names")
+    source = folder / NAMES
+    if path is not None and names is None and not exists(source):
+        raise fault(path, f"has no names of classes, and there is no {NAMES}")
     if path is None or names is None:
-        source = folder / "classes.txt"
         return check_classes(source, [line.strip() for line in read_text(source).splitlines() if line.strip()])
     if isinstance(names, dict):
         if set(names) != set(range(len(names))):
@@ -195,7 +197,7 @@ def _class_names(folder: Path, path: Path | None, settings: dict[str, Any]) -> t
     count = settings.get("nc", len(names))
     if count != len(names):
         raise fault(path, f"nc is {shown(count)}; names has {len(names)}")
-    return check_classes(path, [str(name) if isinstance(name, (int, float)) else name for name in names])
+    return check_classes(path, [str(name) if type(name) in (int, float) else name for name in names])
 
 
 def _pictures(folder: Path, path: Path | None, settings: dict[str, Any], part: str | None) -> list[Path]:

@@ -138,6 +138,8 @@ def test_yolo_names_the_line(lines: str, words: tuple[str, ...], tmp_path: Path)
         ("names: [cat\n", ("not valid YAML",)),
         ("- names\n", ("instead of settings",)),
         ("names: 3\n", ("names is 3",)),
+        ("train: images\n", ("no names of classes", "classes.txt")),
+        ("names: [yes, 7]\n", ("class 0 is True",)),
         ("names: {0: cat, 2: dog}\n", ("names has the keys",)),
         ("names: [cat, cat]\n", ("class 'cat'", "twice")),
         ("names: [cat, null]\n", ("class 1", "None")),

@@ -1,6 +1,11 @@
 """Packaging of autosim: what is installed, what it needs, and what it offers by name."""
 
+from pathlib import Path
+
 from setuptools import find_packages, setup
+
+# The one place of the version: ``autosim --version`` and ``autosim.__version__`` tell that of what is installed.
+VERSION = "0.2.0.dev0"
 
 REQUIRES = [
     "bayesian-optimization>=3.1",
@@ -39,9 +44,24 @@ TEST_REQUIRES = [
 ]
 
 setup(
-    name="autosim",
-    version="0.1.0",
+    name="autosim-engine",
+    version=VERSION,
     description="Learn the parameters of a simulator so that networks trained on its images do well on a target",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords=["synthetic data", "simulation", "domain randomisation", "rendering", "machine learning"],
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in range(10, 14)),
+        "Topic :: Multimedia :: Graphics :: 3D Rendering",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.10",
     packages=find_packages(
         include=["autosim", "autosim.*", "algorithms", "algorithms.*", "envs", "envs.*"],

@@ -6,7 +6,8 @@ door.
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import TYPE_CHECKING
 
 from autosim.errors import UserError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from autosim.algorithm import Algorithm
     from autosim.env import Env
 
+DISTRIBUTION = "autosim-engine"
 ALGORITHMS = "autosim.algorithms"
 ENVIRONMENTS = "autosim.envs"
 
@@ -39,6 +41,41 @@ def find_environment(name: str) -> type[Env]:
     return _load(ENVIRONMENTS, name, "environment")
 
 
+@dataclass(frozen=True)
+class Installed:
+    """A part that is installed. ``text`` is a sentence about it; where it does not ``work``, the reason."""
+
+    name: str
+    works: bool
+    text: str
+
+
+def installed(group: str) -> list[Installed]:
+    """The parts of a group, sorted by name; each is imported."""
+    noun = {ALGORITHMS: "algorithm", ENVIRONMENTS: "environment"}[group]
+    found = []
+    for name in sorted(_offers(group)):
+        try:
+            found.append(Installed(name, True, first_sentence(_load(group, name, noun).__doc__)))
+        except UserError as error:
+            found.append(Installed(name, False, str(error).removeprefix(f"{noun} {name!r} ")))
+    return found
+
+
+def first_sentence(text: str | None) -> str:
+    """The first sentence of a docstring, without marks of code."""
+    words = " ".join((text or "").split("\n\n")[0].split()).replace("``", "")
+    return words.partition(". ")[0].removesuffix(".")
+
+
+def installed_version() -> str:
+    """The version of autosim that is installed; ``UserError`` where it is run without being installed."""
+    try:
+        return version(DISTRIBUTION)
+    except PackageNotFoundError:
+        raise UserError(f"{DISTRIBUTION} is not installed, so that its version is not known") from None
+
+
 def _offers(group: str) -> dict[str, list[EntryPoint]]:
     offers: dict[str, list[EntryPoint]] = {}
     for point in entry_points(group=group):
@@ -58,7 +95,7 @@ def _load(group: str, name: str, noun: str) -> type:
     point = offers[name][0]
     try:
         found = point.load()
-    except Exception as error:  # whatever a third party's module raises on import
+    except (Exception, SystemExit) as error:  # whatever a third party's module raises on import
         raise UserError(f"{noun} {name!r} ({point.value}) cannot be imported: {one_line(error)}") from error
     if not isinstance(found, type) or not hasattr(found, "Config"):
         raise UserError(f"{noun} {name!r} ({point.value}) is not a class with a Config")

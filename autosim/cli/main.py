@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from autosim import registry
 from autosim.errors import LostProcessError, RendererError, UserError
 
 INTERRUPTED = 130
@@ -23,6 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(usage())
         return 0 if arguments else 2
     try:
+        if arguments == ["--version"]:
+            print(f"autosim {registry.installed_version()}")
+            return 0
         if arguments[0] not in COMMANDS:
             raise UserError(f"unknown command {arguments[0]!r}; there are: {', '.join(COMMANDS)}")
         return COMMANDS[arguments[0]](arguments[1:])
@@ -131,7 +135,24 @@ def compare(arguments: Sequence[str]) -> int:
     return 1 if results["failures"] else 0
 
 
+def list_installed(arguments: Sequence[str]) -> int:
+    """List the installed algorithms and environments, one a line."""
+    if any(argument in ("-h", "--help") for argument in arguments):
+        print(f"usage: autosim list\n\n{list_installed.__doc__}")
+        return 0
+    if arguments:
+        raise UserError(f"list takes no arguments, found {arguments[0]!r}")
+    for title, group in (("algorithms", registry.ALGORITHMS), ("environments", registry.ENVIRONMENTS)):
+        print(f"{title}:")
+        parts = registry.installed(group)
+        width = max((len(part.name) for part in parts), default=0)
+        for part in parts:
+            print(f"  {part.name:<{width}}  {'' if part.works else 'BROKEN '}{part.text}")
+    return 0
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "list": list_installed,
     "run": run,
     "report": report,
     "compare": compare,

@@ -18,7 +18,7 @@ from jsonargparse import ArgumentParser
 from autosim import registry
 from autosim.cli.options import Option, add_options, build, options_of, parse, unknown_option
 from autosim.errors import UserError
-from autosim.runs.config import RunConfig, RunSettings
+from autosim.runs.config import RunConfig, RunSettings, plain
 
 if TYPE_CHECKING:
     from autosim.algorithm import Algorithm
@@ -51,21 +51,50 @@ def parse_run(arguments: Sequence[str]) -> RunRequest:
     chosen, rest = select(arguments)
     values, source = read_config(Path(chosen["config"])) if "config" in chosen else ({}, "")
     algo, env = (_required_name(chosen, values, kind) for kind in ("algo", "env"))
+    config = configure(algo, env, values, source, rest)
+    return RunRequest(config, Path(chosen["out"]) if "out" in chosen else None)
+
+
+def configure(
+    algo: str, env: str, values: Mapping[str, Any], source: str = "", arguments: Sequence[str] = ()
+) -> RunConfig:
+    """A run's configuration from values, as nested mappings or by dotted key, and from arguments, which count more.
+
+    ``UserError`` in one line, led by ``source`` where a value is wrong.
+    """
     algorithm, environment = registry.find_algorithm(algo), registry.find_environment(env)
     options = run_options(algorithm, environment)
-    parser = run_parser(options)
-    from_file = list(as_arguments(values, [option.key for option in options], source))
-    if from_file:
-        parse(parser, options, from_file, source)
-    parsed = parse(parser, options, from_file + rest)
-    config = RunConfig(
+    parsed = _parsed(options, values, source, arguments)
+    return RunConfig(
         algo=algo,
         env=env,
         algo_config=build(algorithm.Config, parsed, "algo."),
         env_config=build(environment.Config, parsed, "env."),
         settings=build(RunSettings, parsed),
     )
-    return RunRequest(config, Path(chosen["out"]) if "out" in chosen else None)
+
+
+def configure_environment(env: str, values: Mapping[str, Any], arguments: Sequence[str] = ()) -> Any:
+    """An environment's configuration from values by name and from arguments ``--env.X``; ``UserError`` as above."""
+    environment = registry.find_environment(env)
+    options = list(options_of(environment.Config, "env.", title="environment"))
+    return build(environment.Config, _parsed(options, {"env": dict(values)}, "", arguments), "env.")
+
+
+def given_arguments(algo: str, env: str, values: Mapping[str, Any]) -> list[str]:
+    """Values of :func:`configure` as the arguments that mean the same; ``UserError`` where a key is no option."""
+    known = [option.key for option in run_options(registry.find_algorithm(algo), registry.find_environment(env))]
+    return list(as_arguments(values, known, ""))
+
+
+def _parsed(
+    options: Sequence[Option], values: Mapping[str, Any], source: str, arguments: Sequence[str]
+) -> dict[str, Any]:
+    parser = run_parser(options)
+    given = list(as_arguments(values, [option.key for option in options], source))
+    if given:
+        parse(parser, options, given, source)
+    return parse(parser, options, [*given, *arguments])
 
 
 def resumed_folder(arguments: Sequence[str]) -> Path | None:
@@ -173,7 +202,7 @@ def as_arguments(values: Mapping[str, Any], known: list[str], source: str, prefi
             continue
         if key in known:
             try:
-                yield f"--{key}={value if isinstance(value, str) else json.dumps(value, default=str)}"
+                yield f"--{key}={value if isinstance(value, str) else json.dumps(plain(value), default=str)}"
             except (ValueError, RecursionError, TypeError) as error:
                 raise UserError(f"{source}{key}: {' '.join(str(error).split())}") from error
         elif isinstance(value, dict) and any(other.startswith(f"{key}.") for other in known):

@@ -9,6 +9,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from autosim.parallel import RaySettings
 from autosim.rendering.differences import GradientSettings
 
@@ -133,7 +135,9 @@ class RunConfig:
 
 
 def plain(value: Any) -> Any:
-    """Nested values as YAML and JSON know them: paths and enumerations as text, tuples as lists."""
+    """Nested values as YAML and JSON know them: paths and enumerations as text, tuples as lists, numpy's numbers as
+    Python's.
+    """
     if is_dataclass(value) and not isinstance(value, type):
         return plain(asdict(value))
     if isinstance(value, Mapping):
@@ -144,4 +148,6 @@ def plain(value: Any) -> Any:
         return value.name
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, np.generic):
+        return value.item()
     return value

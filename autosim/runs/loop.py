@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from autosim.algorithm import Algorithm
     from autosim.env import Env
+    from autosim.scenes.generator import SceneGenerator
     from autosim.session import Session
     from autosim.target import Target
 
@@ -56,10 +57,15 @@ class Tally:
 
 
 def execute(
-    config: RunConfig, out: Path | None, console: Console, command: str, targets: dict[str, Target] | None = None
+    config: RunConfig,
+    out: Path | None,
+    console: Console,
+    command: str,
+    targets: dict[str, Target] | None = None,
+    keep: Callable[[SceneGenerator], object] | None = None,
 ) -> dict[str, Any]:
     """Make the run that ``config`` describes, in the folder ``out`` or one of its own; returns the summary. Runs of one
-    process that are given the same ``targets`` render each of them once.
+    process that are given the same ``targets`` render each of them once. ``keep`` is given the learned generator.
 
     Ctrl-C ends the run early with a complete folder, ``interrupted`` in its summary and, to be quick, no test scores.
     ``UserError`` where the environment, its target, the device or the folder cannot be used; no folder is left then.
@@ -72,7 +78,7 @@ def execute(
     folder.write_config(config, command)
     try:
         with locked(path):
-            return make(config, env, device, folder, console, command, None, targets)
+            return make(config, env, device, folder, console, command, None, targets, keep)
     except UserError:
         if not folder.read_metrics():
             folder.discard()
@@ -109,6 +115,7 @@ def make(
     command: str,
     state: Mapping[str, Any] | None,
     targets: dict[str, Target] | None = None,
+    keep: Callable[[SceneGenerator], object] | None = None,
 ) -> dict[str, Any]:
     """The run in its folder, from the beginning or from a checkpoint's state."""
     tally, gallery, scores = Tally(), Gallery(), Scores(note=INTERRUPTED)
@@ -130,6 +137,8 @@ def make(
                         f"run folder {folder.path}: its checkpoint does not fit: {one_line(error)}"
                     ) from error
             iterate(config, session, algorithm, folder, tally, gallery, console)
+            if keep is not None:
+                keep(algorithm.generator)
             gallery.show(session, algorithm.generator, "end")
             gallery.sample(session, algorithm.generator, "end")
             tally.figures = algorithm.summary()

@@ -28,16 +28,21 @@ def open_environment(config: RunConfig) -> Env:
     """The environment; ``UserError`` where it or the folder of target images cannot be had, or the renderer has no
     adjoint of the environment's scenes and that is asked for.
     """
-    env_class: Callable[[Any], Env] = registry.find_environment(config.env)
-    try:
-        env = env_class(config.env_config)
-    except (ValueError, OSError) as error:
-        raise UserError(f"environment {config.env!r}: {' '.join(str(error).split())}") from error
+    env = make_environment(config.env, config.env_config)
     if config.settings.target is not None:
         image_files(config.settings.target)
     if config.settings.render.method == "adjoint":
         check_adjoint(env)
     return env
+
+
+def make_environment(name: str, config: Any) -> Env:
+    """The environment called ``name`` from an instance of its ``Config``; ``UserError`` where it cannot be made."""
+    env_class: Callable[[Any], Env] = registry.find_environment(name)
+    try:
+        return env_class(config)
+    except (ValueError, OSError) as error:
+        raise UserError(f"environment {name!r}: {' '.join(str(error).split())}") from error
 
 
 def check_adjoint(env: Env) -> None:

@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from autosim.registry import DISTRIBUTION
 from autosim.reports.recovery import Recovery, recoveries
 from autosim.runs.closing import Scores
 from autosim.runs.config import RunConfig
@@ -19,7 +20,7 @@ from autosim.scenes.graph import Schema
 if TYPE_CHECKING:
     from autosim.env import Env
 
-PACKAGES = ("autosim", "torch", "torch-geometric", "ray", "mitsuba", "numpy", "scipy", "scikit-learn")
+PACKAGES = (DISTRIBUTION, "torch", "torch-geometric", "ray", "mitsuba", "numpy", "scipy", "scikit-learn")
 
 
 def attribute_recoveries(schema: Schema, gallery: Gallery) -> dict[str, Recovery]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import signal
 import subprocess
@@ -157,10 +156,9 @@ def test_a_script_needs_no_main_guard_and_frames_do_not_depend_on_workers(toy: P
 
 
 def test_importing_it_loads_nothing_else() -> None:
-    code = "import sys; before = set(sys.modules); import autosim; print(sorted(set(sys.modules) - before))"
+    code = "import sys, autosim; print(*{name.split('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = json.loads(done.stdout.replace("'", '"'))
-    assert [name for name in loaded if name.split(".")[0] not in ("autosim", "__future__", "typing")] == []
+    assert {"numpy", "torch", "ray", "rich", "yaml", "jsonargparse"}.isdisjoint(done.stdout.split())
 
 
 def test_what_it_offers_is_there() -> None:

@@ -21,7 +21,7 @@ def metadata(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("metadata")
     command = [sys.executable, "setup.py", "--quiet", "egg_info", "--egg-base", str(folder)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    return folder / "autosim.egg-info"
+    return folder / "autosim_engine.egg-info"
 
 
 def test_entry_points_lead_to_classes_of_that_name(metadata: Path) -> None:

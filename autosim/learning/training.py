@@ -17,6 +17,11 @@ def to_tensor(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
     return torch.from_numpy(np.array(images)).to(device).permute(0, 3, 1, 2).float().div_(255.0)
 
 
+def images_at_once(images: np.ndarray, pixels: int, most: int) -> int:
+    """How many of ``images`` (n, H, W, 3) to compute with at once: 1 to ``most``, with at most ``pixels`` in all."""
+    return max(1, min(most, pixels // (images.shape[1] * images.shape[2])))
+
+
 def warm_cosine(step: int, steps: int) -> float:
     """Factor in [0, 1] on the learning rate of step ``step`` of ``steps``: a linear rise over a tenth, then half a
     cosine.

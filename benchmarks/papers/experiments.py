@@ -166,7 +166,7 @@ def measure_aerial(config: RunConfig, folder: Path, summary: Mapping[str, Any]) 
         def found(label: str, generator: SceneGenerator) -> dict[str, float]:
             network = task.network(TARGET_SEED)
             task.train(network, closing_frames(session, generator), env.schedule, TARGET_SEED)
-            scores = {name: 100 * v for name, v in task.class_scores(network, test).items() if name != "grass"}
+            scores = {name: 100 * v for name, v in task.scored(network, test).by_class().items() if name != "grass"}
             return {f"{label}_{k}": v for k, v in {**scores, "mean": float(np.mean(list(scores.values())))}.items()}
 
         def fixed() -> dict[str, float]:

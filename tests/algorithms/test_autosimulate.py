@@ -11,7 +11,8 @@ import torch
 from algorithms.autosimulate import AutoSimulate, AutoSimulateConfig
 from autosim.env import Env
 from autosim.errors import UserError
-from autosim.learning.influence.direction import Approximation, influence_direction, surface_of
+from autosim.learning.influence.curvature import LossSurface
+from autosim.learning.influence.direction import Approximation, influence_direction
 from autosim.scenes.generator import ContinuousSummary, summarise
 from autosim.scenes.parametric import ParametricGenerator
 from autosim.scenes.transformer import DistributionTransformer
@@ -96,7 +97,7 @@ def test_the_option_names_all_approximations() -> None:
 def test_quadratic_solves_the_damped_gauss_newton_system() -> None:
     session = blob_session()
     network, task = session.network(), session.task
-    surface = surface_of(task, network, session.validation)
+    surface = LossSurface(task, network, *task.prepare(session.validation))
     g = surface.gradient()
     found = influence_direction(surface, g, "quadratic", damping=0.1, limit=60)
     left = surface.gauss_newton()(found.v) + found.damping * found.v - g
@@ -113,7 +114,7 @@ def test_quadratic_solves_the_damped_gauss_newton_system() -> None:
 def test_influences_are_directional_derivatives() -> None:
     session = blob_session()
     network, task, frames = session.network(), session.task, session.validation
-    surface = surface_of(task, network, frames)
+    surface = LossSurface(task, network, *task.prepare(frames))
     v = surface.gradient()
     found, expected = surface.influences(v), surface.sample_gradients() @ v
     assert torch.allclose(found, expected, atol=1e-5)

@@ -6,8 +6,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from autosim.learning.tasks.task import Task
+from autosim.learning.tasks.targets import Targets
+from autosim.learning.tasks.task import Scorer, Task
 from autosim.rendering.frames import Frames
+
+
+def scored(task: Task, outputs: Tensor, targets: Targets) -> float:
+    """The score of one batch of outputs."""
+    scorer = task.scorer()
+    scorer.update(outputs, targets)
+    return scorer.compute()
 
 
 def perceptron(outputs: int) -> list[nn.Module]:
@@ -43,7 +51,7 @@ class ArrayTask(Task):
         """Not for frames."""
         raise NotImplementedError
 
-    def score(self, outputs: Tensor, targets: Tensor) -> float:
+    def scorer(self) -> Scorer:
         """Not scored."""
         raise NotImplementedError
 

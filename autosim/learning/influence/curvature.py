@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from autosim.learning.influence.group_norm import CheapGroupNorm
+from autosim.learning.tasks.targets import Targets, split
 from autosim.learning.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -40,11 +41,13 @@ class LossSurface:
     ``network.named_parameters()``. Each method takes them as they are when it is called, and leaves the network as it
     was: parameters, gradients and mode.
 
+    Targets of either form serve: nothing but the task's losses looks into them.
+
     Raises ``ValueError`` where there are no samples or no such parameters, or where a layer in training mode mixes
     samples or draws at random (batch normalisation, dropout): the loss is then no sum over samples.
     """
 
-    def __init__(self, task: Task, network: nn.Module, inputs: Tensor, targets: Tensor) -> None:
+    def __init__(self, task: Task, network: nn.Module, inputs: Tensor, targets: Targets) -> None:
         if not len(inputs) or len(inputs) != len(targets):
             raise ValueError(f"loss surface: {len(inputs)} inputs and {len(targets)} targets; as many, and at least 1")
         for name, module in network.named_modules():
@@ -54,18 +57,21 @@ class LossSurface:
                     f"loss surface: layer {name!r}, {kind}, is in training mode; call network.eval() first"
                 )
         self.task, self.network = task, network
-        self.inputs, self.targets = inputs, targets
+        self.inputs = inputs
+        self.targets: Any = targets
         self.names = [name for name, value in network.named_parameters() if value.requires_grad]
         if not self.names:
             raise ValueError("loss surface: no parameter of the network requires a gradient")
         self.size = sum(value.numel() for value in self._parameters())
 
     @torch.enable_grad()
-    def gradient(self) -> Tensor:
-        """(P,) gradient of the mean loss."""
+    def gradient(self, count: int | None = None) -> Tensor:
+        """(P,) gradient of the mean loss; with ``count`` that of the summed losses over ``count``, the part that these
+        samples have in the gradient of so many.
+        """
         parameters, total = self._parameters(), torch.zeros(())
-        for inputs, targets in zip(self.inputs.split(AT_ONCE), self.targets.split(AT_ONCE), strict=True):
-            loss = self.task.losses(self.network(inputs), targets).sum() / len(self.inputs)
+        for inputs, targets in zip(self.inputs.split(AT_ONCE), split(self.targets, AT_ONCE), strict=True):
+            loss = self.task.losses(self.network(inputs), targets).sum() / (count or len(self.inputs))
             total = total.to(loss.device) + _flat(torch.autograd.grad(loss, parameters, materialize_grads=True))
         return total
 

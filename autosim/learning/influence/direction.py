@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from autosim.learning.influence.curvature import LossSurface, Solver, largest_eigenvalue, solve
-from autosim.learning.tasks.task import Task
-
-if TYPE_CHECKING:
-    from autosim.rendering.frames import Frames
+from autosim.learning.influence.frames_loss import FramesLoss
 
 Approximation = Literal["quadratic", "exact", "exact-ncg", "approximate", "linear", "none"]
 """Of ``v = (H + λI)^-1 g_val`` (AutoSimulate, Table 1): ``quadratic`` solves with the Gauss-Newton matrix in place of
@@ -42,13 +39,8 @@ class Direction:
         }
 
 
-def surface_of(task: Task, network: nn.Module, frames: Frames, device: torch.device | str = "cpu") -> LossSurface:
-    """The losses of a task's network on frames."""
-    return LossSurface(task, network, *task.prepare(frames, device))
-
-
 def influence_direction(
-    surface: LossSurface,
+    surface: LossSurface | FramesLoss,
     validation_gradient: Tensor,
     approximation: Approximation = "quadratic",
     damping: float = 1e-2,

@@ -8,13 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autosim.learning.influence.direction import Approximation, Direction, influence_direction, surface_of
+from autosim.learning.influence.direction import Approximation, Direction, influence_direction
+from autosim.learning.influence.frames_loss import FramesLoss
 from autosim.learning.schedule import TrainingSchedule
 from autosim.learning.tasks.task import Task
 from autosim.rendering.frames import Frames
-
-# Frames whose influences are computed at once.
-BATCH = 50
 
 
 class Probe:
@@ -41,9 +39,9 @@ class Probe:
         self, validation: Frames, frames: Frames, approximation: Approximation, damping: float, limit: int
     ) -> None:
         """Find ``v`` of :func:`influence_direction` for the validation loss and the curvature on ``frames``."""
-        g = surface_of(self.task, self.network, validation, self.device).gradient()
-        surface = surface_of(self.task, self.network, frames, self.device)
-        self.direction = influence_direction(surface, g, approximation, damping, limit)
+        g = FramesLoss(self.task, self.network, validation, self.device).gradient()
+        loss = FramesLoss(self.task, self.network, frames, self.device)
+        self.direction = influence_direction(loss, g, approximation, damping, limit)
 
     def influences(self, frames: Frames) -> Tensor:
         """(n,) ``v·∂l_k/∂θ``; ``ValueError`` before the probe is pointed."""
@@ -53,10 +51,8 @@ class Probe:
         """(n, 2) influences and losses; ``ValueError`` before the probe is pointed."""
         if self.direction is None:
             raise ValueError("probe: it has to be pointed before influences can be measured")
-        parts = [frames.select(slice(start, start + BATCH)) for start in range(0, len(frames), BATCH)]
-        surfaces = (surface_of(self.task, self.network, part, self.device) for part in parts)
-        found = [torch.stack(surface.influences_and_losses(self.direction.v), dim=1) for surface in surfaces]
-        return torch.cat(found)
+        loss = FramesLoss(self.task, self.network, frames, self.device)
+        return torch.stack(loss.influences_and_losses(self.direction.v), dim=1)
 
     def state_dict(self) -> dict[str, Any]:
         """Weights and direction."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from autosim.learning.tasks.task import Task
+from autosim.learning.tasks.task import Scorer, Task
 from autosim.learning.training import to_tensor
 from autosim.rendering.frames import Frames
 from autosim.seeding import torch_seeded
@@ -82,22 +82,46 @@ class Classification(Task):
         images = to_tensor(frames.images, device).contiguous(memory_format=torch.channels_last)
         return images, labels.to(device)
 
-    def vary(self, inputs: Tensor) -> Tensor:
-        """(n, 3, H, W) images, each shifted by a number of pixels of its own."""
+    def vary(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, 3, H, W) images, each shifted by a number of pixels of its own; labels stay."""
         if not self.shift:
-            return inputs
+            return inputs, targets
         n, _, height, width = inputs.shape
         moves = torch.randint(0, 2 * self.shift + 1, (2, n, 1), device=inputs.device)
         rows, columns = (moves[i] + torch.arange(edge, device=inputs.device) for i, edge in enumerate((height, width)))
         padded = functional.pad(inputs, (self.shift,) * 4)
         scene = torch.arange(n, device=inputs.device)[:, None, None]
         shifted = padded.permute(0, 2, 3, 1)[scene, rows[:, :, None], columns[:, None, :]]
-        return shifted.permute(0, 3, 1, 2)
+        return shifted.permute(0, 3, 1, 2), targets
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """(n,) cross-entropy, in nats."""
         return functional.cross_entropy(outputs, targets, reduction="none")
 
-    def score(self, outputs: Tensor, targets: Tensor) -> float:
+    def scorer(self) -> Accuracy:
         """Accuracy."""
-        return float((outputs.argmax(dim=1) == targets).double().mean())
+        return Accuracy(self.classes)
+
+
+class Accuracy(Scorer):
+    """The share of samples whose class is told right; of each of ``classes`` classes that of its own samples."""
+
+    def __init__(self, classes: int) -> None:
+        self.right, self.seen = (torch.zeros(classes, dtype=torch.int64) for _ in range(2))
+
+    def update(self, outputs: Tensor, targets: Tensor) -> None:
+        """Count the logits (n, classes) that are largest at their targets, int64 (n,)."""
+        classes = len(self.seen)
+        self.seen += torch.bincount(targets.cpu(), minlength=classes)
+        self.right += torch.bincount(targets[outputs.argmax(dim=1) == targets].cpu(), minlength=classes)
+
+    def compute(self) -> float:
+        """Accuracy on all samples; ``ValueError`` where there were none."""
+        if not int(self.seen.sum()):
+            raise ValueError("accuracy: no samples were seen")
+        return int(self.right.sum()) / int(self.seen.sum())
+
+    def by_class(self) -> dict[str, float]:
+        """Recall of each class of which there were samples, by its index."""
+        counts = zip(self.right.tolist(), self.seen.tolist(), strict=True)
+        return {str(c): right / seen for c, (right, seen) in enumerate(counts) if seen}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from autosim.learning.tasks.task import Task
+from autosim.learning.tasks.task import Scorer, Task
 from autosim.learning.training import to_tensor
 from autosim.rendering.frames import Frames
 from autosim.seeding import torch_seeded
@@ -118,22 +118,37 @@ class Segmentation(Task):
         weights = share.gather(1, flat) ** -self.balance
         return (cross_entropy * weights).sum(dim=1) / weights.sum(dim=1)
 
-    def score(self, outputs: Tensor, targets: Tensor) -> float:
-        """Mean intersection over union, each class's pixels pooled over the whole set.
+    def scorer(self) -> MeanIntersectionOverUnion:
+        """Mean intersection over union."""
+        return MeanIntersectionOverUnion(self.classes)
 
-        A class that is neither predicted nor there is left out of the mean; one that is there or predicted counts.
-        """
-        from torchmetrics.functional.classification import multiclass_jaccard_index
 
-        predictions = outputs.argmax(dim=1)
-        return float(multiclass_jaccard_index(predictions, targets, num_classes=len(self.classes), average="macro"))
+class MeanIntersectionOverUnion(Scorer):
+    """Mean over the classes of their intersection over union, each class's pixels pooled over all that was seen.
 
-    def class_scores(self, network: nn.Module, frames: Frames, device: torch.device | str = "cpu") -> dict[str, float]:
+    A class that is neither predicted nor there is left out of the mean; one that is there or predicted counts.
+    """
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        from torchmetrics.classification import MulticlassJaccardIndex
+
+        self.classes = tuple(classes)
+        self.metric = MulticlassJaccardIndex(len(self.classes), average="macro", validate_args=False)
+
+    def update(self, outputs: Tensor, targets: Tensor) -> None:
+        """Count the pixels of logits (n, classes, H, W) by their largest class and their target, int64 (n, H, W)."""
+        self.metric.to(outputs.device).update(outputs.argmax(dim=1), targets)
+
+    def compute(self) -> float:
+        """The mean over the classes; ``ValueError`` where nothing was seen."""
+        if not int(self.metric.confmat.sum()):
+            raise ValueError("intersection over union: no pixels were seen")
+        return float(self.metric.compute())
+
+    def by_class(self) -> dict[str, float]:
         """Intersection over union of each class that is there or predicted."""
-        from torchmetrics.functional.classification import multiclass_jaccard_index
-
-        outputs, targets = self.predict(network, frames, device)
-        found = outputs.argmax(dim=1)
-        scores = multiclass_jaccard_index(found, targets, num_classes=len(self.classes), average="none")
-        there = [bool((found == c).any() or (targets == c).any()) for c in range(len(self.classes))]
-        return {name: float(score) for name, score, known in zip(self.classes, scores, there, strict=True) if known}
+        pixels = self.metric.confmat
+        both = pixels.diagonal()
+        union = pixels.sum(dim=0) + pixels.sum(dim=1) - both
+        shares = zip(self.classes, both.tolist(), union.tolist(), strict=True)
+        return {name: common / either for name, common, either in shares if either}

@@ -1,42 +1,75 @@
-"""Tasks: the network that the data is for, how it learns and how it is scored."""
+"""Tasks: the networks that the data is for, how they learn and how they are scored."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from autosim.learning.schedule import TrainingSchedule
-from autosim.learning.training import fit
+from autosim.learning.tasks.targets import Targets
+from autosim.learning.training import fit, images_at_once
 from autosim.rendering.frames import Frames
 from autosim.seeding import torch_seeded
 
+# Pixels, and images, that a network is asked about at once.
+EVALUATED_PIXELS, EVALUATED_IMAGES = 2**21, 128
+
+
+class Scorer(ABC):
+    """Sums up how good a network's outputs are, batch by batch, so that a whole set's never have to be held."""
+
+    @abstractmethod
+    def update(self, outputs: Tensor, targets: Any) -> None:
+        """Take in the outputs (n, …) for a batch and its targets."""
+
+    @abstractmethod
+    def compute(self) -> float:
+        """The score of all that was taken in, in [0, 1], larger is better."""
+
+    def by_class(self) -> dict[str, float]:
+        """The score of each class that there is something to say of, by name; empty for tasks without classes."""
+        return {}
+
 
 class Task(ABC):
-    """What the rendered data is for. ``score_name`` names the score; larger is better, in [0, 1]."""
+    """What the rendered data is for. ``score_name`` names the score; larger is better, in [0, 1].
+
+    The form of the targets is the task's own, a tensor or a list of tensors (:data:`Targets`): nobody else looks into
+    them, so that a task says in its own signatures which of both it takes.
+    """
 
     score_name: str
 
     @abstractmethod
     def network(self, seed: int) -> nn.Module:
-        """A fresh network; equal seeds give equal weights. No layer may mix samples of a batch."""
+        """A fresh network; equal seeds give equal weights. No layer may mix samples of a batch. Outputs are one tensor
+        (n, …).
+        """
 
     @abstractmethod
-    def prepare(self, frames: Frames, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-        """(inputs (n, …), targets (n, …)) as the network and the losses take them."""
+    def prepare(self, frames: Frames, device: torch.device | str = "cpu") -> tuple[Tensor, Targets]:
+        """(inputs (n, …), targets of n samples) of a batch of frames, as the network and the losses take them.
+
+        What a frame gives depends on this frame alone. ``ValueError`` where annotations are missing or do not fit.
+        """
 
     @abstractmethod
-    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """(n,) loss of each sample, differentiable in ``outputs``."""
+    def losses(self, outputs: Tensor, targets: Any) -> Tensor:
+        """(n,) loss of each sample, differentiable in ``outputs``; that of a sample depends on this sample alone."""
 
     @abstractmethod
-    def score(self, outputs: Tensor, targets: Tensor) -> float:
-        """Score of the network's outputs on a whole set, in [0, 1]."""
+    def scorer(self) -> Scorer:
+        """A scorer that has seen nothing yet."""
 
-    def vary(self, inputs: Tensor) -> Tensor:
-        """A batch of inputs as training sees it, drawn by torch's global random state; as they are by default."""
-        return inputs
+    def vary(self, inputs: Tensor, targets: Any) -> tuple[Tensor, Targets]:
+        """A batch as training sees it, drawn by torch's global random state; as it is by default. What is done to an
+        input, a flip say, is done to its target; shapes of inputs and the number of samples stay.
+        """
+        return inputs, targets
 
     def train(
         self,
@@ -47,17 +80,16 @@ class Task(ABC):
         device: torch.device | str = "cpu",
     ) -> float:
         """Train in place, as :func:`fit` does; returns the last epoch's mean loss. Equal arguments and thread counts
-        give equal weights.
+        give equal weights. Frames are converted as they are used: only a batch is held as floating-point numbers.
         """
         if not len(frames):
             raise ValueError("training: no frames to train on")
-        inputs, targets = self.prepare(frames, device)
         network.to(device).train()
         sums: list[float] = []
 
         def loss_of(batch: Tensor) -> Tensor:
-            batch = batch.to(device)
-            losses = self.losses(network(self.vary(inputs[batch])), targets[batch])
+            inputs, targets = self.vary(*self.prepare(frames.select(batch.numpy()), device))
+            losses = self.losses(network(inputs), targets)
             sums.append(float(losses.detach().sum()))
             return losses.mean()
 
@@ -67,16 +99,32 @@ class Task(ABC):
         return sum(sums[-(len(sums) // schedule.epochs) :]) / len(frames)
 
     def evaluate(
-        self, network: nn.Module, frames: Frames, device: torch.device | str = "cpu", batch_size: int = 128
+        self, network: nn.Module, frames: Frames, device: torch.device | str = "cpu", batch_size: int | None = None
     ) -> float:
-        """Score of a network on frames."""
-        return self.score(*self.predict(network, frames, device, batch_size))
+        """Score of a network on frames; ``ValueError`` where there are none."""
+        return self.scored(network, frames, device, batch_size).compute()
 
-    @torch.no_grad()
+    def scored(
+        self, network: nn.Module, frames: Frames, device: torch.device | str = "cpu", batch_size: int | None = None
+    ) -> Scorer:
+        """A scorer that has seen a network's outputs on frames, to be asked for more than the score alone."""
+        if not len(frames):
+            raise ValueError("evaluation: no frames to score on")
+        scorer = self.scorer()
+        for outputs, targets in self.predict(network, frames, device, batch_size):
+            scorer.update(outputs, targets)
+        return scorer
+
     def predict(
-        self, network: nn.Module, frames: Frames, device: torch.device | str = "cpu", batch_size: int = 128
-    ) -> tuple[Tensor, Tensor]:
-        """(outputs (n, …) of a network on frames, targets (n, …))."""
-        inputs, targets = self.prepare(frames, device)
+        self, network: nn.Module, frames: Frames, device: torch.device | str = "cpu", batch_size: int | None = None
+    ) -> Iterator[tuple[Tensor, Targets]]:
+        """(outputs of a network, targets), batch by batch and in the order of the frames. A batch has ``batch_size``
+        frames; by default 128, or fewer where images are large.
+        """
         network.to(device).eval()
-        return torch.cat([network(part) for part in inputs.split(batch_size)]), targets
+        size = batch_size or images_at_once(frames.images, EVALUATED_PIXELS, EVALUATED_IMAGES)
+        for start in range(0, len(frames), size):
+            inputs, targets = self.prepare(frames.select(slice(start, start + size)), device)
+            with torch.no_grad():
+                outputs = network(inputs)
+            yield outputs, targets

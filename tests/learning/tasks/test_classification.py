@@ -9,6 +9,7 @@ import torch
 from autosim.learning.schedule import TrainingSchedule
 from autosim.learning.tasks.classification import Classification
 from autosim.rendering.frames import Frames
+from tests.learning.small_tasks import scored
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -50,13 +51,14 @@ def test_losses_are_of_each_sample_and_the_score_is_the_accuracy() -> None:
     logits, labels = torch.tensor([[2.0, 0, 0], [0, 0, 3.0], [0, 1.0, 0]]), torch.tensor([0, 2, 0])
     expected = [-float(torch.log_softmax(row, 0)[label]) for row, label in zip(logits, labels, strict=True)]
     assert torch.allclose(task.losses(logits, labels), torch.tensor(expected))
-    assert task.score(logits, labels) == pytest.approx(2 / 3)
+    assert scored(task, logits, labels) == pytest.approx(2 / 3)
 
 
 def test_training_sees_images_shifted_each_by_its_own_number_of_pixels() -> None:
     torch.manual_seed(0)
     images = torch.rand(64, 3, 16, 20)
-    shifted = Classification(2, 16, 20, shift=2).vary(images)
+    shifted, labels = Classification(2, 16, 20, shift=2).vary(images, torch.arange(len(images)))
+    assert torch.equal(labels, torch.arange(len(images)))
     padded = torch.nn.functional.pad(images, (2, 2, 2, 2))
     moves = set()
     for image, source in zip(shifted, padded, strict=True):
@@ -69,7 +71,8 @@ def test_training_sees_images_shifted_each_by_its_own_number_of_pixels() -> None
         moves.add(move)
     # Of 25 shifts, 64 draws leave out few.
     assert len(moves) > 15
-    assert torch.equal(Classification(2, 16, 20, shift=0).vary(images), images)
+    labels = torch.zeros(len(images))
+    assert torch.equal(Classification(2, 16, 20, shift=0).vary(images, labels)[0], images)
 
 
 @pytest.mark.parametrize(

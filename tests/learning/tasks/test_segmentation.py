@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torchmetrics.functional.classification import multiclass_jaccard_index
 
 from autosim.learning.schedule import TrainingSchedule
 from autosim.learning.tasks.segmentation import Segmentation
 from autosim.learning.training import warm_cosine
 from autosim.rendering.frames import Frames
 from tests.learning.shapes import KINDS, shape_frames
+from tests.learning.small_tasks import scored
 
 TASK = Segmentation(("background", *KINDS), width=8)
 
@@ -97,20 +99,41 @@ def test_score_by_hand() -> None:
     predictions = torch.tensor([[[0, 1], [1, 1]]])
     task = Segmentation(("a", "b", "c"))
     # Class 0: 1 of 2; class 1: 2 of 3; class 2 is nowhere and does not count.
-    assert task.score(logits_of(predictions, 3), targets) == pytest.approx((1 / 2 + 2 / 3) / 2)
-    assert task.score(logits_of(targets, 3), targets) == pytest.approx(1.0)
+    assert scored(task, logits_of(predictions, 3), targets) == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert scored(task, logits_of(targets, 3), targets) == pytest.approx(1.0)
     # Predicted though absent: its 0 counts.
     wrong = torch.tensor([[[0, 0], [1, 2]]])
-    assert task.score(logits_of(wrong, 3), targets) == pytest.approx((1 + 1 / 2 + 0) / 3)
+    assert scored(task, logits_of(wrong, 3), targets) == pytest.approx((1 + 1 / 2 + 0) / 3)
     # Missed altogether: its 0 counts too.
-    assert task.score(logits_of(torch.zeros_like(targets), 3), targets) == pytest.approx((2 / 4 + 0) / 2)
+    assert scored(task, logits_of(torch.zeros_like(targets), 3), targets) == pytest.approx((2 / 4 + 0) / 2)
 
 
 def test_score_pools_pixels_over_the_set() -> None:
     targets = torch.tensor([[[0, 0], [1, 1]], [[0, 0], [0, 0]]])
     predictions = torch.tensor([[[0, 0], [1, 1]], [[0, 0], [0, 1]]])
     # Class 0: 5 of 6; class 1: 2 of 3.
-    assert Segmentation(("a", "b")).score(logits_of(predictions, 2), targets) == pytest.approx((5 / 6 + 2 / 3) / 2)
+    assert scored(Segmentation(("a", "b")), logits_of(predictions, 2), targets) == pytest.approx((5 / 6 + 2 / 3) / 2)
+
+
+def test_a_score_summed_up_batch_by_batch_is_torchmetrics_on_the_whole_set() -> None:
+    generator = torch.Generator().manual_seed(0)
+    task = Segmentation(("a", "b", "c", "d", "never"))
+    outputs = torch.rand(20, 5, 7, 9, generator=generator) - torch.tensor([0, 0.3, 0.6, 0.2, 9])[:, None, None]
+    targets = torch.randint(0, 4, (20, 7, 9), generator=generator)
+    scorer = task.scorer()
+    for part, truth in zip(outputs.split(3), targets.split(3), strict=True):
+        scorer.update(part, truth)
+    predictions = outputs.argmax(dim=1)
+    assert scorer.compute() == float(multiclass_jaccard_index(predictions, targets, num_classes=5, average="macro"))
+    each = multiclass_jaccard_index(predictions, targets, num_classes=5, average="none")
+    assert scorer.by_class() == pytest.approx({name: float(each[i]) for i, name in enumerate("abcd")}, rel=1e-6)
+
+
+def test_nothing_seen_is_no_score() -> None:
+    with pytest.raises(ValueError, match="no pixels"):
+        TASK.scorer().compute()
+    with pytest.raises(ValueError, match="no frames"):
+        TASK.evaluate(TASK.network(0), shape_frames(2, seed=0)[1].select(slice(0)))
 
 
 def test_learns_shapes_and_repeats_exactly() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from autosim.env import Env, TargetSizes
 from autosim.learning.schedule import TrainingSchedule
-from autosim.learning.tasks.task import Task
+from autosim.learning.tasks.task import Scorer, Task
 from autosim.rendering.annotations import Annotation, ClassMask
 from autosim.rendering.frames import Frames
 from autosim.rendering.renderer import Renderer
@@ -90,9 +90,23 @@ class SpotTask(Task):
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return nn.functional.cross_entropy(outputs, targets, reduction="none").mean(dim=(1, 2))
 
-    def score(self, outputs: Tensor, targets: Tensor) -> float:
+    def scorer(self) -> SpotScorer:
+        return SpotScorer()
+
+
+class SpotScorer(Scorer):
+    """Pixels of the discs that are found, as a share of those that are there or predicted."""
+
+    def __init__(self) -> None:
+        self.common = self.either = 0
+
+    def update(self, outputs: Tensor, targets: Tensor) -> None:
         found, wanted = outputs.argmax(dim=1) == 1, targets == 1
-        return float((found & wanted).sum() / (found | wanted).sum().clamp(min=1))
+        self.common += int((found & wanted).sum())
+        self.either += int((found | wanted).sum())
+
+    def compute(self) -> float:
+        return self.common / max(self.either, 1)
 
 
 @dataclass(frozen=True)

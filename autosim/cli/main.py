@@ -151,8 +151,19 @@ def list_installed(arguments: Sequence[str]) -> int:
     return 0
 
 
+def check(arguments: Sequence[str]) -> int:
+    """Check that an installed environment or algorithm keeps its contract."""
+    from autosim.cli import check as command
+
+    if any(argument in ("-h", "--help") for argument in arguments):
+        print(command.check_help([item for item in arguments if item not in ("-h", "--help")]), end="")
+        return 0
+    return 0 if command.run_checks(command.parse_check(arguments)) else 1
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "list": list_installed,
+    "check": check,
     "run": run,
     "report": report,
     "compare": compare,

@@ -9,11 +9,12 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from algorithms.search import require_labels
 from autosim.algorithm import Algorithm, Metrics
 from autosim.learning.schedule import half_cosine
+from autosim.ranges import Checked, Range
 from autosim.search_space import LogUniformRange, OneOf, UniformRange, tunable
 from autosim.stopwatch import Stopwatch
 
@@ -31,7 +32,7 @@ COSTS = tuple(f"{part}_seconds" for part in ("rendering", "training", "curvature
 
 
 @dataclass(frozen=True)
-class AutoSimulateConfig:
+class AutoSimulateConfig(Checked):
     """Options of AutoSimulate.
 
     Args:
@@ -59,34 +60,25 @@ class AutoSimulateConfig:
         generator: what is learned: independent attributes, or Meta-Sim's distribution transformer.
     """
 
-    iterations: int = 80
-    frames: int = tunable(25, OneOf((20, 50, 70)))
-    rate: float = tunable(1.0, OneOf((0.01, 0.1, 1.0, 2.0, 10.0)))
-    choice_rate: float = tunable(1.0, LogUniformRange(0.05, 3.0))
-    epochs: int = tunable(30, OneOf((5, 10, 20, 30)))
-    learning_rate: float = 5e-3
+    iterations: Annotated[int, Range(least=1)] = 80
+    frames: Annotated[int, Range(least=1)] = tunable(25, OneOf((20, 50, 70)))
+    rate: Annotated[float, Range(above=0)] = tunable(1.0, OneOf((0.01, 0.1, 1.0, 2.0, 10.0)))
+    choice_rate: Annotated[float, Range(above=0)] = tunable(1.0, LogUniformRange(0.05, 3.0))
+    epochs: Annotated[int, Range(least=1)] = tunable(30, OneOf((5, 10, 20, 30)))
+    learning_rate: Annotated[float, Range(above=0)] = 5e-3
     approximation: Literal["quadratic", "exact", "exact-ncg", "approximate", "linear", "none"] = "quadratic"
-    damping: float = tunable(1e-2, OneOf((1e-3, 1e-2, 0.1, 10.0)))
-    products: int = 8
+    damping: Annotated[float, Range(least=0)] = tunable(1e-2, OneOf((1e-3, 1e-2, 0.1, 10.0)))
+    products: Annotated[int, Range(least=1)] = 8
     estimator: Literal["replay", "paper"] = "replay"
-    memory: int = tunable(1000, OneOf((100, 300, 1000)))
-    warm_up: int = 100
-    renewal: int = 200
-    passes: int = tunable(2000, OneOf((1000, 2000, 4000)))
-    shrinkage: float = tunable(0.2, OneOf((0.0, 0.2, 0.4, 0.7)))
-    exploration: float = tunable(0.2, UniformRange(0.05, 0.3))
-    exploration_left: float = 0.3
-    choice_exploration: float = 0.25
+    memory: Annotated[int, Range(least=0)] = tunable(1000, OneOf((100, 300, 1000)))
+    warm_up: Annotated[int, Range(least=0)] = 100
+    renewal: Annotated[int, Range(least=0)] = 200
+    passes: Annotated[int, Range(least=1)] = tunable(2000, OneOf((1000, 2000, 4000)))
+    shrinkage: Annotated[float, Range(least=0)] = tunable(0.2, OneOf((0.0, 0.2, 0.4, 0.7)))
+    exploration: Annotated[float, Range(least=0, most=0.5)] = tunable(0.2, UniformRange(0.05, 0.3))
+    exploration_left: Annotated[float, Range(least=0, most=1)] = 0.3
+    choice_exploration: Annotated[float, Range(least=0, most=0.3)] = 0.25
     generator: Literal["parametric", "transformer"] = "parametric"
-
-    def __post_init__(self) -> None:
-        for name in ("iterations", "frames", "epochs", "products", "rate", "choice_rate", "learning_rate", "passes"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: {getattr(self, name)} is not above 0")
-        limits = {"exploration": 0.5, "exploration_left": 1.0, "choice_exploration": 0.3}
-        for name in (*limits, "damping", "memory", "warm_up", "renewal", "shrinkage"):
-            if not 0 <= getattr(self, name) <= limits.get(name, float("inf")):
-                raise ValueError(f"{name}: {getattr(self, name)} is not in [0, {limits.get(name, 'infinity')}]")
 
 
 class AutoSimulate(Algorithm):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from algorithms.search import Search, SearchConfig, penalised
+from autosim.ranges import Range
 from autosim.search_space import IntegerRange, OneOf, tunable
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ class BayesianOptimisationConfig(SearchConfig):
     """Options of Bayesian optimisation.
 
     Args:
-        repeats: data sets of the starting point, drawn anew each time: their scores tell how noisy a score is.
+        repeats: data sets of the starting point, drawn anew each time: their scores show how noisy a score is,
+            which takes two of them.
         initial: quasi-random points that are tried with them in the first round.
         acquisition: ei tries where the expected improvement on the best score is largest, ucb where mean and kappa
             standard deviations together are.
@@ -28,20 +30,11 @@ class BayesianOptimisationConfig(SearchConfig):
         length_scales: shared gives all dimensions one length scale of the process, own gives each its own.
     """
 
-    repeats: int = 2
-    initial: int = tunable(4, IntegerRange(2, 16))
+    repeats: Annotated[int, Range(least=2)] = 2
+    initial: Annotated[int, Range(least=1)] = tunable(4, IntegerRange(2, 16))
     acquisition: Literal["ei", "ucb"] = tunable("ei", OneOf(("ei", "ucb")))
-    kappa: float = 1.0
+    kappa: Annotated[float, Range(least=0)] = 1.0
     length_scales: Literal["shared", "own"] = "shared"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.repeats < 2:
-            raise ValueError(f"repeats: {self.repeats} is below 2: one score tells nothing about noise")
-        if self.initial < 1:
-            raise ValueError(f"initial: {self.initial} is below 1")
-        if not self.kappa >= 0:
-            raise ValueError(f"kappa: {self.kappa} is below 0")
 
 
 class BayesianOptimisation(Search):

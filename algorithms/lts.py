@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from algorithms.search import SearchConfig, best_of, penalised, require_labels, round_metrics
 from autosim.algorithm import Algorithm, Metrics
+from autosim.ranges import Range
 from autosim.search_space import LogUniformRange, OneOf, tunable
 
 if TYPE_CHECKING:
@@ -31,21 +32,13 @@ class LearningToSimulateConfig(SearchConfig):
             paper).
     """
 
-    datasets: int = tunable(5, OneOf((5, 10, 40, 50)))
-    spread: float = tunable(0.1, LogUniformRange(0.03, 0.3))
-    learning_rate: float = tunable(0.05, LogUniformRange(0.01, 0.2))
-    choice_rate: float = tunable(0.3, LogUniformRange(0.05, 1.0))
-    baseline_decay: float = 0.9
+    datasets: Annotated[int, Range(least=1)] = tunable(5, OneOf((5, 10, 40, 50)))
+    spread: Annotated[float, Range(above=0)] = tunable(0.1, LogUniformRange(0.03, 0.3))
+    learning_rate: Annotated[float, Range(above=0)] = tunable(0.05, LogUniformRange(0.01, 0.2))
+    choice_rate: Annotated[float, Range(above=0)] = tunable(0.3, LogUniformRange(0.05, 1.0))
+    baseline_decay: Annotated[float, Range(least=0, below=1)] = 0.9
     standardise: bool = tunable(False, OneOf((False, True)))
     keep_best: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("spread", "learning_rate", "choice_rate"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: {getattr(self, name)} is not above 0")
-        if not 0 <= self.baseline_decay < 1:
-            raise ValueError(f"baseline_decay: {self.baseline_decay} is not in [0, 1)")
 
 
 class LearningToSimulate(Algorithm):

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from autosim.algorithm import Algorithm, Metrics
 from autosim.learning.schedule import half_cosine
+from autosim.ranges import Checked, Range
 from autosim.search_space import LogUniformRange, OneOf, UniformRange, tunable
 
 if TYPE_CHECKING:
@@ -19,16 +20,13 @@ if TYPE_CHECKING:
     from autosim.session import Session
 
 
-POSITIVE = "iterations", "learning_rate", "offset_rate", "choice_rate", "task_steps", "task_rate", "score_every"
-
-
 @dataclass(frozen=True)
-class MetaSimConfig:
+class MetaSimConfig(Checked):
     """Options of Meta-Sim.
 
     Args:
         iterations: steps of the generator.
-        batch_size: scenes rendered in a step (at least 4).
+        batch_size: scenes rendered in a step.
         learning_rate: of Adam on the transformer's network.
         offset_rate: of Adam on the transformer's offsets, one for each slot's continuous attribute.
         choice_rate: of Adam on the offsets of categorical attributes.
@@ -46,35 +44,25 @@ class MetaSimConfig:
         score_every: steps from one training of the task network to the next; 1 where there is the task loss.
     """
 
-    iterations: int = 80
-    batch_size: int = tunable(24, OneOf((8, 16, 24, 32)))
-    learning_rate: float = tunable(1e-3, LogUniformRange(1e-4, 1e-2))
-    offset_rate: float = tunable(0.06, LogUniformRange(0.01, 0.2))
-    choice_rate: float = tunable(0.15, LogUniformRange(0.02, 0.6))
-    std: float = 0.01
-    exploration: float = tunable(0.06, UniformRange(0.0, 0.15))
+    iterations: Annotated[int, Range(least=1)] = 80
+    batch_size: Annotated[int, Range(least=4)] = tunable(24, OneOf((8, 16, 24, 32)))
+    learning_rate: Annotated[float, Range(above=0)] = tunable(1e-3, LogUniformRange(1e-4, 1e-2))
+    offset_rate: Annotated[float, Range(above=0)] = tunable(0.06, LogUniformRange(0.01, 0.2))
+    choice_rate: Annotated[float, Range(above=0)] = tunable(0.15, LogUniformRange(0.02, 0.6))
+    std: Annotated[float, Range(least=0.005, most=0.5)] = 0.01
+    exploration: Annotated[float, Range(least=0, most=0.5)] = tunable(0.06, UniformRange(0.0, 0.15))
     learn_spread: bool = False
     residual: bool = False
     categorical: bool = True
     task_loss: bool = True
-    task_weight: float = tunable(1e-3, LogUniformRange(1e-4, 1e-2))
-    task_steps: int = 4
-    task_rate: float = 2e-3
-    baseline_decay: float = 0.9
-    score_every: int = 1
+    task_weight: Annotated[float, Range(least=0)] = tunable(1e-3, LogUniformRange(1e-4, 1e-2))
+    task_steps: Annotated[int, Range(least=1)] = 4
+    task_rate: Annotated[float, Range(above=0)] = 2e-3
+    baseline_decay: Annotated[float, Range(least=0, below=1)] = 0.9
+    score_every: Annotated[int, Range(least=1)] = 1
 
     def __post_init__(self) -> None:
-        for name in POSITIVE:
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: {getattr(self, name)} is not above 0")
-        if not 0.005 <= self.std <= 0.5:
-            raise ValueError(f"std: {self.std} is not in [0.005, 0.5]")
-        if self.batch_size < 4:
-            raise ValueError(f"batch_size: {self.batch_size} is below 4")
-        if self.task_weight < 0:
-            raise ValueError(f"task_weight: {self.task_weight} is below 0")
-        if not 0 <= self.baseline_decay < 1:
-            raise ValueError(f"baseline_decay: {self.baseline_decay} is not in [0, 1)")
+        super().__post_init__()
         if self.task_loss and self.score_every != 1:
             raise ValueError(f"score_every: {self.score_every} is not 1, and the task loss needs a score of each step")
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from autosim.algorithm import Algorithm, Metrics
 from autosim.learning.schedule import half_cosine
+from autosim.ranges import Checked, Range
 from autosim.search_space import LogUniformRange, OneOf, tunable
 
 if TYPE_CHECKING:
@@ -20,16 +21,14 @@ if TYPE_CHECKING:
     from autosim.scenes.generator import SceneGenerator
     from autosim.session import Session
 
-POSITIVE = "iterations", "learning_rate", "bandwidth", "pretraining", "feature_frames", "score_every", "updates"
-
 
 @dataclass(frozen=True)
-class MetaSim2Config:
+class MetaSim2Config(Checked):
     """Options of Meta-Sim2.
 
     Args:
         iterations: steps of the policy.
-        batch_size: scenes rendered in a step, M in the paper (at least 4).
+        batch_size: scenes rendered in a step, M in the paper.
         learning_rate: of Adam; it falls to 0 on half a cosine.
         longest: most rules in a scene's derivation, T_max; 0 for half as many again as the longest of the prior's.
         penalty: λ, added to the cost of scenes before which more than patience longer ones were rejected.
@@ -48,38 +47,29 @@ class MetaSim2Config:
         parameters: folder of a metasim run whose transformer sets the attributes; empty for the prior's.
     """
 
-    iterations: int = 120
-    batch_size: int = tunable(64, OneOf((32, 64, 128)))
-    learning_rate: float = tunable(3e-3, LogUniformRange(3e-4, 3e-2))
-    longest: int = 0
-    penalty: float = 1e-2
-    patience: int = 1
-    ending: float = 1.0
+    iterations: Annotated[int, Range(least=1)] = 120
+    batch_size: Annotated[int, Range(least=4)] = tunable(64, OneOf((32, 64, 128)))
+    learning_rate: Annotated[float, Range(above=0)] = tunable(3e-3, LogUniformRange(3e-4, 3e-2))
+    longest: Annotated[int, Range(least=0)] = 0
+    penalty: Annotated[float, Range(least=0)] = 1e-2
+    patience: Annotated[int, Range(least=0)] = 1
+    ending: Annotated[float, Range(least=0)] = 1.0
     reward: Literal["density", "joint", "mmd"] = "density"
-    bandwidth: float = tunable(0.4, LogUniformRange(0.1, 2.0))
-    memory: int = tunable(1000, OneOf((0, 500, 1000, 2000)))
-    updates: int = tunable(4, OneOf((1, 2, 4, 8)))
-    baseline_decay: float = 0.9
+    bandwidth: Annotated[float, Range(above=0)] = tunable(0.4, LogUniformRange(0.1, 2.0))
+    memory: Annotated[int, Range(least=0)] = tunable(1000, OneOf((0, 500, 1000, 2000)))
+    updates: Annotated[int, Range(least=1)] = tunable(4, OneOf((1, 2, 4, 8)))
+    baseline_decay: Annotated[float, Range(least=0, below=1)] = 0.9
     context: bool = True
     lengths: bool = False
-    pretraining: int = 2000
-    feature_frames: int = 4000
-    score_every: int = 20
+    pretraining: Annotated[int, Range(least=1)] = 2000
+    feature_frames: Annotated[int, Range(least=1)] = 4000
+    score_every: Annotated[int, Range(least=1)] = 20
     parameters: str = ""
 
     def __post_init__(self) -> None:
-        for name in POSITIVE:
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: {getattr(self, name)} is not above 0")
-        for name in ("longest", "penalty", "patience", "ending", "memory"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name}: {getattr(self, name)} is below 0")
+        super().__post_init__()
         if self.lengths and not self.context:
             raise ValueError("lengths: without context the policy sees nothing of the rules so far")
-        if self.batch_size < 4:
-            raise ValueError(f"batch_size: {self.batch_size} is below 4")
-        if not 0 <= self.baseline_decay < 1:
-            raise ValueError(f"baseline_decay: {self.baseline_decay} is not in [0, 1)")
 
 
 class MetaSim2(Algorithm):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from algorithms.search import Search, SearchConfig, penalised
 from autosim.errors import UserError
+from autosim.ranges import Range
 from autosim.search_space import IntegerRange, tunable
 
 if TYPE_CHECKING:
@@ -26,12 +27,7 @@ class OptunaSearchConfig(SearchConfig):
         initial: points that are tried before the estimators are fitted: the starting one, then random ones.
     """
 
-    initial: int = tunable(4, IntegerRange(2, 16))
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.initial < 1:
-            raise ValueError(f"initial: {self.initial} is below 1")
+    initial: Annotated[int, Range(least=1)] = tunable(4, IntegerRange(2, 16))
 
 
 class OptunaSearch(Search):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from autosim.algorithm import Algorithm, Metrics
 from autosim.errors import UserError
+from autosim.ranges import Checked, Range
 from autosim.search_space import OneOf, tunable
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class SearchConfig:
+class SearchConfig(Checked):
     """How a data set is scored, with the same defaults for every method that scores data sets.
 
     Args:
@@ -30,15 +31,10 @@ class SearchConfig:
         epochs: passes of a network, from scratch, over its data set.
     """
 
-    iterations: int = 25
-    datasets: int = tunable(2, OneOf((1, 2, 4, 8)))
-    frames: int = tunable(100, OneOf((25, 50, 100)))
-    epochs: int = tunable(20, OneOf((5, 10, 20)))
-
-    def __post_init__(self) -> None:
-        for name in ("iterations", "datasets", "frames", "epochs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)} is below 1")
+    iterations: Annotated[int, Range(least=1)] = 25
+    datasets: Annotated[int, Range(least=1)] = tunable(2, OneOf((1, 2, 4, 8)))
+    frames: Annotated[int, Range(least=1)] = tunable(100, OneOf((25, 50, 100)))
+    epochs: Annotated[int, Range(least=1)] = tunable(20, OneOf((5, 10, 20)))
 
 
 class Search(Algorithm):

@@ -19,9 +19,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from autosim.errors import LostProcessError, UserError
+from autosim.ranges import Checked, Range
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -37,33 +38,28 @@ _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NU
 
 
 @dataclass(frozen=True)
-class RaySettings:
+class RaySettings(Checked):
     """Where Ray runs, what it reserves for a render actor, and when an actor is replaced."""
 
     address: str = ""
     """Cluster to join: HOST:6379, or auto for the one that this machine belongs to; empty starts Ray here."""
-    cpus: float = 0.0
+    cpus: Annotated[float, Range(least=0)] = 0.0
     """CPUs that a render actor reserves; with 0, --workers alone says how many actors there are."""
-    gpus: float = 0.0
+    gpus: Annotated[float, Range(least=0)] = 0.0
     """GPUs that a render actor reserves, or a part of one, for renderers that use them."""
 
-    patience: float = 60.0
+    patience: Annotated[float, Range(above=0)] = 60.0
     """Seconds of silence, beside thirty times what its work should take, after which a render actor is replaced."""
-    recycle_after: int = 0
+    recycle_after: Annotated[int, Range(least=0)] = 0
     """Images after which a render actor is replaced by a fresh one; 0 for never."""
-    growth: int = 1024
+    growth: Annotated[int, Range(least=1)] = 1024
     """Mebibytes by which a render actor may grow before it is replaced."""
 
     def __post_init__(self) -> None:
-        if not self.patience > 0:
-            raise ValueError(f"patience: {self.patience} is not above 0")
-        if self.recycle_after < 0:
-            raise ValueError(f"recycle_after: {self.recycle_after} is below 0")
-        if self.growth < 1:
-            raise ValueError(f"growth: {self.growth} is below 1")
+        super().__post_init__()
         for name in ("cpus", "gpus"):
             value = getattr(self, name)
-            if not 0 <= value < float("inf") or (value > 1 and value != int(value)):
+            if value > 1 and value != int(value):
                 raise ValueError(f"{name}: {value} is neither in [0, 1] nor a whole number")
 
 

@@ -21,6 +21,7 @@ LAYERS = (
         "autosim.seeding",
         "autosim.cache",
         "autosim.files",
+        "autosim.ranges",
         "autosim.parallel",
         "autosim.search_space",
         "autosim.stopwatch",

@@ -16,6 +16,7 @@ from typing import Any, TypeVar, get_type_hints
 from jsonargparse import ArgumentParser
 
 from autosim.errors import UserError
+from autosim.ranges import Rule, rules
 
 T = TypeVar("T")
 
@@ -34,6 +35,7 @@ class Option:
 def options_of(config: type, prefix: str = "", title: str = "") -> Iterator[Option]:
     """The options of a dataclass, those of its nested dataclasses after each field that holds one."""
     hints, helps = get_type_hints(config), field_help(config)
+    allowed = rules(config)
     title = title or config.__name__
     for field in dataclasses.fields(config):
         if not field.init:
@@ -47,8 +49,14 @@ def options_of(config: type, prefix: str = "", title: str = "") -> Iterator[Opti
                     option, default=_look_up(defaults, option.key[len(key) + 1 :], option.default)
                 )
         else:
-            text = helps.get(field.name) or field.name.replace("_", " ")
+            text = with_range(helps.get(field.name) or field.name.replace("_", " "), allowed.get(field.name))
             yield Option(key, hints[field.name], _default(field), text, title)
+
+
+def with_range(text: str, rule: Rule | None) -> str:
+    """A help text with the range of the option's values, unless it tells the range itself."""
+    range_text = str(rule.range) if rule is not None and rule.range is not None else ""
+    return text if not range_text or f"({range_text})" in text else f"{text} ({range_text})"
 
 
 def add_options(parser: ArgumentParser, options: Sequence[Option]) -> None:

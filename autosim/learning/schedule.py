@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
+
+from autosim.ranges import Checked, Range
 
 
 @dataclass(frozen=True)
-class TrainingSchedule:
+class TrainingSchedule(Checked):
     """Adam over ``epochs`` passes in batches of ``batch_size`` (at least 1 each); peak ``learning_rate`` > 0."""
 
-    epochs: int = 20
-    batch_size: int = 8
-    learning_rate: float = 5e-3
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "learning_rate"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name}: {getattr(self, name)} is not above 0")
+    epochs: Annotated[int, Range(least=1)] = 20
+    batch_size: Annotated[int, Range(least=1)] = 8
+    learning_rate: Annotated[float, Range(above=0)] = 5e-3
 
 
 def half_cosine(share: float, down_to: float = 0.0) -> float:

@@ -10,11 +10,12 @@ is asked for and there is one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from autosim.ranges import Checked, Range
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.graph import Continuous, Node, SceneGraph, Schema
 from autosim.seeding import seed_sequence
@@ -28,7 +29,7 @@ ADJOINT_IMAGES = 2
 
 
 @dataclass(frozen=True)
-class GradientSettings:
+class GradientSettings(Checked):
     """How gradients through a renderer are estimated.
 
     ``central``: two renders an attribute, error of second order in the step. ``forward``: one an attribute and one
@@ -42,22 +43,12 @@ class GradientSettings:
 
     method: GradientMethod = "central"
     """central, forward or spsa differences, or the renderer's own adjoint."""
-    step: float = 1.0
-    """Multiplies every attribute's own step (above 0)."""
-    effort: float = 1.0
-    """Share of the renderer's quality, samples a pixel say, in renders for gradients (above 0, at most 1)."""
-    spsa_samples: int = 4
-    """Random directions for each scene with spsa (at least 1)."""
-
-    def __post_init__(self) -> None:
-        if self.method not in get_args(GradientMethod):
-            raise ValueError(f"method: {self.method!r} is not one of {list(get_args(GradientMethod))}")
-        if not (np.isfinite(self.step) and self.step > 0):
-            raise ValueError(f"step: {self.step} is not above 0")
-        if not 0 < self.effort <= 1:
-            raise ValueError(f"effort: {self.effort} is not in (0, 1]")
-        if self.spsa_samples < 1:
-            raise ValueError(f"spsa_samples: {self.spsa_samples} is not at least 1")
+    step: Annotated[float, Range(above=0)] = 1.0
+    """Multiplies every attribute's own step."""
+    effort: Annotated[float, Range(above=0, most=1)] = 1.0
+    """Share of the renderer's quality, samples a pixel say, in renders for gradients."""
+    spsa_samples: Annotated[int, Range(least=1)] = 4
+    """Random directions for each scene with spsa."""
 
 
 def renders_per_scene(settings: GradientSettings, attributes: int) -> int:

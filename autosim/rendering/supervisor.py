@@ -6,9 +6,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from autosim.errors import RendererError
+from autosim.ranges import Checked, Range
 
 # Seconds between two looks at who is late.
 INTERVAL = 1.0
@@ -17,26 +18,19 @@ CLOSING = 2.0
 
 
 @dataclass(frozen=True)
-class SupervisorSettings:
+class SupervisorSettings(Checked):
     """How many pieces of work an actor has ``in_flight``; how often a piece is tried (``attempts``); how long an actor
     may be silent: ``patience`` seconds and ``slack`` times what its piece should take, ``first_patience`` seconds
     before that is known; after how many images (``recycled_after``, 0 for never) or bytes of growth it is replaced.
     """
 
-    in_flight: int = 2
-    attempts: int = 3
-    patience: float = 60.0
-    slack: float = 30.0
-    first_patience: float = 900.0
-    recycled_after: int = 0
-    most_growth: int = 1 << 30
-
-    def __post_init__(self) -> None:
-        for name in ("in_flight", "attempts", "patience", "slack", "first_patience", "most_growth"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: {getattr(self, name)} is not above 0")
-        if self.recycled_after < 0:
-            raise ValueError(f"recycled_after: {self.recycled_after} is below 0")
+    in_flight: Annotated[int, Range(least=1)] = 2
+    attempts: Annotated[int, Range(least=1)] = 3
+    patience: Annotated[float, Range(above=0)] = 60.0
+    slack: Annotated[float, Range(above=0)] = 30.0
+    first_patience: Annotated[float, Range(above=0)] = 900.0
+    recycled_after: Annotated[int, Range(least=0)] = 0
+    most_growth: Annotated[int, Range(above=0)] = 1 << 30
 
 
 @dataclass

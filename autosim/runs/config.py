@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, is_dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from autosim.parallel import RaySettings
+from autosim.ranges import Checked, Range
 from autosim.rendering.differences import GradientSettings
 
 
@@ -23,14 +24,14 @@ def available_cpus() -> int:
 
 
 @dataclass(frozen=True)
-class Budget:
+class Budget(Checked):
     """When to stop. The first limit that is reached ends the run; at least one iteration is made."""
 
-    iterations: int | None = None
+    iterations: Annotated[int | None, Range(least=1)] = None
     """Most iterations; by default the algorithm's own number."""
-    images: int | None = None
+    images: Annotated[int | None, Range(least=1)] = None
     """Stop once this many images have been rendered for the method, perturbed ones included."""
-    seconds: float | None = None
+    seconds: Annotated[float | None, Range(above=0)] = None
     """Stop once this many seconds have been spent in iterations; set-up is not counted."""
 
     @property
@@ -38,22 +39,16 @@ class Budget:
         """Whether nothing but the algorithm's own number of iterations ends a run."""
         return self.iterations is self.images is self.seconds is None
 
-    def __post_init__(self) -> None:
-        for limit in fields(self):
-            value = getattr(self, limit.name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{limit.name}: {value} is not above 0")
-
 
 @dataclass(frozen=True)
-class RunSettings:
+class RunSettings(Checked):
     """What every run has, whatever the algorithm and the environment."""
 
-    seed: int = 0
+    seed: Annotated[int, Range(least=0, below=2**32)] = 0
     """Every random draw of the run follows from this number."""
-    workers: int = field(default_factory=available_cpus)
+    workers: Annotated[int, Range(least=0)] = field(default_factory=available_cpus)
     """Processes that render and train; 0 works in this process. Results do not depend on it."""
-    threads: int = 1
+    threads: Annotated[int, Range(least=0)] = 1
     """Threads that this process learns with while nothing is rendered; 0 for as many as CPUs, which is written down.
     Results depend on it in their last digits, for sums come in another order."""
     device: str = "auto"
@@ -62,15 +57,15 @@ class RunSettings:
     """A folder of your own images as the target, in place of the environment's hidden one."""
     target_test: Path | None = None
     """A folder of labelled images that are only ever scored; no format with labels can be read yet."""
-    closing_networks: int = 1
+    closing_networks: Annotated[int, Range(least=1)] = 1
     """Fresh networks that each test score is the mean of."""
     features: Literal["content", "squeezenet", "inception"] = "content"
     """Image features for distribution matching; content is trained on the spot and needs no weights."""
     feature_weights: str | None = None
     """File with the weights of squeezenet or inception."""
-    checkpoint_every: int = 10
+    checkpoint_every: Annotated[int, Range(least=1)] = 10
     """Most iterations between two checkpoints, which --resume goes on from."""
-    checkpoint_seconds: float = 20.0
+    checkpoint_seconds: Annotated[float, Range(least=0)] = 20.0
     """Most seconds between two checkpoints, as far as iterations allow."""
     budget: Budget = field(default_factory=Budget)
     """When to stop."""
@@ -80,22 +75,11 @@ class RunSettings:
     """Where Ray runs, what it reserves for a render actor, and when an actor is replaced."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed < 2**32:
-            raise ValueError(f"seed: {self.seed} is not in [0, 2**32)")
-        if self.workers < 0:
-            raise ValueError(f"workers: {self.workers} is below 0")
-        if self.threads < 0:
-            raise ValueError(f"threads: {self.threads} is below 0")
+        super().__post_init__()
         if self.threads == 0:
             object.__setattr__(self, "threads", available_cpus())
         if self.workers == 0 and self.ray != RaySettings():
             raise ValueError("ray: with workers 0 nothing runs on Ray")
-        if self.checkpoint_every < 1:
-            raise ValueError(f"checkpoint_every: {self.checkpoint_every} is below 1")
-        if not self.checkpoint_seconds >= 0:
-            raise ValueError(f"checkpoint_seconds: {self.checkpoint_seconds} is below 0")
-        if self.closing_networks < 1:
-            raise ValueError(f"closing_networks: {self.closing_networks} is below 1")
         if self.target is not None:
             # Absolute, so that a configuration means the same in another working directory.
             object.__setattr__(self, "target", self.target.expanduser().absolute())

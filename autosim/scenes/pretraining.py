@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from autosim.ranges import Checked, Range
 from autosim.scenes.grammar import child_seed
 from autosim.scenes.transformer import DistributionTransformer, GraphBatch, sample_values
 
@@ -22,7 +24,7 @@ DECAY_STEPS = 200
 
 
 @dataclass(frozen=True)
-class PretrainSettings:
+class PretrainSettings(Checked):
     """``max_steps`` of Adam on batches of ``batch_size`` scenes out of ``scenes`` grammar samples; each ``check_every``
     steps the prior is compared on ``check_scenes`` fresh ones.
 
@@ -31,20 +33,15 @@ class PretrainSettings:
     where one is not above 0.
     """
 
-    max_steps: int = 3000
-    batch_size: int = 64
-    scenes: int = 2048
-    learning_rate: float = 6e-3
-    check_every: int = 100
-    check_scenes: int = 512
-    mean_tolerance: float = 0.01
-    spread_tolerance: float = 0.1
-    choice_tolerance: float = 0.03
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not value > 0:
-                raise ValueError(f"{name}: {value} is not above 0")
+    max_steps: Annotated[int, Range(least=1)] = 3000
+    batch_size: Annotated[int, Range(least=1)] = 64
+    scenes: Annotated[int, Range(least=1)] = 2048
+    learning_rate: Annotated[float, Range(above=0)] = 6e-3
+    check_every: Annotated[int, Range(least=1)] = 100
+    check_scenes: Annotated[int, Range(least=1)] = 512
+    mean_tolerance: Annotated[float, Range(above=0)] = 0.01
+    spread_tolerance: Annotated[float, Range(above=0)] = 0.1
+    choice_tolerance: Annotated[float, Range(above=0)] = 0.03
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from autosim.errors import UserError
 from autosim.files import write_whole
+from autosim.ranges import Checked, Range
 from autosim.runs.config import RunConfig, plain
 from autosim.search_space import Dimension
 from autosim.tuning.settings import grid_settings
@@ -19,10 +20,10 @@ LARGE_GRID = 100
 
 
 @dataclass(frozen=True)
-class TuneSettings:
+class TuneSettings(Checked):
     """How the settings of an algorithm are tried."""
 
-    samples: int | None = None
+    samples: Annotated[int | None, Range(least=1)] = None
     """Settings to try, the default one among them (default: 16; on a grid all of it, if these are at most 100)."""
     dimensions: str | None = None
     """Options to tune, with commas between (default: all that the algorithm declares and that are not given)."""
@@ -30,26 +31,16 @@ class TuneSettings:
     """Where settings come from: drawn at random, all combinations (of a range both ends and the middle), or Optuna."""
     scheduler: Literal["asha", "none"] = "asha"
     """asha stops trials early that are worse than others at the same share of the budget; none lets all go on."""
-    grace: float = 0.25
+    grace: Annotated[float, Range(above=0, most=1)] = 0.25
     """Share of the budget that every trial may use before it can be stopped."""
-    reduction: float = 2.0
+    reduction: Annotated[float, Range(above=1)] = 2.0
     """How many times fewer trials go on past each stop; the share of the budget between stops grows by as much."""
     metric: str = "val_score"
     """Figure to go by; a trial's value is the best of it in any iteration."""
     mode: Literal["max", "min"] = "max"
     """Whether a large or a small figure is good."""
-    concurrent: int | None = None
+    concurrent: Annotated[int | None, Range(least=1)] = None
     """Trials at once (default: as many as there are CPUs for)."""
-
-    def __post_init__(self) -> None:
-        for name in ("samples", "concurrent"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name}: {value} is below 1")
-        if not 0 < self.grace <= 1:
-            raise ValueError(f"grace: {self.grace} is not in (0, 1]")
-        if not self.reduction > 1:
-            raise ValueError(f"reduction: {self.reduction} is not above 1")
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 
 from autosim.env import Env, TargetSizes
 from autosim.learning.schedule import TrainingSchedule
+from autosim.ranges import Checked, Range
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.grammar import Constant, Emission, Grammar, Normal, Prior, Rule, Uniform
 from autosim.scenes.graph import Continuous, NodeClass, SceneGraph, Schema
@@ -35,7 +36,7 @@ SEEN = 0.75
 
 
 @dataclass(frozen=True)
-class AerialConfig:
+class AerialConfig(Checked):
     """Options of the aerial environment.
 
     Args:
@@ -47,15 +48,12 @@ class AerialConfig:
 
     case: Case = "segmentation"
     edge: int = 0
-    train_frames: int = 500
+    train_frames: Annotated[int, Range(least=1)] = 500
 
     def __post_init__(self) -> None:
-        if self.case not in CASES:
-            raise ValueError(f"case: {self.case!r} is not one of {list(CASES)}")
+        super().__post_init__()
         if self.edge and (self.edge % 8 or not 32 <= self.edge <= 512):
             raise ValueError(f"edge: {self.edge} is not 0 or a multiple of 8 from 32 to 512")
-        if self.train_frames < 1:
-            raise ValueError(f"train_frames: {self.train_frames} is below 1")
 
 
 class Aerial(Env):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from autosim.env import Env, TargetSizes
 from autosim.learning.schedule import TrainingSchedule
+from autosim.ranges import Checked, Range
 from autosim.rendering.differences import GradientSettings
-from autosim.rendering.mitsuba.variant import VARIANTS, Variant, choose_variant
+from autosim.rendering.mitsuba.variant import Variant, choose_variant
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.grammar import Grammar
 from envs.clevr.renderer import ClevrRenderer
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ClevrConfig:
+class ClevrConfig(Checked):
     """Options of the CLEVR environment.
 
     Args:
         profile: ``default`` renders 16, 32 or 64 pixels with up to 32 samples; ``paper`` has the published ranges.
-        target_seed: which hidden target configuration to recover (0 or more).
+        target_seed: which hidden target configuration to recover.
         edge: edge length in pixels of the images that networks see; 0 takes the profile's.
         train_frames: frames that a network is trained on for the closing scores.
         variant: of Mitsuba's: scalar_rgb, llvm_ad_rgb, or auto for LLVM's where it renders correctly, which is written
@@ -32,26 +33,19 @@ class ClevrConfig:
     """
 
     profile: Literal["default", "paper"] = "default"
-    target_seed: int = 0
+    target_seed: Annotated[int, Range(least=0)] = 0
     edge: int = 0
-    train_frames: int = 200
+    train_frames: Annotated[int, Range(least=1)] = 200
     variant: Variant = "auto"
 
     def __post_init__(self) -> None:
-        if self.variant not in VARIANTS:
-            raise ValueError(f"variant: {self.variant!r} is not one of {list(VARIANTS)}")
+        super().__post_init__()
         try:
             object.__setattr__(self, "variant", choose_variant(self.variant))
         except ValueError as error:
             raise ValueError(f"variant: {error}") from None
-        if self.profile not in PROFILES:
-            raise ValueError(f"profile: {self.profile!r} is not one of {list(PROFILES)}")
-        if self.target_seed < 0:
-            raise ValueError(f"target_seed: {self.target_seed} is below 0")
         if self.edge % 8 or (self.edge and not 16 <= self.edge <= 1024):
             raise ValueError(f"edge: {self.edge} is neither 0 nor a multiple of 8 from 16 to 1024")
-        if self.train_frames < 1:
-            raise ValueError(f"train_frames: {self.train_frames} is below 1")
 
 
 class Clevr(Env):

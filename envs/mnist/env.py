@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autosim.env import Env, TargetSizes
 from autosim.learning.schedule import TrainingSchedule
+from autosim.ranges import Checked, Range
 from autosim.rendering.annotations import Annotation, ClassLabel, ClassMask
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.grammar import Constant, Emission, Grammar, Normal, Prior, Rule, Uniform
@@ -32,7 +33,7 @@ START_PLACE_STD = 1.0
 
 
 @dataclass(frozen=True)
-class MnistConfig:
+class MnistConfig(Checked):
     """Options of the MNIST environment.
 
     Args:
@@ -48,18 +49,8 @@ class MnistConfig:
     case: Case = "rotation"
     digits: Source = "bundled"
     data_dir: Path | None = None
-    yaw_std: float = 0.0
-    train_frames: int = 0
-
-    def __post_init__(self) -> None:
-        if self.case not in CANVAS:
-            raise ValueError(f"case: {self.case!r} is not one of {list(CANVAS)}")
-        if self.digits not in ("bundled", "mnist"):
-            raise ValueError(f"digits: {self.digits!r} is not one of ['bundled', 'mnist']")
-        if not 0 <= self.yaw_std <= 90:
-            raise ValueError(f"yaw_std: {self.yaw_std} is not in [0, 90]")
-        if self.train_frames < 0:
-            raise ValueError(f"train_frames: {self.train_frames} is below 0")
+    yaw_std: Annotated[float, Range(least=0, most=90)] = 0.0
+    train_frames: Annotated[int, Range(least=0)] = 0
 
 
 class OneDigitRenderer(DigitRenderer):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autosim.env import Env, TargetSizes
 from autosim.learning.schedule import TrainingSchedule
+from autosim.ranges import Checked, Range
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.grammar import Constant, Emission, Grammar, Normal, Prior, Rule, Uniform
 from autosim.scenes.graph import Categorical, Continuous, NodeClass, SceneGraph, Schema
@@ -33,32 +34,27 @@ LINE_STD = 0.005
 
 
 @dataclass(frozen=True)
-class MultiMnistConfig:
+class MultiMnistConfig(Checked):
     """Options of the MultiMNIST environment.
 
     Args:
-        target_seed: which hidden distribution of counts and classes to recover (0 or more).
+        target_seed: which hidden distribution of counts and classes to recover.
         edge: edge of the canvas in pixels, a multiple of 8 from 64 to 512; a digit takes 28 of 256.
         digits: scikit-learn's bundled digits, or mnist from data_dir.
         data_dir: folder of MNIST's four idx files, compressed or not.
         train_frames: frames that a network is trained on for the closing scores.
     """
 
-    target_seed: int = 0
+    target_seed: Annotated[int, Range(least=0)] = 0
     edge: int = 256
     digits: Source = "bundled"
     data_dir: Path | None = None
-    train_frames: int = 200
+    train_frames: Annotated[int, Range(least=1)] = 200
 
     def __post_init__(self) -> None:
-        if self.target_seed < 0:
-            raise ValueError(f"target_seed: {self.target_seed} is below 0")
+        super().__post_init__()
         if self.edge % 8 or not 64 <= self.edge <= 512:
             raise ValueError(f"edge: {self.edge} is not a multiple of 8 from 64 to 512")
-        if self.digits not in ("bundled", "mnist"):
-            raise ValueError(f"digits: {self.digits!r} is not one of ['bundled', 'mnist']")
-        if self.train_frames < 1:
-            raise ValueError(f"train_frames: {self.train_frames} is below 1")
 
 
 def in_a_row(scene: SceneGraph, rng: np.random.Generator) -> SceneGraph:

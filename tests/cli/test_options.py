@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from jsonargparse import ArgumentParser
 
 from autosim.cli.options import add_options, build, field_help, options_of, parse
 from autosim.errors import UserError
+from autosim.ranges import Checked, Range
 
 
 @dataclass(frozen=True)
-class Inner:
-    rate: float = 0.1
+class Inner(Checked):
+    rate: Annotated[float, Range(above=0)] = 0.1
     """How fast."""
     name: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.rate <= 0:
-            raise ValueError(f"rate: {self.rate} is not above 0")
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,6 @@ class MetaSim(Algorithm):
 
         from algorithms.task_network import OnlineTaskNetwork
         from autosim.learning.divergence import DistributionMatcher
-        from autosim.learning.training import to_tensor
         from autosim.scenes.generator import MovingAverage
         from autosim.scenes.pretraining import pretrain
         from autosim.scenes.transformer import DistributionTransformer
@@ -93,7 +92,7 @@ class MetaSim(Algorithm):
         ).to(session.device)
         self.pretraining = pretrain(self.transformer, session.seed_sequence("pretraining"))
         self.features = session.features.features
-        target = self.features.in_batches(to_tensor(session.target.images.images, session.device))
+        target = self.features.of_images(session.target.images.images, session.device)
         self.matcher = DistributionMatcher(
             target, session.features.reference, self.features.groups, self.features.weights
         )

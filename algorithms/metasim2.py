@@ -87,7 +87,6 @@ class MetaSim2(Algorithm):
         from autosim.learning.features.sources import structure_features
         from autosim.learning.imitation import imitate, prior_strings
         from autosim.learning.replay.strings import StringReplay
-        from autosim.learning.training import to_tensor
         from autosim.scenes.generator import MovingAverage
         from autosim.scenes.policy import GrammarPolicy
 
@@ -104,7 +103,7 @@ class MetaSim2(Algorithm):
         with session.uncounted():
             source = structure_features(session.env, session.pool, session.device, config.feature_frames)
         self.features = source.features
-        target = self.features.in_batches(to_tensor(session.target.images.images, session.device))
+        target = self.features.of_images(session.target.images.images, session.device)
         groups = None if config.reward == "joint" else self.features.groups
         self.ratio = DensityRatio(target, groups, config.bandwidth)
         self.matcher = DistributionMatcher(target, source.reference, groups)
@@ -121,15 +120,13 @@ class MetaSim2(Algorithm):
 
     def step(self, iteration: int) -> Metrics:
         """One batch of strings, one step of the policy, or a few on all that are held."""
-        from autosim.learning.training import to_tensor
-
         session, config = self.session, self.config
         decay = half_cosine(session.progress(iteration, config.iterations))
         self.optimiser.param_groups[0]["lr"] = config.learning_rate * decay
         strings = self.policy.sample_strings(config.batch_size, session.seed_sequence("strings", iteration))
         samples = self.policy.scenes_of(strings.rules, session.seed_sequence("attributes", iteration))
         drawn = session.draw(samples.scenes, "frames", iteration)
-        phi = self.features.in_batches(to_tensor(drawn.frames.images, session.device))
+        phi = self.features.of_images(drawn.frames.images, session.device)
         penalties = config.penalty * (strings.rejections.to(phi.device) > config.patience).double()
         refused = math.log1p(float(strings.rejections.double().mean()))
         if config.memory:

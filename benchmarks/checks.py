@@ -85,7 +85,6 @@ def check_gradient(command: str) -> list[dict[str, Any]]:
     import torch
 
     from autosim.learning.divergence import DistributionMatcher
-    from autosim.learning.training import to_tensor
     from autosim.rendering.gradient import differentiable_render
     from autosim.rendering.pool import make_pool
     from autosim.session import Session
@@ -98,7 +97,7 @@ def check_gradient(command: str) -> list[dict[str, Any]]:
     with make_pool(env.renderer(), 2) as pool:
         session = Session(env, pool, workers=2)
         features = session.features.features
-        target = features.in_batches(to_tensor(session.target.images.images))
+        target = features.of_images(session.target.images.images)
         matcher = DistributionMatcher(target, session.features.reference, features.groups, features.weights)
 
         def gradient(pool: RenderPool, settings: GradientSettings) -> NDArray[np.float64]:

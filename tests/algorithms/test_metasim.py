@@ -38,7 +38,6 @@ from algorithms.metasim import MetaSim, MetaSimConfig
 from autosim.algorithm import Metrics
 from autosim.env import Env
 from autosim.learning.divergence import gaussian_kernel
-from autosim.learning.training import to_tensor
 from autosim.rendering.frames import Frames
 from autosim.rendering.pool import LocalPool, RayPool
 from autosim.scenes.generator import ContinuousSummary, SceneGenerator, summarise
@@ -133,7 +132,7 @@ def test_categories_take_the_score_function_of_the_same_mmd() -> None:
         algorithm.step(0)
         gradients.append(gradient_of(algorithm.transformer))
     samples = before.sample(6, session.seed_sequence("scenes", 0))
-    phi = algorithm.features.in_batches(to_tensor(session.render(samples.scenes, "frames", 0).images))
+    phi = algorithm.features.of_images(session.render(samples.scenes, "frames", 0).images)
     cost = algorithm.matcher.witness(phi, baseline=True)
     (cost * before.log_prob(samples, "categorical")).mean().backward()
     exact = gradient_of(before)
@@ -145,7 +144,7 @@ def test_no_kernel_is_near_0_or_1_throughout() -> None:
     session = blob_session()
     algorithm = MetaSim(session, quick())
     samples = algorithm.transformer.sample(24, session.seed_sequence("kernel"))
-    phi = algorithm.features.in_batches(to_tensor(session.render(samples.scenes, "kernel").images))
+    phi = algorithm.features.of_images(session.render(samples.scenes, "kernel").images)
     matcher = algorithm.matcher
     generated = matcher.standardiser(phi)
     for group, bandwidths in zip(matcher.groups, matcher.bandwidths, strict=True):

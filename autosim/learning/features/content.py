@@ -8,81 +8,40 @@ counts of classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional
 
+from autosim.learning.features.content_network import (
+    ContentLoss,
+    ContentNetwork,
+    input_size,
+    network_input,
+    split_outputs,
+)
 from autosim.learning.features.features import Features
 from autosim.learning.features.labels import ContentLabels, ContentTargets, content_labels, content_targets
-from autosim.learning.features.statistics import COLOUR_STATISTICS, TEXTURE_STATISTICS, gaussian_blur, image_statistics
+from autosim.learning.features.network_parts import CELL, explained_share, held_out_split
+from autosim.learning.features.statistics import COLOUR_STATISTICS, gaussian_blur, image_statistics
 from autosim.learning.schedule import TrainingSchedule
-from autosim.learning.training import fit, to_tensor
+from autosim.learning.training import fit, images_at_once, to_tensor
 from autosim.rendering.annotations import Annotation
 from autosim.rendering.frames import Frames
 from autosim.scenes.graph import SceneGraph, Schema
 from autosim.seeding import torch_seeded
 
-# One grid cell of the network's input, in pixels: its total stride.
-CELL = 8
 # To be raised where features of equal settings and frames come to be others: stored ones are known by it.
 VERSION = 4
-# Standard deviation in pixels of the blur of the network's input.
-INPUT_BLUR = 0.7
-STATISTICS = COLOUR_STATISTICS + TEXTURE_STATISTICS
-# Of the frames, this share is kept from training and tells how well each kind of label is predicted.
-HELD_OUT = 0.1
+# Pixels of the images that are converted at once, and how many images at most.
+PIXELS, IMAGES = 2**21, 256
 # Continuous labels of which less than this share of the variance is predicted are left out of the features.
 SHOWN = 0.05
-
-
-def _block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
-        nn.GroupNorm(outputs // 4, outputs),
-        nn.ReLU(),
-        nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False),
-        nn.GroupNorm(outputs // 4, outputs),
-    )
-
-
-class ContentNetwork(nn.Module):
-    """A ResNet of three residual blocks at strides 4, 8 and 8, with a head for each kind of label.
-
-    Normalisation takes an image's overall brightness away, so image statistics join the pooled activations before the
-    heads of the scene-wide labels.
-    """
-
-    statistics_mean: Tensor
-    statistics_std: Tensor
-
-    def __init__(self, targets: ContentTargets, width: int = 16) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, 2, 1, bias=False), nn.GroupNorm(width // 4, width), nn.ReLU())
-        self.blocks = nn.ModuleList(
-            [_block(width, 2 * width, 2), _block(2 * width, 4 * width, 2), _block(4 * width, 4 * width, 1)]
-        )
-        self.shortcuts = nn.ModuleList(
-            [nn.Conv2d(width, 2 * width, 1, 2), nn.Conv2d(2 * width, 4 * width, 1, 2), nn.Identity()]
-        )
-        self.grid = nn.Conv2d(4 * width, targets.mask_classes, 1) if targets.mask_classes else None
-        outputs = len(targets.continuous) + len(targets.counts) + sum(targets.categorical_sizes)
-        self.scene = nn.Sequential(nn.Linear(8 * width + STATISTICS, 64), nn.ReLU(), nn.Linear(64, max(outputs, 1)))
-        self.register_buffer("statistics_mean", torch.zeros(STATISTICS))
-        self.register_buffer("statistics_std", torch.ones(STATISTICS))
-
-    def forward(self, images: Tensor, statistics: Tensor) -> tuple[Tensor | None, Tensor]:
-        """(grid logits (n, classes, h, w) or None, scene-wide outputs (n, continuous + counts + choices))."""
-        x = self.stem(images)
-        for block, shortcut in zip(self.blocks, self.shortcuts, strict=True):
-            x = functional.relu(block(x) + shortcut(x))
-        mean = x.mean(dim=(2, 3))
-        spread = (x.var(dim=(2, 3), unbiased=False) + 1e-4).sqrt()
-        scaled = (statistics - self.statistics_mean) / self.statistics_std
-        return None if self.grid is None else self.grid(x), self.scene(torch.cat([mean, spread, scaled], dim=1))
 
 
 @dataclass(frozen=True)
@@ -198,27 +157,6 @@ class ContentFeatures(Features):
         return features
 
 
-def network_input(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Images at (height, width), each new pixel the mean of what it covers, lightly blurred.
-
-    Unblurred, the network's derivative with respect to an image is mostly of pixel-to-pixel frequency, and gradients
-    through a renderer drown in its sampling noise.
-    """
-    if images.shape[-2:] != torch.Size(size):
-        images = functional.interpolate(images, size=size, mode="area")
-    margin = max(1, round(3 * INPUT_BLUR))
-    images = functional.pad(images, (margin, margin, margin, margin), mode="replicate")
-    images = gaussian_blur(images, INPUT_BLUR)[..., margin:-margin, margin:-margin]
-    return images.contiguous(memory_format=torch.channels_last)
-
-
-def split_outputs(targets: ContentTargets, scene: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """The network's scene-wide outputs as (continuous, counts, logits of each categorical attribute)."""
-    k, m = len(targets.continuous), len(targets.counts)
-    rest = scene[:, k + m : k + m + sum(targets.categorical_sizes)]
-    return scene[:, :k], scene[:, k : k + m], list(rest.split(targets.categorical_sizes, dim=1))
-
-
 def coarse_map(maps: Tensor) -> Tensor:
     """(n, c · h/2 · w/2) maps (n, c, h, w) blurred over two cells and thinned out."""
     return functional.avg_pool2d(gaussian_blur(maps, 2.0), 2, ceil_mode=True).flatten(1)
@@ -253,36 +191,36 @@ def train_content_features(
     settings = ContentSettings() if settings is None else settings
     targets = content_targets(schema, scenes, frames, declared)
     height, width = frames.images.shape[1:3]
-    factor = min(1.0, settings.edge / max(height, width))
-    size = (_whole_cells(height * factor), _whole_cells(width * factor))
+    size = input_size(height, width, settings.edge)
     grid = (size[0] // CELL, size[1] // CELL)
     labels = content_labels(schema, scenes, frames, declared, targets, grid).to(device)
     with torch_seeded(seed):
         network = ContentNetwork(targets, settings.width).to(memory_format=torch.channels_last).to(device)
-    images = to_tensor(frames.images, device)
-    statistics = torch.cat([image_statistics(part) for part in images.split(256)])
-    small = torch.cat([network_input(part, size) for part in images.split(256)]).contiguous(
-        memory_format=torch.channels_last
-    )
+    at_once = images_at_once(frames.images, PIXELS, IMAGES)
+    statistics = torch.cat([image_statistics(to_tensor(part, device)) for part in _parts_of(frames.images, at_once)])
     network.statistics_mean.copy_(statistics.mean(dim=0))
     network.statistics_std.copy_(statistics.std(dim=0, unbiased=False) + 1e-3)
 
+    def inputs(places: Tensor) -> Tensor:
+        parts = (frames.images[some.numpy()] for some in places.cpu().split(at_once))
+        return torch.cat([network_input(to_tensor(part, device), size) for part in parts])
+
     order = torch.Generator().manual_seed(seed)
-    shuffled = torch.randperm(len(frames), generator=order)
-    held_out = shuffled[: int(HELD_OUT * len(frames))]
-    training = shuffled[len(held_out) :]
-    loss = ContentLoss(targets, labels.select(training.to(device)))
+    held_out, training = (part.to(device) for part in held_out_split(len(frames), order))
+    loss = ContentLoss(targets, labels.select(training))
 
     def loss_of(part: Tensor) -> Tensor:
-        batch = training[part].to(device)
-        return loss(network(small[batch], statistics[batch]), labels.select(batch))
+        batch = training[part]
+        return loss(network(inputs(batch), statistics[batch]), labels.select(batch))
 
     schedule = TrainingSchedule(settings.epochs, settings.batch_size, settings.learning_rate)
     fit(network, len(training), schedule, order, loss_of)
     state = network.cpu().state_dict()
     features = ContentFeatures(targets, size, settings, state).to(device)
     if len(held_out) >= 2:
-        explained = _explained(features, images[held_out.to(device)], labels.select(held_out.to(device)))
+        with torch.no_grad():
+            _, scene = features.network(inputs(held_out), statistics[held_out])
+        explained = _explained(targets, scene, labels.select(held_out))
         # The continuous attributes' shares come first, in their order.
         known = explained.get("attributes", [])[: len(targets.continuous)]
         shown = [place for place, share in enumerate(known) if share >= SHOWN]
@@ -291,16 +229,17 @@ def train_content_features(
     return features
 
 
-@torch.no_grad()
-def _explained(features: ContentFeatures, images: Tensor, labels: ContentLabels) -> dict[str, list[float]]:
-    """Shares in [0, 1] of its labels that the predictions explain, for each group that holds predictions of labels."""
-    targets = features.targets
-    _, continuous, counts, choices = features.predictions(images)
+def _parts_of(images: NDArray[np.uint8], size: int) -> Iterator[NDArray[np.uint8]]:
+    return (images[start : start + size] for start in range(0, len(images), size))
+
+
+def _explained(targets: ContentTargets, scene: Tensor, labels: ContentLabels) -> dict[str, list[float]]:
+    """Shares in [0, 1] of its labels that the scene-wide outputs explain, for each group that holds any of them."""
+    continuous, counts, choices = split_outputs(targets, scene)
     shares: dict[str, list[float]] = {}
 
     def add(group: str, error: Tensor, without: Tensor) -> None:
-        share = 1.0 - float(error) / float(without) if float(without) > 0 else 0.0
-        shares.setdefault(group, []).append(min(max(share, 0.0), 1.0))
+        shares.setdefault(group, []).append(explained_share(error, without))
 
     for i in range(len(targets.continuous)):
         truth = labels.continuous[:, i]
@@ -313,43 +252,3 @@ def _explained(features: ContentFeatures, images: Tensor, labels: ContentLabels)
         frequency = torch.bincount(truth, minlength=choice.choices) / len(truth)
         add(choice.key, functional.cross_entropy(logits, truth), torch.special.entr(frequency).sum())
     return shares
-
-
-class ContentLoss:
-    """Sum of the heads' losses, each about 1 for a network that knows the label's frequencies alone."""
-
-    def __init__(self, targets: ContentTargets, labels: ContentLabels) -> None:
-        self.targets = targets
-        self.continuous_scale, self.counts_scale = _spread(labels.continuous), _spread(labels.counts)
-        self.class_weights: Tensor | None = None
-        self.grid_scale = 1.0
-        if labels.grid is not None:
-            share = labels.grid.mean(dim=(0, 2, 3))
-            weights = (share + 1e-4) ** -0.5
-            self.class_weights = weights / (weights * share).sum()
-            entropy = -(self.class_weights * share * (share + 1e-4).log()).sum()
-            self.grid_scale = 1.0 / max(float(entropy), 1e-3)
-
-    def __call__(self, outputs: tuple[Tensor | None, Tensor], labels: ContentLabels) -> Tensor:
-        """Mean loss of a batch."""
-        grid, scene = outputs
-        continuous, counts, choices = split_outputs(self.targets, scene)
-        total = scene.sum() * 0.0
-        if grid is not None and labels.grid is not None:
-            total = total + 4.0 * self.grid_scale * functional.cross_entropy(grid, labels.grid, self.class_weights)
-        if continuous.shape[1]:
-            total = total + (((continuous - labels.continuous) / self.continuous_scale) ** 2).mean()
-        if counts.shape[1]:
-            total = total + (((counts - labels.counts) / self.counts_scale) ** 2).mean()
-        for logits, target in zip(choices, labels.categorical.unbind(dim=1), strict=True):
-            total = total + functional.cross_entropy(logits, target) / len(choices)
-        return total
-
-
-def _spread(labels: Tensor) -> Tensor:
-    """Standard deviations of the columns of (n, K), K possibly 0, where torch warns of empty ones."""
-    return (labels.std(dim=0, unbiased=False) if labels.shape[1] else labels.new_zeros(0)).clamp_min(1e-3)
-
-
-def _whole_cells(pixels: float) -> int:
-    return max(1, round(pixels / CELL)) * CELL

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from autosim.learning.training import images_at_once, to_tensor
+
+# Pixels of the images whose features are computed at once.
+PIXELS = 2**23
 
 
 class Features(nn.Module, ABC):
@@ -30,9 +37,15 @@ class Features(nn.Module, ABC):
         """(n, d) features of images, float (n, 3, H, W) in [0, 1]; differentiable, each image by itself."""
 
     @torch.no_grad()
-    def in_batches(self, images: Tensor, batch_size: int = 128) -> Tensor:
-        """(n, d) features without gradient, computed in parts to save memory."""
-        return torch.cat([self(part) for part in images.split(batch_size)])
+    def of_images(
+        self, images: NDArray[np.uint8], device: torch.device | str = "cpu", batch_size: int | None = None
+    ) -> Tensor:
+        """(n, d) features of images, uint8 (n, H, W, 3), without gradient. Batches of ``batch_size`` are converted as
+        their turn comes; by default of 128, or of fewer where images are large.
+        """
+        size = batch_size or images_at_once(images, PIXELS, 128)
+        parts = (images[start : start + size] for start in range(0, len(images), size))
+        return torch.cat([self(to_tensor(part, device)) for part in parts])
 
     def freeze(self) -> None:
         """Take the parameters out of learning and set evaluation mode; to be called at the end of construction."""

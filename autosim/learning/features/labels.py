@@ -11,10 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from autosim.learning.training import images_at_once
 from autosim.rendering.annotations import Annotation, class_mask
 from autosim.rendering.frames import Frames
 from autosim.scenes.graph import Categorical, Continuous, SceneGraph, Schema
 
+# Pixels of the masks that are converted at once, and how many masks at most.
+PIXELS, IMAGES = 2**21, 256
 # Parts of periodic attributes. Twice the angle tells the axis of what looks the same, or nearly so, from behind.
 TURNS = {"sine": (np.sin, 1), "cosine": (np.cos, 1), "double sine": (np.sin, 2), "double cosine": (np.cos, 2)}
 
@@ -199,17 +202,24 @@ def content_labels(
                 )
                 / count.most
             )
-    shares, mask = None, class_mask(declared)
-    if targets.mask_classes and mask is not None:
-        masks = torch.from_numpy(np.array(frames.annotations[mask[0]]))
-        classes = range(targets.mask_classes)
-        shares = torch.cat(
-            [
-                functional.adaptive_avg_pool2d(torch.stack([part == c for c in classes], dim=1).float(), grid)
-                for part in masks.split(256)
-            ]
-        )
+    shares = mask_shares(frames, declared, grid) if targets.mask_classes else None
     return ContentLabels(shares, torch.from_numpy(continuous), torch.from_numpy(counts), torch.from_numpy(categorical))
+
+
+def mask_shares(frames: Frames, declared: Mapping[str, Annotation], grid: tuple[int, int]) -> Tensor | None:
+    """(n, classes, rows, columns) share of each cell of a ``grid`` of (rows, columns) that each class of the first
+    declared class mask covers; None without masks.
+    """
+    if (mask := class_mask(declared)) is None:
+        return None
+    name, kind = mask
+    size = images_at_once(frames.images, PIXELS, IMAGES)
+    shares = []
+    for start in range(0, len(frames), size):
+        part = torch.from_numpy(np.array(frames.annotations[name][start : start + size]))
+        covered = torch.stack([part == c for c in range(len(kind.classes))], dim=1).float()
+        shares.append(functional.adaptive_avg_pool2d(covered, grid))
+    return torch.cat(shares)
 
 
 def _choice(schema: Schema, node_class: str, attribute: str, value: object) -> int:

@@ -71,14 +71,13 @@ class FeatureSource:
 
     def _pretrained(self, env: Env, pool: RenderPool, device: torch.device) -> ReferencedFeatures:
         from autosim.learning.features.pretrained import InceptionFeatures, SqueezeNetFeatures
-        from autosim.learning.training import to_tensor
 
         if not self.weights:
             raise UserError(f"features {self.kind!r} need a file of weights, and none is named")
         kinds = {"squeezenet": SqueezeNetFeatures, "inception": InceptionFeatures}
         features = kinds[self.kind](Path(self.weights)).to(device)
         frames = broad_frames(env, pool, REFERENCES).frames
-        return ReferencedFeatures(features, features.in_batches(to_tensor(frames.images, device)))
+        return ReferencedFeatures(features, features.of_images(frames.images, device))
 
 
 def structure_features(env: Env, pool: RenderPool, device: torch.device, count: int) -> ReferencedFeatures:
@@ -122,13 +121,11 @@ def _trained(
     """
     import torch
 
-    from autosim.learning.training import to_tensor
-
     def compute() -> dict[str, Any]:
         frames = draw()
         features = train(frames)
-        images = to_tensor(frames.images[:REFERENCES], device)
-        return {"features": features.to_state(), "reference": features.in_batches(images).cpu()}
+        reference = features.of_images(frames.images[:REFERENCES], device).cpu()
+        return {"features": features.to_state(), "reference": reference}
 
     threads = {} if torch.get_num_threads() == 1 else {"threads": torch.get_num_threads()}
     probe = pool.render(scenes[:PROBES], seeding.frame_seeds(SEED, f"{kind} frames", 0, PROBES))

@@ -18,9 +18,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from autosim.learning.features.features import Features
+from autosim.learning.features.labels import mask_shares
+from autosim.learning.features.network_parts import CELL, explained_share, held_out_split, residual_body
 from autosim.learning.schedule import TrainingSchedule
 from autosim.learning.training import fit, to_tensor
-from autosim.rendering.annotations import Annotation, class_mask
+from autosim.rendering.annotations import Annotation
 from autosim.rendering.frames import Frames
 from autosim.scenes.grammar import Grammar
 from autosim.scenes.graph import SceneGraph
@@ -30,9 +32,6 @@ from autosim.seeding import torch_seeded
 VERSION = 2
 # Cells of the grid that the network's last maps are pooled to, an edge: what is where matters for order.
 GRID = 4
-HELD_OUT = 0.1
-# One cell of the grid of mask classes, in pixels: the total stride of the convolutions.
-CELL = 8
 # Weight of its cross-entropy beside the error of the counts.
 GRID_WEIGHT = 3.0
 
@@ -82,13 +81,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
-            nn.BatchNorm2d(outputs),
-            nn.ReLU(),
-            nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False),
-            nn.BatchNorm2d(outputs),
-        )
+        self.body = residual_body(inputs, outputs, stride, nn.BatchNorm2d)
         same = inputs == outputs and stride == 1
         self.shortcut = nn.Identity() if same else nn.Conv2d(inputs, outputs, 1, stride)
 
@@ -210,14 +203,14 @@ def train_structure_features(
     if not names:
         raise ValueError("structure features: all scenes have the same structure")
     truth = torch.tensor([[float(found[name]) for name in names] for found in counts], device=device)
-    shares = _mask_shares(frames, declared)
+    height, width = frames.images.shape[1:3]
+    shares = mask_shares(frames, declared, (-(-height // CELL), -(-width // CELL)))
     mask_classes = 0 if shares is None else shares.shape[1]
     with torch_seeded(seed, device):
         network = StructureNetwork(names, mask_classes, settings.width).to(device)
         network = network.to(memory_format=torch.channels_last)
     order = torch.Generator().manual_seed(seed)
-    shuffled = torch.randperm(len(frames), generator=order)
-    held_out, training = shuffled.split([int(HELD_OUT * len(frames)), len(frames) - int(HELD_OUT * len(frames))])
+    held_out, training = held_out_split(len(frames), order)
 
     def loss_of(part: Tensor) -> Tensor:
         batch = training[part]
@@ -237,21 +230,8 @@ def train_structure_features(
     return features.to(device)
 
 
-def _mask_shares(frames: Frames, declared: Mapping[str, Annotation]) -> Tensor | None:
-    """(n, classes, H/8, W/8) share of each cell that each class of the mask covers; None without masks."""
-    if (mask := class_mask(declared)) is None:
-        return None
-    name, kind = mask
-    masks = torch.from_numpy(np.array(frames.annotations[name]))
-    classes = len(kind.classes)
-    size = (-(-masks.shape[1] // CELL), -(-masks.shape[2] // CELL))
-    parts = [torch.stack([part == c for c in range(classes)], dim=1).float() for part in masks.split(256)]
-    return torch.cat([functional.adaptive_avg_pool2d(part, size) for part in parts])
-
-
 def _explained(features: StructureFeatures, images: NDArray[np.uint8], truth: Tensor) -> list[float]:
     if len(images) < 2:
         return []
-    found = features.in_batches(to_tensor(images))
-    error, variance = ((found - truth) ** 2).mean(dim=0), truth.var(dim=0, unbiased=False).clamp(min=1e-6)
-    return (1 - error / variance).tolist()
+    error = ((features.of_images(images) - truth) ** 2).mean(dim=0)
+    return [explained_share(*each) for each in zip(error, truth.var(dim=0, unbiased=False), strict=True)]

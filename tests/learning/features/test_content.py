@@ -176,7 +176,7 @@ def test_each_kind_of_difference_shows_in_its_group(
             scenes.append(scene)
         return to_tensor(draw_shapes(scenes, seed).images)
 
-    reference = features.in_batches(to_tensor(shape_frames(200, seed=7)[1].images))
+    reference = features.of_images(shape_frames(200, seed=7)[1].images)
     matcher = DistributionMatcher(features(images(100, False)), reference, features.groups)
     same = torch.stack([matcher.group_losses(features(images(seed, False))) for seed in range(5)])
     other = torch.stack([matcher.group_losses(features(images(seed + 10, True))) for seed in range(5)])
@@ -229,7 +229,10 @@ def test_features_are_frozen_and_of_each_image_alone(features: ContentFeatures) 
     images = torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     together = features(images)
     torch.testing.assert_close(together[2:3], features(images[2:3]), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(features.in_batches(images, batch_size=2), together, rtol=1e-4, atol=1e-5)
+    drawn = shape_frames(5, seed=6)[1].images
+    torch.testing.assert_close(
+        features.of_images(drawn, batch_size=2), features(to_tensor(drawn)), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_gradient_reaches_the_images(features: ContentFeatures) -> None:

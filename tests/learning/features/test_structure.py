@@ -47,11 +47,11 @@ def test_it_learns_to_count_squares_and_is_kept() -> None:
     features = train_structure_features(squares(np.full(4, 0.25)), scenes, frames, SquareRenderer.annotations, seed=0)
     assert features.group_names == ["Square"] and features.explained[0] > 0.7
     fresh_scenes, fresh = drawn(60, key=1)
-    found = features.in_batches(to_tensor(fresh.images))
+    found = features.of_images(fresh.images)
     truth = torch.tensor([[float(len(scene.nodes))] for scene in fresh_scenes])
     assert float((found - truth).abs().mean()) < 0.5
     again = StructureFeatures.from_state(features.to_state())
-    torch.testing.assert_close(again.in_batches(to_tensor(fresh.images)), found)
+    torch.testing.assert_close(again.of_images(fresh.images), found)
     assert again.explained == features.explained
 
 

@@ -32,6 +32,11 @@ def seconds_text(value: float | None) -> str:
     return DASH if value is None else f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
 
 
+def memory_text(value: float | None) -> str:
+    """Whole MiB; a dash where it is not known."""
+    return DASH if value is None else f"{value:,.0f}"
+
+
 def clock_text(seconds: float) -> str:
     """Minutes and seconds, ``3:07``."""
     minutes, rest = divmod(round(seconds), 60)

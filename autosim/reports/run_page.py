@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from autosim.files import write_whole
-from autosim.reports.formatting import DASH, percent_text, score_text
+from autosim.reports.formatting import DASH, memory_text, percent_text, score_text
 from autosim.reports.page import Card, Picture, Section, page
 from autosim.reports.table import Table
 
@@ -66,6 +66,7 @@ def cards(summary: Mapping[str, Any]) -> list[Card]:
         Card("gap closed", percent_text(summary.get("gap_closed"))),
         Card("images rendered", f"{summary['images']:,}"),
         Card("seconds", f"{summary['seconds']:.0f}"),
+        Card("MiB at most", memory_text(summary.get("peak_memory"))),
     ]
 
 

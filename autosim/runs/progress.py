@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from autosim.reports.formatting import clock_text, percent_text, score_text
+from autosim.reports.formatting import clock_text, memory_text, percent_text, score_text
 from autosim.reports.progress import ProgressDisplay
 from autosim.reports.table import Table
 
@@ -47,7 +47,7 @@ def figures_text(figures: Mapping[str, float]) -> str:
 
 
 def summary_table(summary: Mapping[str, Any]) -> Table:
-    """The closing table: prior, learned, oracle, gap closed, images, seconds."""
+    """The closing table: prior, learned, oracle, gap closed, images, seconds, peak memory of this process."""
     cells = {
         f"prior {summary['score_name']}": score_text(summary["prior_score"]),
         "learned": score_text(summary["test_score"]),
@@ -55,5 +55,6 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
         "gap closed": percent_text(summary["gap_closed"]),
         "images": f"{summary['images']:,}",
         "seconds": f"{summary['seconds']:.0f}",
+        "MiB": memory_text(summary.get("peak_memory")),
     }
     return Table(tuple(cells), (tuple(cells.values()),), "r" * len(cells))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import shlex
+import sys
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -55,6 +56,7 @@ def summarise_run(
         "images": tally["images"],
         "seconds": round(tally["seconds"], 3),
         "setup_seconds": round(tally["setup_seconds"], 3),
+        "peak_memory": peak_memory(),
         "score_name": env.task().score_name,
         "val_score": tally["val_score"],
         "test_score": scores.learned,
@@ -71,6 +73,16 @@ def summarise_run(
     summary["date"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
     summary["versions"] = versions()
     return summary
+
+
+def peak_memory() -> int | None:
+    """The most memory that this process has held so far, in MiB; None where the platform does not say (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20)
 
 
 def versions() -> dict[str, str]:

@@ -23,7 +23,7 @@ FILES = ["config.yaml", "metrics.jsonl", "checkpoint.pt", "summary.json", "repor
 FILES += ["pictures/attributes.png", "pictures/curves.png"]
 KEYS = (
     "algo env seed workers iterations images seconds setup_seconds val_score test_score prior_score oracle_score "
-    "gap_closed score_name versions command date interrupted attributes"
+    "peak_memory gap_closed score_name versions command date interrupted attributes"
 )
 
 
@@ -49,6 +49,8 @@ def test_a_run_folder_is_complete_and_repeats(toy: Path) -> None:
     assert all(Path("a", name).stat().st_size > 0 for name in FILES)
     assert list(Path("a/tensorboard").iterdir())
     assert set(KEYS.split()) <= set(summary)
+    assert 50 < summary["peak_memory"] < 3 * 1024
+    assert "MiB at most" in Path("a/report.html").read_text()
     assert json.loads(Path("a/summary.json").read_text())["gap_closed"] == summary["gap_closed"]
     assert summary["images"] == 4 + 12 * 4
     assert summary["oracle_score"] > summary["prior_score"]

@@ -17,30 +17,38 @@ from autosim.learning.features.features import Features
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# Pixels of the shortest edge, below which the networks' layers have nothing left to look at.
+LEAST = 32
 
 
 class PretrainedFeatures(Features):
-    """Activations of some layers of a pre-trained network, averaged over a ``grid`` × ``grid`` partition of the image.
+    """Activations of some layers of a pre-trained network, averaged over the cells of a partition of the image.
 
-    Images are resized to ``edge`` × ``edge`` pixels and normalised as on ImageNet. Each layer is a group of
-    ``channels · grid²`` features.
+    Images of ``shape`` (height, width), square by default, are resized so that their longest edge has ``edge`` pixels,
+    and normalised as on ImageNet. They keep their aspect, but for a shortest edge of at least :data:`LEAST` pixels. The
+    longest edge has ``grid`` cells, the other one as many as make them about square. Each layer is a group of
+    ``channels · cells`` features.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, stages: Sequence[tuple[str, nn.Module]], edge: int, grid: int) -> None:
+    def __init__(
+        self, stages: Sequence[tuple[str, nn.Module]], edge: int, grid: int, shape: tuple[int, int] | None = None
+    ) -> None:
         super().__init__()
         if grid < 1:
             raise ValueError(f"grid: {grid} is below 1")
-        self.edge = edge
-        self.grid = grid
+        longest = max(shape or (1,))
+        height, width = (length / longest for length in shape or (1, 1))
+        self.size = max(LEAST, round(edge * height)), max(LEAST, round(edge * width))
+        self.grid = max(1, round(grid * height)), max(1, round(grid * width))
         self.stages = nn.ModuleList([stage for _, stage in stages])
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None])
         self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None])
         self.freeze()
         with torch.no_grad():
-            parts = self._parts(torch.zeros(1, 3, edge, edge))
+            parts = self._parts(torch.zeros(1, 3, *self.size))
         self.group_names = [name for name, _ in stages]
         self.groups = []
         start = 0
@@ -50,13 +58,12 @@ class PretrainedFeatures(Features):
         self.weights = [1.0] * len(self.groups)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(n, d) features of images of any size, float (n, 3, H, W) in [0, 1]."""
+        """(n, d) features of images of any size and the aspect of ``shape``, float (n, 3, H, W) in [0, 1]."""
         return torch.cat(self._parts(images), dim=1)
 
     def _parts(self, images: Tensor) -> list[Tensor]:
-        size = (self.edge, self.edge)
-        if images.shape[-2:] != torch.Size(size):
-            images = functional.interpolate(images, size=size, mode="bilinear", antialias=True)
+        if images.shape[-2:] != torch.Size(self.size):
+            images = functional.interpolate(images, size=self.size, mode="bilinear", antialias=True)
         x = (images - self.mean) / self.std
         parts = []
         for stage in self.stages:
@@ -72,12 +79,12 @@ class SqueezeNetFeatures(PretrainedFeatures):
     network's.
     """
 
-    def __init__(self, weights: Path, edge: int = 128, grid: int = 2) -> None:
+    def __init__(self, weights: Path, edge: int = 128, grid: int = 2, shape: tuple[int, int] | None = None) -> None:
         from torchvision.models import squeezenet1_1
 
         network = squeezenet1_1(weights=None).features
         _load(network, weights, "features.", "squeezenet1_1")
-        super().__init__([("fire 2", network[:5]), ("fire 4", network[5:8])], edge, grid)
+        super().__init__([("fire 2", network[:5]), ("fire 4", network[5:8])], edge, grid, shape)
 
 
 class InceptionFeatures(PretrainedFeatures):
@@ -88,7 +95,7 @@ class InceptionFeatures(PretrainedFeatures):
     network's.
     """
 
-    def __init__(self, weights: Path, edge: int = 149, grid: int = 2) -> None:
+    def __init__(self, weights: Path, edge: int = 149, grid: int = 2, shape: tuple[int, int] | None = None) -> None:
         from torchvision.models import inception_v3
 
         whole = inception_v3(weights=None, init_weights=False, aux_logits=False)
@@ -97,7 +104,7 @@ class InceptionFeatures(PretrainedFeatures):
         start, end = names.index("Mixed_5b"), names.index("Mixed_6a")
         network = nn.Sequential(OrderedDict(layers[:end]))
         _load(network, weights, "", "inception_v3")
-        super().__init__([("stem", network[:start]), ("mixed 5", network[start:])], edge, grid)
+        super().__init__([("stem", network[:start]), ("mixed 5", network[start:])], edge, grid, shape)
 
 
 def _load(network: nn.Module, path: Path, prefix: str, expected: str) -> None:

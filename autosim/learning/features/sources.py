@@ -75,7 +75,7 @@ class FeatureSource:
         if not self.weights:
             raise UserError(f"features {self.kind!r} need a file of weights, and none is named")
         kinds = {"squeezenet": SqueezeNetFeatures, "inception": InceptionFeatures}
-        features = kinds[self.kind](Path(self.weights)).to(device)
+        features = kinds[self.kind](Path(self.weights), shape=(pool.height, pool.width)).to(device)
         frames = broad_frames(env, pool, REFERENCES).frames
         return ReferencedFeatures(features, features.of_images(frames.images, device))
 

@@ -48,6 +48,25 @@ def test_squeezenet_features_are_differentiable_frozen_and_resize(squeezenet_fil
     assert not any(module.training for module in features.train().modules())
 
 
+@pytest.mark.parametrize(
+    ("shape", "size", "cells"), [((188, 620), (39, 128), 4), ((620, 188), (128, 39), 4), ((9, 400), (32, 128), 4)]
+)
+def test_images_keep_their_aspect_and_cells_are_about_square(
+    squeezenet_file: Path, shape: tuple[int, int], size: tuple[int, int], cells: int
+) -> None:
+    features = SqueezeNetFeatures(squeezenet_file, grid=4, shape=shape)
+    assert features.size == size
+    assert features.dimension == (128 + 256) * cells
+    assert features(torch.rand(1, 3, *shape)).shape == (1, features.dimension)
+
+
+def test_square_images_have_features_as_without_a_shape(squeezenet_file: Path) -> None:
+    images = torch.rand(1, 3, 50, 50)
+    plain, told = (SqueezeNetFeatures(squeezenet_file, edge=64, shape=shape) for shape in (None, (50, 50)))
+    assert plain.size == (64, 64) and plain.dimension == 4 * (128 + 256)
+    assert torch.equal(plain(images), told(images))
+
+
 def test_inception_features(tmp_path: Path) -> None:
     from torchvision.models import inception_v3
 

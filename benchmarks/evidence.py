@@ -17,7 +17,7 @@ from autosim.runs.folder import RunFolder
 from autosim.runs.summary import without_out
 
 RESULTS = Path("benchmarks/results")
-README = Path("README.md")
+DOCUMENTS = (Path("README.md"), Path("docs/results.md"))
 COPIED = (
     "algo", "env", "seed", "workers", "iterations", "images", "seconds", "setup_seconds", "score_name", "val_score",
     "test_score", "prior_score", "oracle_score", "gap_closed", "note", "date", "versions",
@@ -29,19 +29,19 @@ AXES = ("x", "y", "z")
 
 @dataclass(frozen=True)
 class EvidenceRequest:
-    """What a command line asks for: ``runs`` to gather under ``name`` in ``out``, the tables of the README, or both."""
+    """What a command line asks for: ``runs`` to gather under ``name`` in ``out``, the tables of the documents, or both."""
 
     runs: tuple[Path, ...]
     name: str | None
     out: Path
-    readme: bool
+    documents: bool
 
 
 def parse_request(arguments: Sequence[str]) -> EvidenceRequest:
     """The request of a command line; ``UserError`` in one line where it is wrong."""
     from autosim.cli.options import Option, parse
 
-    options = [Option(key, hint=None, default=None, help="", group="") for key in ("runs", "name", "out", "readme")]
+    options = [Option(key, hint=None, default=None, help="", group="") for key in ("runs", "name", "out", "documents")]
     values = parse(_parser(), options, list(arguments))
     runs, name = tuple(Path(run) for run in values["runs"]), values["name"]
     if runs and name is None:
@@ -50,9 +50,9 @@ def parse_request(arguments: Sequence[str]) -> EvidenceRequest:
         raise UserError("no run folders to gather: python benchmarks/evidence.py RUN_DIR... --name NAME")
     if name is not None and not re.fullmatch(r"[\w-]+", name):
         raise UserError(f"--name: {name!r} is not made of letters, digits, - and _")
-    if not runs and not values["readme"]:
-        raise UserError("nothing to do: give run folders and --name NAME, or --readme")
-    return EvidenceRequest(runs, name, Path(values["out"]), bool(values["readme"]))
+    if not runs and not values["documents"]:
+        raise UserError("nothing to do: give run folders and --name NAME, or --documents")
+    return EvidenceRequest(runs, name, Path(values["out"]), bool(values["documents"]))
 
 
 def gather(folders: Sequence[Path], name: str) -> dict[str, Any]:
@@ -182,8 +182,8 @@ def _parser() -> Any:
 
     parser = ArgumentParser(
         prog="python benchmarks/evidence.py",
-        usage="%(prog)s [RUN_DIR ...] [--name NAME] [--out DIR] [--readme]",
-        description="Gather finished runs into one file of figures and its table; write the tables of the README anew.",
+        usage="%(prog)s [RUN_DIR ...] [--name NAME] [--out DIR] [--documents]",
+        description="Gather finished runs into one file of figures and its table; make the documents' tables anew.",
         exit_on_error=False,
         allow_abbrev=False,
     )
@@ -191,9 +191,21 @@ def _parser() -> Any:
     parser.add_argument("--name", type=str, help="what to call the results: DIR/NAME.json and DIR/NAME.md")
     parser.add_argument("--out", metavar="DIR", type=str, default=str(RESULTS), help="folder of the results")
     parser.add_argument(
-        "--readme", action="store_true", help="rewrite the tables of ./README.md from the files in the results' folder"
+        "--documents",
+        action="store_true",
+        help="make the tables of README.md and docs/results.md anew from the files in the results' folder",
     )
     return parser
+
+
+def existing_documents() -> list[Path]:
+    """The documents with tables that are there; ``UserError`` where there is none."""
+    found = [path for path in DOCUMENTS if path.exists()]
+    if not found:
+        raise UserError(
+            f"none of {', '.join(map(str, DOCUMENTS))} is here; --documents works in a clone of the repository"
+        )
+    return found
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -208,9 +220,10 @@ def main(arguments: Sequence[str]) -> int:
         if request.runs and request.name:
             for path in tables.write_results(gather(request.runs, request.name), request.out):
                 print(path)
-        if request.readme:
-            tables.update_document(README, request.out)
-            print(README)
+        if request.documents:
+            for path in existing_documents():
+                tables.update_document(path, request.out)
+                print(path)
     except UserError as error:
         print(f"evidence: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""What the README shows is true: its code runs, its options exist, its links lead somewhere."""
+"""What the README and the guides show is true: their code runs, their options exist, their links lead somewhere."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from autosim.registry import find_algorithm, find_environment
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-OF_OTHER_COMMANDS = {"help", "name", "readme", "editable", "logdir", "digits", "data-dir", "before"}
+GUIDES = [path for path in DOCUMENTS if path.name not in ("CHANGELOG.md", "architecture.md")]
+TEXT = "\n".join(path.read_text(encoding="utf-8") for path in GUIDES)
+OF_OTHER_COMMANDS = {"help", "name", "documents", "editable", "logdir", "digits", "data-dir", "before"}
 OF_THE_EXAMPLE = {"env.x", "algo.shift"}
 ALGORITHMS = ("metasim", "metasim2", "autosimulate", "lts", "bo", "optuna", "random")
 ENVIRONMENTS = ("aerial", "clevr", "mnist", "multimnist")
@@ -41,6 +42,10 @@ def files() -> dict[str, str]:
 def snippets() -> list[str]:
     """The other Python blocks."""
     return [block for block in blocks("python") if block not in files().values()]
+
+
+def test_the_readme_is_short() -> None:
+    assert (ROOT / "README.md").stat().st_size <= 12 * 1024
 
 
 def test_scenes_are_rendered_as_shown(ray_session: None, capsys: pytest.CaptureFixture[str]) -> None:

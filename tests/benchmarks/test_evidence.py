@@ -11,7 +11,7 @@ import yaml
 
 from autosim.cli.main import main
 from autosim.errors import UserError
-from benchmarks.evidence import RESULTS, gather, is_runs, least_recovered, read_results, without_out
+from benchmarks.evidence import DOCUMENTS, RESULTS, gather, is_runs, least_recovered, read_results, without_out
 from benchmarks.evidence import main as evidence_main
 from benchmarks.tables import checks_table, runs_document, with_tables
 from tests.toy import ROOT
@@ -104,7 +104,7 @@ def test_real_runs_become_a_file_a_page_and_a_table_in_the_readme(
         arguments = ["--algo=walk", "--env=spot", "--workers=0", "--algo.iterations=2", f"--seed={seed}"]
         assert main(["run", *arguments, f"--out=run-{seed}"]) == 0
     capsys.readouterr()
-    assert evidence_main(["run-0", "run-1", "--name=toy", "--out=results", "--readme"]) == 0
+    assert evidence_main(["run-0", "run-1", "--name=toy", "--out=results", "--documents"]) == 0
     assert capsys.readouterr().out.split() == ["results/toy.json", "results/toy.md", "README.md"]
     evidence = json.loads(Path("results/toy.json").read_text())
     summary = json.loads(Path("run-0/summary.json").read_text())
@@ -118,7 +118,7 @@ def test_real_runs_become_a_file_a_page_and_a_table_in_the_readme(
     assert text.startswith("Before.\n\n<!-- evidence: toy -->\n|") and text.endswith(
         "<!-- end of evidence -->\n\nAfter.\n"
     )
-    assert evidence_main(["--readme", "--out=results"]) == 0
+    assert evidence_main(["--documents", "--out=results"]) == 0
     assert Path("README.md").read_text() == text
 
 
@@ -184,7 +184,7 @@ def test_documents_without_a_place_for_tables_are_refused(tmp_path: Path, text: 
         (["good", "elsewhere", "--name=x"], ["several environments (other, toy)"]),
         (["good", "--name=checks"], ["checks.json holds figures of another kind"]),
         (["good", "--name=x", "--out=file"], ["file"]),
-        (["--readme"], ["README.md", "No such file"]),
+        (["--documents"], ["README.md", "docs/results.md"]),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(
@@ -216,8 +216,9 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-def test_the_readme_s_tables_are_those_of_the_committed_results() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_the_documents_tables_are_those_of_the_committed_results(document: Path) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
     assert with_tables(text, ROOT / RESULTS) == text
 
 

@@ -29,7 +29,7 @@ AXES = ("x", "y", "z")
 
 @dataclass(frozen=True)
 class EvidenceRequest:
-    """What a command line asks for: ``runs`` to gather under ``name`` in ``out``, the tables of the documents, or both."""
+    """What a command line asks for: ``runs`` to gather under ``name`` in ``out``, the documents' tables, or both."""
 
     runs: tuple[Path, ...]
     name: str | None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from autosim.algorithm import Algorithm, Metrics
@@ -100,8 +101,7 @@ class MetaSim2(Algorithm):
 
             self.policy.transformer = load_transformer(config.parameters, session.env).to(session.device)
         self.likelihood = imitate(self.policy, strings, session.seed_sequence("imitation"))
-        with session.uncounted():
-            source = structure_features(session.env, session.pool, session.device, config.feature_frames)
+        source = session.load_features(partial(structure_features, count=config.feature_frames))
         self.features = source.features
         target = self.features.of_images(session.target.images.images, session.device)
         groups = None if config.reward == "joint" else self.features.groups

@@ -13,6 +13,7 @@ import importlib.util
 import os
 import shutil
 import socket
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -145,7 +146,7 @@ def _map_on_ray(
     start_ray(limit)
     import ray
 
-    task: Any = ray.remote(_with_one_thread).options(num_cpus=0, max_retries=0, **placement())
+    task: Any = ray.remote(_timed).options(num_cpus=0, max_retries=0, **placement())
     sent = ray.put(function)
     results: dict[int, Result] = {}
     failures: dict[int, BaseException] = {}
@@ -160,7 +161,8 @@ def _map_on_ray(
             reference = ray.wait(list(pending), num_returns=1)[0][0]
             index = pending.pop(reference)
             try:
-                results[index] = ray.get(reference)
+                results[index], core_seconds = ray.get(reference)
+                _TASKS.core_seconds += core_seconds
             except ray.exceptions.RayTaskError as error:
                 failures[index] = original_error(error)
             except ray.exceptions.RayError as error:
@@ -181,6 +183,20 @@ def _map_on_ray(
     if failures:
         raise failures[min(failures)]
     return [results[index] for index in range(len(items))]
+
+
+class _Tasks:
+    """What the tasks of this process have used in other processes."""
+
+    core_seconds: float = 0.0
+
+
+_TASKS = _Tasks()
+
+
+def core_seconds() -> float:
+    """CPU seconds of this process, and of other processes for the tasks that it gave them in :func:`parallel_map`."""
+    return time.process_time() + _TASKS.core_seconds
 
 
 def placement() -> dict[str, str]:
@@ -239,6 +255,12 @@ def _with_one_thread(function: Callable[[Item], Result], item: Item) -> Result:
         return function(item)
     finally:
         torch.set_num_threads(threads)
+
+
+def _timed(function: Callable[[Item], Result], item: Item) -> tuple[Result, float]:
+    """The result, and the CPU seconds that it took."""
+    start = time.process_time()
+    return _with_one_thread(function, item), time.process_time() - start
 
 
 @contextmanager

@@ -20,12 +20,13 @@ from autosim.learning.broad import broad_frames
 from autosim.learning.features.sources import FeatureSource, ReferencedFeatures
 from autosim.learning.schedule import TrainingSchedule
 from autosim.learning.tasks.task import Task
-from autosim.parallel import Result, in_background, parallel_map
+from autosim.parallel import Result, core_seconds, in_background, parallel_map
 from autosim.rendering.differences import GradientSettings
 from autosim.rendering.drawn import DrawnFrames
 from autosim.rendering.frames import Frames
 from autosim.rendering.gradient import differentiable_render
 from autosim.rendering.pool import RenderPool
+from autosim.rendering.usage import Usage
 from autosim.scenes.generator import Samples, SceneGenerator
 from autosim.scenes.graph import SceneGraph
 from autosim.target import Target, folder_target, hidden_target
@@ -33,7 +34,9 @@ from autosim.target import Target, folder_target, hidden_target
 
 @dataclass
 class Session:
-    """Services of one run. ``images`` counts every image rendered for the method, perturbations included.
+    """Services of one run. ``images`` counts every image rendered for the method, perturbations included, and
+    ``render_cost`` what they cost (``Renderer.cost``). ``feature_usage`` is what the frames of the features that the
+    method uses cost to draw, whether that was done now or for an earlier run: it belongs to the run and is kept apart.
 
     ``target_folder`` holds the user's own target images; where it is None, the target is the environment's hidden one.
     ``targets`` holds targets by what they are of; runs that are given the same one share its frames.
@@ -47,15 +50,32 @@ class Session:
     gradient: GradientSettings = field(default_factory=GradientSettings)
     feature_source: FeatureSource = field(default_factory=FeatureSource)
     image_budget: int | None = None
-    uncounted_images: int = 0
-    resumed_images: int = 0
+    uncounted_usage: Usage = field(default_factory=Usage)
+    resumed_usage: Usage = field(default_factory=Usage)
+    feature_usage: Usage = field(default_factory=Usage)
     target_folder: Path | None = None
     targets: dict[str, Target] = field(default_factory=dict)
 
     @property
+    def used(self) -> Usage:
+        """What was rendered for the method so far."""
+        return self.resumed_usage + self.pool.used - self.uncounted_usage
+
+    @property
     def images(self) -> int:
         """Images rendered for the method so far."""
-        return self.resumed_images + self.pool.images - self.uncounted_images
+        return self.used.images
+
+    @property
+    def render_cost(self) -> float:
+        """Render cost of these: samples times pixels."""
+        return self.used.cost
+
+    def core_seconds(self) -> float:
+        """CPU seconds so far of this process, the workers that render and the tasks in other processes; differences of
+        it tell what a part of a run takes.
+        """
+        return core_seconds() + (self.pool.core_seconds if self.pool.workers else 0.0)
 
     def progress(self, iteration: int, iterations: int) -> float:
         """Share in [0, 1] of a run that is over before ``iteration`` of ``iterations``, or of its budget of images:
@@ -69,11 +89,11 @@ class Session:
     @contextmanager
     def uncounted(self) -> Iterator[None]:
         """Images rendered inside are not the method's: target, final evaluation, shared preparation."""
-        before = self.pool.images
+        before = self.pool.used
         try:
             yield
         finally:
-            self.uncounted_images += self.pool.images - before
+            self.uncounted_usage += self.pool.used - before
 
     @cached_property
     def task(self) -> Task:
@@ -102,8 +122,14 @@ class Session:
     @cached_property
     def features(self) -> ReferencedFeatures:
         """Image features for distribution matching; trained once for an environment and cached."""
+        return self.load_features(self.feature_source.load)
+
+    def load_features(self, load: Callable[[Env, RenderPool, torch.device], ReferencedFeatures]) -> ReferencedFeatures:
+        """The features that ``load`` gives. Their frames are charged to the run, apart (``feature_usage``)."""
         with self.uncounted():
-            return self.feature_source.load(self.env, self.pool, self.device)
+            features = load(self.env, self.pool, self.device)
+        self.feature_usage += features.usage
+        return features
 
     def broad_frames(self, count: int) -> DrawnFrames:
         """The first ``count`` frames of scenes from the whole space, the same for every run on the environment."""

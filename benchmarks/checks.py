@@ -185,7 +185,7 @@ def bare_seconds(renderer: ClevrRenderer, scenes: Sequence[SceneGraph]) -> float
 
 def check_pool(command: str) -> list[dict[str, Any]]:
     """Images a second of a pool of two actors over those of two bare processes, CLEVR 64×64, 16 samples, five pairs."""
-    from autosim.rendering.pool import RayPool
+    from autosim.rendering.actors.pool import RayPool
 
     env = Clevr(ClevrConfig())
     target = env.target()

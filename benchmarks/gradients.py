@@ -29,7 +29,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autosim.rendering.differences import GradientMethod, GradientSettings, Stencil, dot, renders_per_scene, scene_vjp
+from autosim.rendering.differences import GradientMethod, GradientSettings, Stencil, renders_per_scene
+from autosim.rendering.losses import dot, scene_vjp
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.graph import Categorical, Continuous, Node, NodeClass, SceneGraph, Schema
 from autosim.seeding import frame_seeds, integer_seed, seed_sequence

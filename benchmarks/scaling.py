@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autosim.rendering.actors.pool import RayPool
 from autosim.rendering.annotations import Annotation, ClassMask
 from autosim.rendering.mitsuba.renderer import Quality
 from autosim.rendering.mitsuba.variant import Variant, llvm_library
-from autosim.rendering.pool import RayPool
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.graph import Continuous, Node, NodeClass, SceneGraph, Schema
 from autosim.seeding import seed_sequence

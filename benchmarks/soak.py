@@ -114,8 +114,8 @@ def measure_memory(count: int) -> Figures:
     """Bytes that the processes hold for themselves after every so many frames of CLEVR, two actors."""
     import psutil
 
-    from autosim.rendering.pool import RayPool
-    from autosim.rendering.supervisor import SupervisorSettings
+    from autosim.rendering.actors.pool import RayPool
+    from autosim.rendering.actors.supervisor import SupervisorSettings
     from benchmarks.scaling import clevr
 
     renderer, scenes = clevr(samples=2)

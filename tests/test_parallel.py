@@ -17,7 +17,7 @@ import torch
 
 from autosim.errors import LostProcessError
 from autosim.parallel import ATTEMPTS, in_background, parallel_map
-from autosim.rendering.pool import RayPool
+from autosim.rendering.actors.pool import RayPool
 from tests.helpers import BlobRenderer, blob_scenes
 from tests.toy import ROOT
 

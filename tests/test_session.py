@@ -16,6 +16,7 @@ from autosim.learning.schedule import TrainingSchedule
 from autosim.rendering.differences import GradientSettings
 from autosim.rendering.drawn import DrawnFrames
 from autosim.rendering.frames import Frames
+from autosim.rendering.usage import Usage
 from autosim.runs.closing import closing_scores, closing_test_scores
 from autosim.scenes.graph import SceneGraph
 from autosim.scenes.parametric import ParametricGenerator
@@ -66,8 +67,24 @@ def test_images_are_the_method_s_own_with_those_of_gradients() -> None:
     assert session.images == 6 + 3 * 2 * 7
     closing_test_scores(session, [prior_of(session)])
     assert session.images == 6 + 3 * 2 * 7
-    session.resumed_images = 100
+    session.resumed_usage = Usage(100)
     assert session.images == 106 + 3 * 2 * 7
+
+
+def test_render_cost_and_features_are_counted_and_features_the_same_from_the_cache() -> None:
+    first, second = blob_session(), blob_session()
+    pixels = first.pool.height * first.pool.width
+    assert first.feature_usage == Usage() and first.features is not None
+    count = 64
+    assert (first.feature_usage.images, first.feature_usage.cost) == (count, count * pixels)
+    assert first.render_cost == 0 < first.pool.cost
+    assert second.features is not None and second.feature_usage == first.feature_usage
+    before = second.core_seconds()
+    second.render(prior_of(second).sample(3, second.seed_sequence("scenes")).scenes, "frames")
+    assert second.render_cost == 3 * pixels and second.core_seconds() > before
+    with second.uncounted():
+        second.render(prior_of(second).sample(3, second.seed_sequence("scenes")).scenes, "frames")
+    assert second.render_cost == 3 * pixels
 
 
 def test_progress_is_that_of_the_nearest_limit() -> None:
@@ -86,7 +103,7 @@ def test_what_fails_uncounted_stays_uncounted() -> None:
     with pytest.raises(RuntimeError, match="no more"), session.uncounted():
         session.render(samples.scenes, "frames")
         raise RuntimeError("no more")
-    assert session.images == 0 and session.uncounted_images == 2
+    assert session.images == 0 and session.uncounted_usage.images == 2
 
 
 def test_gradients_are_estimated_as_the_settings_say() -> None:

@@ -18,7 +18,7 @@ FROM_SUMMARY = (
     "iterations", "images", "seconds", "setup_seconds", "test_score", "prior_score", "oracle_score", "gap_closed",
 )  # fmt: skip
 SUMMARISED = ("val_score", "test_score", "gap_closed", "images", "seconds", "setup_seconds")
-NOT_FIGURES = ("iteration", "seconds", "images", "val_score")
+NOT_FIGURES = ("iteration", "seconds", "core_seconds", "images", "render_cost", "val_score")
 
 
 def gather_comparison(

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosim.ranges import Checked, Range
-from autosim.rendering.renderer import Renderer
 from autosim.scenes.graph import Continuous, Node, SceneGraph, Schema
 from autosim.seeding import seed_sequence
 
@@ -38,7 +37,8 @@ class GradientSettings(Checked):
     noisy. ``adjoint``: the renderer's own derivative (``Renderer.adjoint``), for renderers and scenes that have one;
     its cost is the scene's, whatever the number of attributes, and it has neither step nor directions. ``step`` (above
     0) multiplies every attribute's own step, ``Continuous.normalised_step``; steps of periodic attributes end at a
-    quarter of the circle. ``effort`` in (0, 1] is that of the renders for gradients.
+    quarter of the circle. ``effort`` in (0, 1] is that of the renders for gradients. ``windows``: central differences
+    are drawn in the part of the picture that a renderer says they can alter (``Renderer.window``).
     """
 
     method: GradientMethod = "central"
@@ -49,6 +49,8 @@ class GradientSettings(Checked):
     """Share of the renderer's quality, samples a pixel say, in renders for gradients."""
     spsa_samples: Annotated[int, Range(least=1)] = 4
     """Random directions for each scene with spsa."""
+    windows: bool = True
+    """Whether central differences are drawn in their windows alone, for renderers that tell windows."""
 
 
 def renders_per_scene(settings: GradientSettings, attributes: int) -> int:
@@ -72,24 +74,25 @@ class Stencil:
 
     A function of its arguments alone, so that any process can draw any of the scenes. Attributes are shifted by their
     step and then kept in range: clipped, so that a difference is one-sided at a bound, or wrapped on the circle.
-    ``ValueError`` for the adjoint, which has none.
+    ``ValueError`` for the adjoint, which has none. Perturbed scenes 2k and 2k + 1 of central differences are those of
+    attribute k of ``places`` (node's index, attribute).
     """
 
     def __init__(self, schema: Schema, scene: SceneGraph, seed: int, settings: GradientSettings) -> None:
         if settings.method == "adjoint":
             raise ValueError("method: the adjoint has no perturbed scenes")
         self._scene = scene
-        self._places = schema.mutable_continuous(scene)
-        self._settings = settings
-        self._units = np.array([_unit(scene.nodes[node], attribute) for node, attribute in self._places])
-        steps = np.array([_step(attribute, settings) for _, attribute in self._places])
-        count = len(self._places)
+        self.seed, self.settings = seed, settings
+        self.places = schema.mutable_continuous(scene)
+        self._units = np.array([_unit(scene.nodes[node], attribute) for node, attribute in self.places])
+        steps = np.array([_step(attribute, settings) for _, attribute in self.places])
+        count = len(self.places)
         if settings.method == "central":
             signs = np.repeat(np.eye(count), 2, axis=0)
             signs[1::2] *= -1
         elif settings.method == "forward":
             # Towards the side with room for the whole step; above the middle that is downwards if not upwards.
-            periodic = np.array([attribute.periodic for _, attribute in self._places], dtype=bool)
+            periodic = np.array([attribute.periodic for _, attribute in self.places], dtype=bool)
             upwards = periodic | (self._units + steps <= 1) | (self._units <= 0.5)
             signs = np.concatenate([np.zeros((1, count)), np.diag(np.where(upwards, 1.0, -1.0))])
         else:
@@ -100,12 +103,12 @@ class Stencil:
 
     def __len__(self) -> int:
         """Number of scenes to render."""
-        return renders_per_scene(self._settings, len(self._places))
+        return renders_per_scene(self.settings, len(self.places))
 
     def scene(self, number: int) -> SceneGraph:
         """The perturbed scene of this number; attributes that do not move keep their exact values."""
         changed: dict[int, dict[str, Any]] = {}
-        for (node, attribute), unit, offset in zip(self._places, self._units, self._offsets[number], strict=True):
+        for (node, attribute), unit, offset in zip(self.places, self._units, self._offsets[number], strict=True):
             if offset != 0:
                 values = changed.setdefault(node, dict(self._scene.nodes[node].attributes))
                 values[attribute.name] = attribute.denormalise(unit + offset)
@@ -117,41 +120,18 @@ class Stencil:
 
     def gradient(self, losses: NDArray[np.float64]) -> NDArray[np.float64]:
         """Gradient (attributes,) with respect to normalised values, from the loss of each scene, (len(self),)."""
-        if not self._places:
+        if not self.places:
             return np.zeros(0)
-        if self._settings.method == "forward":
+        if self.settings.method == "forward":
             return (losses[1:] - losses[0]) / np.diagonal(self._offsets[1:])
-        if self._settings.method == "central":
+        if self.settings.method == "central":
             return (losses[0::2] - losses[1::2]) / np.diagonal(self._offsets[0::2] - self._offsets[1::2])
         differences = self._offsets[0::2] - self._offsets[1::2]
         return ((losses[0::2] - losses[1::2])[:, None] / differences).mean(axis=0)
 
     def _reached(self, offsets: NDArray[np.float64]) -> NDArray[np.float64]:
-        periodic = np.array([attribute.periodic for _, attribute in self._places], dtype=bool)
+        periodic = np.array([attribute.periodic for _, attribute in self.places], dtype=bool)
         return np.where(periodic, offsets, np.clip(self._units + offsets, 0.0, 1.0) - self._units)
-
-
-def dot(cotangent: NDArray[np.floating[Any]], image: NDArray[np.float32]) -> float:
-    """Sum over pixels of cotangent times image, both (H, W, 3), in double precision.
-
-    A plain sum, as the order of a BLAS product may depend on the machine's threads.
-    """
-    return float(np.multiply(cotangent, image, dtype=np.float64).sum())
-
-
-def scene_vjp(
-    renderer: Renderer, scene: SceneGraph, seed: int, cotangent: NDArray[np.float32], settings: GradientSettings
-) -> NDArray[np.float64]:
-    """``dL/d(normalised value)`` of each mutable continuous attribute of a scene, in the order of ``Schema.values``.
-
-    ``cotangent`` (H, W, 3) is ``dL/dR`` for an image ``R`` in [0, 1]. The renderer must be built. ``RendererError``
-    where its adjoint is asked for and there is none.
-    """
-    if settings.method == "adjoint":
-        return renderer.checked_adjoint(scene, seed, cotangent, settings.effort)
-    stencil = Stencil(renderer.schema, scene, seed, settings)
-    images = (renderer.checked_draw(stencil.scene(i), seed, settings.effort) for i in range(len(stencil)))
-    return stencil.gradient(np.array([dot(cotangent, image) for image in images]))
 
 
 def _unit(node: Node, attribute: Continuous) -> float:

@@ -7,26 +7,23 @@ seed), and an attribute's gradient one of (scene, seed, cotangent, settings).
 from __future__ import annotations
 
 import copy
-import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autosim.errors import RendererError
-from autosim.parallel import RaySettings, original_error, placement, start_ray
-from autosim.rendering.annotations import Annotation
-from autosim.rendering.chunk_size import ChunkSize
-from autosim.rendering.differences import ADJOINT_IMAGES, GradientSettings, Stencil, renders_per_scene
-from autosim.rendering.frame_collector import FrameCollector
+from autosim.parallel import RaySettings
+from autosim.rendering.annotations import Annotation, ClassMask
+from autosim.rendering.differences import GradientSettings, Stencil, renders_per_scene
 from autosim.rendering.frames import Frames
+from autosim.rendering.losses import Cotangents
 from autosim.rendering.renderer import Renderer
-from autosim.rendering.supervisor import Answer, Job, Supervisor, SupervisorSettings, Work
+from autosim.rendering.usage import Usage
 from autosim.rendering.worker import Piece, Worker
 from autosim.scenes.graph import SceneGraph, Schema
 
@@ -34,7 +31,8 @@ Pool = TypeVar("Pool", bound="RenderPool")
 
 
 class RenderPool(ABC):
-    """Renders batches of scenes. ``images`` counts all images rendered so far, those for gradients included.
+    """Renders batches of scenes. ``used`` counts all images rendered so far, those for gradients included, their render
+    cost and the CPU seconds of the processes that rendered; ``images``, ``cost`` and ``core_seconds`` are its parts.
 
     ``workers`` is the number of processes that render, 0 where it is this one. ``annotations`` are those that the
     renderer declares. Usable as a context manager.
@@ -46,7 +44,27 @@ class RenderPool(ABC):
         self.height, self.width = renderer.height, renderer.width
         self.annotations: Mapping[str, Annotation] = dict(renderer.annotations)
         self.workers = workers
-        self.images = 0
+        self.used = Usage()
+        self._renderer = renderer
+
+    @property
+    def images(self) -> int:
+        """Images rendered so far."""
+        return self.used.images
+
+    @property
+    def cost(self) -> float:
+        """Render cost so far (``Renderer.cost``): samples times pixels, in windows those of the window."""
+        return self.used.cost
+
+    @property
+    def core_seconds(self) -> float:
+        """CPU seconds of rendering so far, those of all processes."""
+        return self.used.core_seconds
+
+    def usage_of(self, scenes: Sequence[SceneGraph]) -> Usage:
+        """Images and cost of frames of these scenes, without rendering them."""
+        return Usage(len(scenes), sum(self._renderer.cost(scene) for scene in scenes))
 
     def render(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> Frames:
         """Frames of the scenes, in order; ``seeds`` (31 bits each) fix the renderer's randomness.
@@ -63,38 +81,61 @@ class RenderPool(ABC):
         self,
         scenes: Sequence[SceneGraph],
         seeds: Sequence[int],
-        cotangents: NDArray[np.float32],
+        cotangents: NDArray[np.float32] | None,
         settings: GradientSettings,
+        labels: Mapping[str, NDArray[np.float32]] | None = None,
     ) -> list[NDArray[np.float64]]:
         """Per scene ``dL/d(normalised value)`` of its mutable continuous attributes, in the order of ``Schema.values``.
 
-        ``cotangents`` (n, H, W, 3) holds ``dL/d(image)`` for images in [0, 1], each scene dotted with its own alone. A
-        scene whose cotangent is zero throughout has gradient zero and is not rendered. ``ValueError`` where shapes do
-        not fit or a cotangent is not finite; ``RendererError`` where the renderer fails or has no adjoint of a scene.
+        ``cotangents`` (n, H, W, 3) holds ``dL/d(image)`` for images in [0, 1], each scene dotted with its own alone;
+        with None no images are drawn. ``labels`` holds by the name of a class mask ``dL/d(one-hot mask)`` (n, H, W,
+        classes): a loss that is linear in the mask is differenced exactly between the masks of perturbed scenes. A
+        scene whose cotangents are zero throughout has gradient zero and is not rendered. ``ValueError`` where shapes do
+        not fit, a cotangent is not finite, a label is no class mask, or the adjoint is asked for labels;
+        ``RendererError`` where the renderer fails or has no adjoint of a scene.
         """
         seeds = _checked(scenes, seeds)
-        expected = (len(scenes), self.height, self.width, 3)
-        if cotangents.shape != expected:
-            raise ValueError(f"cotangents have shape {cotangents.shape} instead of {expected}")
-        for i, cotangent in enumerate(cotangents):
-            if not np.isfinite(cotangent).all():
-                raise ValueError(f"cotangent of scene {i} is not finite")
-        gradients = [np.zeros(len(self.schema.mutable_continuous(scene))) for scene in scenes]
-        active = [i for i, gradient in enumerate(gradients) if len(gradient) and np.any(cotangents[i])]
+        sent = self._checked_cotangents(len(scenes), cotangents, labels or {})
         whole = settings.method == "adjoint"
+        if whole and labels:
+            raise ValueError("method: the adjoint has none of labels; allowed are central, forward and spsa")
+        gradients = [np.zeros(len(self.schema.mutable_continuous(scene))) for scene in scenes]
+        arrays = [values for values in (sent.images, *sent.labels.values()) if values is not None]
+        active = [i for i, own in enumerate(gradients) if len(own) and any(np.any(values[i]) for values in arrays)]
         pieces = [
             Piece(i, row, scenes[i], seeds[i], 0, 1 if whole else renders_per_scene(settings, len(gradients[i])))
             for row, i in enumerate(active)
         ]
         if pieces:
-            sent = np.ascontiguousarray(cotangents[active], dtype=np.float32)
             with _with_scene(scenes):
-                parts = self._gradient_parts(pieces, sent, settings)
+                parts = self._gradient_parts(pieces, sent.select(active), settings)
             ends = np.cumsum([len(gradients[piece.index]) if whole else piece.stop for piece in pieces])[:-1]
             for piece, part in zip(pieces, np.split(parts, ends), strict=True):
                 stencil = None if whole else Stencil(self.schema, piece.scene, piece.seed, settings)
                 gradients[piece.index] = part if stencil is None else stencil.gradient(part)
         return gradients
+
+    def _checked_cotangents(
+        self, count: int, images: NDArray[np.float32] | None, labels: Mapping[str, NDArray[np.float32]]
+    ) -> Cotangents:
+        expected = {"cotangents": 3}
+        for name in labels:
+            kind = self.annotations.get(name)
+            if not isinstance(kind, ClassMask):
+                masks = sorted(key for key, each in self.annotations.items() if isinstance(each, ClassMask))
+                raise ValueError(f"labels: {name!r} is no class mask; allowed are {masks}")
+            expected[f"cotangents of {name!r}"] = len(kind.classes)
+        given = [images, *labels.values()]
+        for (what, channels), values in zip(expected.items(), given, strict=True):
+            if values is None:
+                continue
+            shape = (count, self.height, self.width, channels)
+            if values.shape != shape:
+                raise ValueError(f"{what} have shape {values.shape} instead of {shape}")
+            for i, cotangent in enumerate(values):
+                if not np.isfinite(cotangent).all():
+                    raise ValueError(f"{what.replace('cotangents', 'cotangent')} of scene {i} is not finite")
+        return Cotangents(images, labels)
 
     @abstractmethod
     def warm_up(self) -> None:
@@ -110,7 +151,7 @@ class RenderPool(ABC):
 
     @abstractmethod
     def _gradient_parts(
-        self, pieces: Sequence[Piece], cotangents: NDArray[np.float32], settings: GradientSettings
+        self, pieces: Sequence[Piece], cotangents: Cotangents, settings: GradientSettings
     ) -> NDArray[np.float64]:
         """Losses of whole stencils, or adjoints, one after another."""
 
@@ -137,194 +178,27 @@ class LocalPool(RenderPool):
         self._worker.close()
 
     def _render(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> Frames:
-        frames, _ = self._worker.render(0, scenes, seeds)
-        self.images += len(frames)
+        frames, _, used = self._worker.render(0, scenes, seeds)
+        self.used += used
         return frames
 
     def _gradient_parts(
-        self, pieces: Sequence[Piece], cotangents: NDArray[np.float32], settings: GradientSettings
+        self, pieces: Sequence[Piece], cotangents: Cotangents, settings: GradientSettings
     ) -> NDArray[np.float64]:
-        parts, _ = self._worker.gradient_parts(pieces, cotangents, settings)
-        self.images += _images_each(settings) * sum(piece.stop for piece in pieces)
+        parts, _, used = self._worker.gradient_parts(pieces, cotangents, settings)
+        self.used += used
         return parts
-
-
-class _RenderActor:
-    """A worker in a Ray actor. ``sent`` holds the reference of the renderer, fetched at the actor's first work.
-
-    It comes with every call and not to the constructor, for Ray warns of actors that need an object to start again.
-    """
-
-    def __init__(self) -> None:
-        self._worker: Worker | None = None
-
-    def build(self, sent: Sequence[Any]) -> None:
-        self._ready(sent).build()
-
-    def render(self, sent: Sequence[Any], *work: Any) -> Answer:
-        return Answer(*self._ready(sent).render(*work), memory_held())
-
-    def gradient_parts(self, sent: Sequence[Any], *work: Any) -> Answer:
-        return Answer(*self._ready(sent).gradient_parts(*work), memory_held())
-
-    def close(self) -> None:
-        if self._worker is not None:
-            self._worker.close()
-
-    def _ready(self, sent: Sequence[Any]) -> Worker:
-        import ray
-
-        if self._worker is None:
-            self._worker = Worker(ray.get(sent[0]))
-        return self._worker
-
-
-def memory_held() -> int:
-    """Bytes of memory that this process holds for itself; 0 where the system does not tell."""
-    try:
-        resident, shared = map(int, Path("/proc/self/statm").read_text().split()[1:3])
-        return (resident - shared) * os.sysconf("SC_PAGESIZE")
-    except (OSError, ValueError):
-        return 0
-
-
-class RayPool(RenderPool):
-    """Renders in ``workers`` Ray actors (at least 1), starting Ray where it does not run.
-
-    Each actor builds the renderer once and keeps it. Work goes out in chunks of ``chunk`` images or, by default, of a
-    size fitted to how long an image takes. An actor that dies, fails, hangs or grows is replaced and its work
-    repeated; a scene over which several were lost ends in a ``RendererError``. ``settings`` say how much is borne, by
-    default what ``ray_settings`` say. For a failing renderer's traceback use a :class:`LocalPool`.
-    """
-
-    def __init__(
-        self,
-        renderer: Renderer,
-        workers: int,
-        chunk: int | None = None,
-        settings: SupervisorSettings | None = None,
-        ray_settings: RaySettings | None = None,
-    ) -> None:
-        if workers < 1:
-            raise ValueError(f"workers: {workers} is not at least 1")
-        if chunk is not None and chunk < 1:
-            raise ValueError(f"chunk: {chunk} is not at least 1")
-        super().__init__(renderer, workers)
-        start_ray(workers)
-        import ray
-
-        self._chunk = chunk
-        self._frame_chunks, self._loss_chunks, self._adjoint_chunks = ChunkSize(), ChunkSize(), ChunkSize()
-        self._sent = [ray.put(renderer)]
-        self._reserved = own = ray_settings or RaySettings()
-        borne = SupervisorSettings(
-            patience=own.patience, recycled_after=own.recycle_after, most_growth=own.growth << 20
-        )
-        self._supervisor = Supervisor(
-            self._new_actor,
-            workers,
-            settings or borne,
-            lambda error: self._explained(error, "could not be built"),
-        )
-
-    @property
-    def replaced(self) -> int:
-        """Actors that were replaced so far."""
-        return self._supervisor.replaced
-
-    def warm_up(self) -> None:
-        self._supervisor.build()
-
-    def close(self) -> None:
-        self._supervisor.close()
-
-    def _new_actor(self) -> tuple[Any, Any]:
-        import ray
-
-        reserved = {"num_cpus": self._reserved.cpus, "num_gpus": self._reserved.gpus}
-        actor: Any = ray.remote(_RenderActor).options(max_restarts=0, **reserved, **placement()).remote()
-        return actor, actor.build.remote(self._sent)
-
-    def _render(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> Frames:
-        collector = FrameCollector(len(scenes), self.height, self.width, self.annotations)
-
-        def send(actor: Any, start: int, stop: int) -> Any:
-            return actor.render.remote(self._sent, start, scenes[start:stop], seeds[start:stop])
-
-        self._map(len(scenes), send, collector.put, lambda start, stop: (start, stop - 1), "", self._frame_chunks)
-        return collector.frames
-
-    def _gradient_parts(
-        self, pieces: Sequence[Piece], cotangents: NDArray[np.float32], settings: GradientSettings
-    ) -> NDArray[np.float64]:
-        import ray
-
-        shared = ray.put(cotangents)
-        ends = np.cumsum([piece.stop for piece in pieces])
-
-        def send(actor: Any, start: int, stop: int) -> Any:
-            return actor.gradient_parts.remote(self._sent, _cut(pieces, ends, start, stop), shared, settings)
-
-        def places(start: int, stop: int) -> tuple[int, int]:
-            cut = _cut(pieces, ends, start, stop)
-            return cut[0].index, cut[-1].index
-
-        chunks = self._adjoint_chunks if settings.method == "adjoint" else self._loss_chunks
-        parts: dict[int, NDArray[np.float64]] = {}
-        self._map(int(ends[-1]), send, parts.__setitem__, places, "gradient of ", chunks, _images_each(settings))
-        return np.concatenate([parts[start] for start in sorted(parts)])
-
-    def _map(
-        self,
-        count: int,
-        send: Callable[[Any, int, int], Any],
-        put: Callable[[int, Any], None],
-        places: Callable[[int, int], tuple[int, int]],
-        what: str,
-        chunks: ChunkSize,
-        images_each: int = 1,
-    ) -> None:
-        """Do ``count`` pieces of work; ``send(actor, start, stop)`` gives some to an actor, ``put(start, result)``
-        takes theirs, ``places(start, stop)`` are the first and the last scene of these, and ``what`` leads their names.
-        """
-        if not self._supervisor.actors:
-            raise RuntimeError("the pool is closed")
-
-        def take(work: Work, answer: Answer) -> None:
-            put(work.start, answer.result)
-            chunks.note(work.stop - work.start, answer.seconds, answer.result)
-            self.images += images_each * (work.stop - work.start)
-
-        self._supervisor.run(
-            Job(
-                count,
-                cut=lambda left: min(left, self._chunk or chunks.size(left, self.workers)),
-                send=send,
-                take=take,
-                explain=lambda error, work: self._failed(error, what, *places(work.start, work.stop)),
-                expected=lambda: chunks.seconds,
-            )
-        )
-
-    def _failed(self, error: BaseException, what: str, first: int, last: int) -> RendererError:
-        explained = self._explained(error, what + _scenes(first, last))
-        if explained.place is None and first == last:
-            explained.place = first
-        return explained
-
-    def _explained(self, error: BaseException, what: str) -> RendererError:
-        cause = original_error(error)
-        if isinstance(cause, RendererError):
-            return cause
-        line = " ".join(str(cause).split())[:300]
-        return RendererError(f"{self.renderer_name}: {what}: its process failed ({type(cause).__name__}: {line})")
 
 
 def make_pool(renderer: Renderer, workers: int, ray_settings: RaySettings | None = None) -> RenderPool:
     """A pool of ``workers`` Ray actors, or of this process where ``workers`` is 0."""
     if workers < 0:
         raise ValueError(f"workers: {workers} is below 0")
-    return RayPool(renderer, workers, ray_settings=ray_settings) if workers else LocalPool(renderer)
+    if not workers:
+        return LocalPool(renderer)
+    from autosim.rendering.actors.pool import RayPool
+
+    return RayPool(renderer, workers, ray_settings=ray_settings)
 
 
 @contextmanager
@@ -346,24 +220,3 @@ def _checked(scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> list[int]:
         if not 0 <= seed < 2**31:
             raise ValueError(f"seed {seed} of scene {i} is not in [0, 2**31)")
     return numbers
-
-
-def _images_each(settings: GradientSettings) -> int:
-    return ADJOINT_IMAGES if settings.method == "adjoint" else 1
-
-
-def _scenes(first: int, last: int) -> str:
-    return f"scene {first}" if first == last else f"scenes {first} to {last}"
-
-
-def _cut(pieces: Sequence[Piece], ends: NDArray[np.int64], start: int, stop: int) -> list[Piece]:
-    """The perturbed scenes ``start`` to ``stop`` of all, as pieces; ``ends`` counts them up to each scene."""
-    cut = []
-    for i in range(int(np.searchsorted(ends, start, side="right")), len(pieces)):
-        piece = pieces[i]
-        first = int(ends[i]) - piece.stop
-        if first >= stop:
-            break
-        low, high = max(start - first, 0), min(stop - first, piece.stop)
-        cut.append(Piece(piece.index, piece.row, piece.scene, piece.seed, low, high))
-    return cut

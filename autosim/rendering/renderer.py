@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from autosim.errors import RendererError
 from autosim.rendering.annotations import Annotation, check_image
 from autosim.rendering.frames import Frame
+from autosim.rendering.windows import Window
 from autosim.scenes.graph import SceneGraph, Schema
 
 # What a line that refuses an adjoint ends with.
@@ -89,6 +90,44 @@ class Renderer(ABC):
             raise RendererError(f"{type(self).__name__}: draw_many gave {len(images)} images of {len(scenes)} scenes")
         return [self._checked(image) for image in images]
 
+    def window(self, scene: SceneGraph, node: int, attribute: str) -> Window | None:
+        """The part of a scene's picture that shows something of one attribute of the node of index ``node``; None for
+        the whole picture, as by default.
+
+        Where two scenes differ in that attribute alone, their pictures differ within the union of their two windows
+        only, or so little outside that a gradient may leave it out. A window may reach beyond the picture, and is empty
+        where nothing is seen of the attribute.
+        """
+        return None
+
+    def draw_window(self, scene: SceneGraph, seed: int, effort: float, window: Window) -> NDArray[np.float32]:
+        """The image in a window that lies within the picture, float32 (window.height, window.width, 3); by default cut
+        out of the whole.
+
+        Noise need not be that of :meth:`draw`, so that both sides of a difference are drawn in one window.
+        """
+        return self.draw(scene, seed, effort)[window.slices]
+
+    def checked_window(self, scene: SceneGraph, seed: int, effort: float, window: Window) -> NDArray[np.float32]:
+        """What :meth:`draw_window` gives, clipped to [0, 1]; ``RendererError`` as for :meth:`checked_draw`."""
+        return self._checked(self.draw_window(scene, seed, effort, window), "draw_window", window.height, window.width)
+
+    def cost(self, scene: SceneGraph, effort: float = 1.0, window: Window | None = None) -> float:
+        """Render cost of an image: samples a pixel times pixels. Asked of a renderer that is not built, too.
+
+        By default height times width times ``effort``, and in a window its share of that where :meth:`draw_window` is
+        implemented. A renderer whose scenes ask for a quality of their own says here what that costs.
+        """
+        cost = self.height * self.width * effort
+        if window is None or type(self).draw_window is Renderer.draw_window:
+            return cost
+        return cost * window.share(self.height, self.width)
+
+    @property
+    def annotates_by_rendering(self) -> bool:
+        """Whether :meth:`annotate` renders an image to find the ground truth."""
+        return self._only_renders() and type(self).annotate is Renderer.annotate
+
     def adjoint_refusal(self, scene: SceneGraph) -> str | None:
         """Why :meth:`adjoint` does not take a scene, as what follows the renderer's name in a line; None where it does.
 
@@ -126,14 +165,16 @@ class Renderer(ABC):
             raise RendererError(f"{name}: adjoint gave {bad} values that are not finite")
         return gradient
 
-    def _checked(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _checked(
+        self, image: NDArray[np.float32], method: str = "draw", height: int | None = None, width: int | None = None
+    ) -> NDArray[np.float32]:
         found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        expected = (self.height, self.width, 3)
+        expected = (self.height if height is None else height, self.width if width is None else width, 3)
         if not isinstance(image, np.ndarray) or image.dtype != np.float32 or image.shape != expected:
-            raise RendererError(f"{type(self).__name__}: draw gave {found} instead of float32 {expected}")
+            raise RendererError(f"{type(self).__name__}: {method} gave {found} instead of float32 {expected}")
         if not np.isfinite(image).all():
             bad = int(np.count_nonzero(~np.isfinite(image)))
-            raise RendererError(f"{type(self).__name__}: draw gave {bad} values that are not finite")
+            raise RendererError(f"{type(self).__name__}: {method} gave {bad} values that are not finite")
         return np.clip(image, 0.0, 1.0)
 
     def _only_renders(self) -> bool:

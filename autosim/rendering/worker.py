@@ -15,20 +15,19 @@ from numpy.typing import NDArray
 
 from autosim.errors import RendererError
 from autosim.rendering.annotations import check_frame
-from autosim.rendering.differences import GradientSettings, Stencil, dot
+from autosim.rendering.differences import ADJOINT_IMAGES, GradientSettings, Stencil
 from autosim.rendering.frames import Frame, Frames
+from autosim.rendering.losses import Cotangents, stencil_losses
 from autosim.rendering.renderer import Renderer
+from autosim.rendering.usage import Usage
 from autosim.scenes.graph import SceneGraph
-
-# Perturbed scenes of one stencil that are drawn together.
-AT_ONCE = 32
 
 
 @dataclass(frozen=True)
 class Piece:
     """Perturbed scenes ``start`` to ``stop`` of one scene's stencil; the scene's adjoint is one piece, from 0 to 1.
 
-    ``index`` is the scene's place in the batch, ``row`` that of its cotangent among those sent.
+    ``index`` is the scene's place in the batch, ``row`` that of its cotangents among those sent.
     """
 
     index: int
@@ -55,10 +54,10 @@ class Worker:
                 self._renderer.build()
             self._built = True
 
-    def render(self, first: int, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> tuple[Frames, float]:
-        """Frames of scenes (``first`` is the place of the first in its batch), and seconds taken."""
+    def render(self, first: int, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> tuple[Frames, float, Usage]:
+        """Frames of scenes (``first`` is the place of the first in its batch), seconds taken, and what was used."""
         self.build()
-        start = time.perf_counter()
+        start, core_start = time.perf_counter(), time.process_time()
         frames = self._frames(first, scenes, seeds)
         if len(frames) != len(scenes):
             name = type(self._renderer).__name__
@@ -67,41 +66,43 @@ class Worker:
         for index, frame in enumerate(frames, first):
             with _named(self._renderer, f"scene {index}", index):
                 checked.append(check_frame(self._declared, frame, self._renderer.height, self._renderer.width))
-        return Frames.stack(checked), time.perf_counter() - start
+        stacked = Frames.stack(checked)
+        cost = sum(self._renderer.cost(scene) for scene in scenes)
+        used = Usage(len(stacked), cost, time.process_time() - core_start)
+        return stacked, time.perf_counter() - start, used
 
     def gradient_parts(
-        self, pieces: Sequence[Piece], cotangents: NDArray[np.float32], settings: GradientSettings
-    ) -> tuple[NDArray[np.float64], float]:
-        """Cotangent times image of each perturbed scene, or the whole gradient where it is the renderer's adjoint; one
-        piece after another, float64, and seconds taken.
+        self, pieces: Sequence[Piece], cotangents: Cotangents, settings: GradientSettings
+    ) -> tuple[NDArray[np.float64], float, Usage]:
+        """Loss of each perturbed scene, or the whole gradient where it is the renderer's adjoint; one piece after
+        another, float64; seconds taken, and what was used.
         """
         self.build()
-        start = time.perf_counter()
+        start, core_start = time.perf_counter(), time.process_time()
+        renderer = self._renderer
         parts: list[float] = []
+        used = Usage()
         for piece in pieces:
-            with _named(self._renderer, f"gradient of scene {piece.index}", piece.index):
-                cotangent = cotangents[piece.row]
+            with _named(renderer, f"gradient of scene {piece.index}", piece.index):
+                cotangent = cotangents.of(piece.row)
                 if settings.method == "adjoint":
-                    adjoint = self._renderer.checked_adjoint(piece.scene, piece.seed, cotangent, settings.effort)
+                    assert cotangent.image is not None
+                    adjoint = renderer.checked_adjoint(piece.scene, piece.seed, cotangent.image, settings.effort)
                     parts += adjoint.tolist()
+                    used += Usage(ADJOINT_IMAGES, ADJOINT_IMAGES * renderer.cost(piece.scene, settings.effort))
                 else:
-                    parts += self._losses(piece, cotangent, settings)
-        return np.array(parts, dtype=np.float64), time.perf_counter() - start
+                    stencil = Stencil(renderer.schema, piece.scene, piece.seed, settings)
+                    losses, own = stencil_losses(renderer, stencil, piece.start, piece.stop, cotangent)
+                    parts += losses
+                    used += own
+        used += Usage(core_seconds=time.process_time() - core_start)
+        return np.array(parts, dtype=np.float64), time.perf_counter() - start, used
 
     def close(self) -> None:
         """Release the renderer's resources."""
         if self._built:
             self._renderer.close()
             self._built = False
-
-    def _losses(self, piece: Piece, cotangent: NDArray[np.float32], settings: GradientSettings) -> list[float]:
-        stencil = Stencil(self._renderer.schema, piece.scene, piece.seed, settings)
-        losses: list[float] = []
-        for start in range(piece.start, piece.stop, AT_ONCE):
-            scenes = [stencil.scene(number) for number in range(start, min(start + AT_ONCE, piece.stop))]
-            images = self._renderer.checked_draw_many(scenes, [piece.seed] * len(scenes), settings.effort)
-            losses += [dot(cotangent, image) for image in images]
-        return losses
 
     def _frames(self, first: int, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> Sequence[Frame]:
         """Frames of scenes; where they fail together, one after another, so that the one at fault is named."""

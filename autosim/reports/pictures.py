@@ -150,7 +150,7 @@ def plot_curves(path: Path, metrics: Sequence[Mapping[str, Any]]) -> None:
 
 def curve_names(metrics: Sequence[Mapping[str, Any]]) -> list[str]:
     """Figures worth a curve, ``val_score`` first, at most 16."""
-    left_out = {"iteration", "seconds", "images", "val_score"}
+    left_out = {"iteration", "seconds", "core_seconds", "images", "render_cost", "val_score"}
     names = dict.fromkeys(name for line in metrics for name in line if name not in left_out)
     numeric = [name for name in ("val_score", *names) if any(is_number(line.get(name)) for line in metrics)]
     return [name for name in numeric if not name.endswith("_seconds")][:MOST_CURVES]

@@ -59,7 +59,7 @@ def write_report(folder: Path, summary: Mapping[str, Any]) -> Path:
 def cards(summary: Mapping[str, Any]) -> list[Card]:
     """The main figures."""
     name = summary.get("score_name", "score")
-    return [
+    shown = [
         Card(f"{name}, start", score_text(summary.get("prior_score")), "start"),
         Card(f"{name}, learned", score_text(summary.get("test_score")), "learned"),
         Card(f"{name}, target's own", score_text(summary.get("oracle_score")), "target"),
@@ -68,6 +68,15 @@ def cards(summary: Mapping[str, Any]) -> list[Card]:
         Card("seconds", f"{summary['seconds']:.0f}"),
         Card("MiB at most", memory_text(summary.get("peak_memory"))),
     ]
+    for key, label, form in (
+        ("feature_images", "images for features", ",.0f"),
+        ("render_cost", "render cost: samples × pixels", ".3g"),
+        ("feature_cost", "render cost of features", ".3g"),
+        ("core_seconds", "core-seconds", ".0f"),
+    ):
+        if summary.get(key):
+            shown.append(Card(label, format(summary[key], form)))
+    return shown
 
 
 def attribute_section(attributes: Mapping[str, Mapping[str, Any]]) -> list[Section]:

@@ -23,7 +23,18 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
-CHECKPOINT_KEYS = ("iteration", "images", "seconds", "setup_seconds", "config", "algorithm", "middle", "val_score")
+CHECKPOINT_KEYS = (
+    "iteration",
+    "images",
+    "render_cost",
+    "seconds",
+    "core_seconds",
+    "setup_seconds",
+    "config",
+    "algorithm",
+    "middle",
+    "val_score",
+)
 
 
 class RunFolder:

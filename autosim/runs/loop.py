@@ -13,6 +13,7 @@ from rich.console import Console
 from autosim import registry
 from autosim.errors import RendererError, UserError
 from autosim.registry import one_line
+from autosim.rendering.usage import Usage
 from autosim.runs.closing import INTERRUPTED, Scores, closing_scores
 from autosim.runs.config import RunConfig
 from autosim.runs.folder import RunFolder, check_free, default_folder
@@ -35,10 +36,16 @@ if TYPE_CHECKING:
 
 @dataclass
 class Tally:
-    """What a run has used and reached so far; ``seconds`` are spent in iterations, ``setup_seconds`` before them."""
+    """What a run has used and reached so far; ``seconds`` and ``core_seconds`` are spent in iterations,
+    ``setup_seconds`` before them. ``feature_images`` and ``feature_cost`` are those of the features' frames.
+    """
 
     iterations: int = 0
     images: int = 0
+    render_cost: float = 0.0
+    core_seconds: float = 0.0
+    feature_images: int = 0
+    feature_cost: float = 0.0
     seconds: float = 0.0
     setup_seconds: float = 0.0
     val_score: float | None = None
@@ -200,12 +207,23 @@ def iterate(
 
 def advance(session: Session, algorithm: Algorithm, tally: Tally) -> dict[str, Any]:
     """One iteration: its figures, led by what has been used so far."""
-    before = time.perf_counter()
+    before, cores_before = time.perf_counter(), session.core_seconds()
     figures = algorithm.step(tally.iterations)
     tally.seconds += time.perf_counter() - before
-    tally.images, tally.val_score = session.images, figures.get("val_score")
+    tally.core_seconds += session.core_seconds() - cores_before
+    tally.images, tally.render_cost = session.images, session.render_cost
+    tally.feature_images, tally.feature_cost = session.feature_usage.images, session.feature_usage.cost
+    tally.val_score = figures.get("val_score")
     tally.iterations += 1
-    return {"seconds": round(tally.seconds, 3), "images": tally.images, "val_score": tally.val_score, **figures}
+    return {
+        "seconds": round(tally.seconds, 3),
+        "core_seconds": round(tally.core_seconds, 3),
+        "images": tally.images,
+        # Parts may be summed in any order, which changes the last digits.
+        "render_cost": round(tally.render_cost),
+        "val_score": tally.val_score,
+        **figures,
+    }
 
 
 def write_checkpoint(
@@ -216,7 +234,9 @@ def write_checkpoint(
         {
             "iteration": tally.iterations,
             "images": tally.images,
+            "render_cost": tally.render_cost,
             "seconds": tally.seconds,
+            "core_seconds": tally.core_seconds,
             "setup_seconds": tally.setup_seconds,
             "val_score": tally.val_score,
             "config": config.to_dict(),
@@ -231,7 +251,8 @@ def take_up(session: Session, algorithm: Algorithm, tally: Tally, gallery: Galle
     algorithm.load_state_dict(state["algorithm"])
     tally.iterations, tally.images, tally.seconds = state["iteration"], state["images"], state["seconds"]
     tally.setup_seconds, tally.val_score = state["setup_seconds"], state["val_score"]
-    session.resumed_images += tally.images - session.images
+    tally.render_cost, tally.core_seconds = state["render_cost"], state["core_seconds"]
+    session.resumed_usage += Usage(tally.images, tally.render_cost) - session.used
     if state["middle"] is not None:
         gallery.show_again(session, "middle", state["middle"])
 

@@ -47,14 +47,18 @@ def figures_text(figures: Mapping[str, float]) -> str:
 
 
 def summary_table(summary: Mapping[str, Any]) -> Table:
-    """The closing table: prior, learned, oracle, gap closed, images, seconds, peak memory of this process."""
+    """The closing table: prior, learned, oracle, gap closed, images, render cost, seconds, core-seconds, peak memory of
+    this process.
+    """
     cells = {
         f"prior {summary['score_name']}": score_text(summary["prior_score"]),
         "learned": score_text(summary["test_score"]),
         "oracle": score_text(summary["oracle_score"]),
         "gap closed": percent_text(summary["gap_closed"]),
         "images": f"{summary['images']:,}",
+        "render cost": f"{summary['render_cost']:.3g}",
         "seconds": f"{summary['seconds']:.0f}",
+        "core-seconds": f"{summary['core_seconds']:.0f}",
         "MiB": memory_text(summary.get("peak_memory")),
     }
     return Table(tuple(cells), (tuple(cells.values()),), "r" * len(cells))

@@ -51,7 +51,9 @@ def run_trial(config: RunConfig, folder: Path, metric: str, mode: str, report: R
             else:
                 take_up(session, algorithm, tally, Gallery(), state)
                 for figures in files.keep_metrics(tally.iterations):
-                    counted = Tally(figures["iteration"] + 1, figures["images"], figures["seconds"])
+                    counted = Tally(
+                        iterations=figures["iteration"] + 1, images=figures["images"], seconds=figures["seconds"]
+                    )
                     report(_reported(counted, config, best.after(figures.get(metric))))
             while tally.iterations == 0 or tally.fraction(config) < 1:
                 figures = advance(session, algorithm, tally)
@@ -84,7 +86,7 @@ class Best:
 
 
 def _names(figures: Mapping[str, Any]) -> str:
-    return ", ".join(name for name in figures if name not in ("seconds", "images"))
+    return ", ".join(name for name in figures if name not in ("seconds", "core_seconds", "images", "render_cost"))
 
 
 def _reported(tally: Tally, config: RunConfig, value: float | None) -> dict[str, Any]:

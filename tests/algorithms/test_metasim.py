@@ -38,8 +38,9 @@ from algorithms.metasim import MetaSim, MetaSimConfig
 from autosim.algorithm import Metrics
 from autosim.env import Env
 from autosim.learning.divergence import gaussian_kernel
+from autosim.rendering.actors.pool import RayPool
 from autosim.rendering.frames import Frames
-from autosim.rendering.pool import LocalPool, RayPool
+from autosim.rendering.pool import LocalPool
 from autosim.scenes.generator import ContinuousSummary, SceneGenerator, summarise
 from autosim.scenes.graph import Continuous, SceneGraph
 from autosim.seeding import seed_sequence

@@ -11,8 +11,8 @@ import pytest
 from algorithms.random_search import RandomSearch, RandomSearchConfig
 from autosim.env import Env
 from autosim.errors import UserError
+from autosim.rendering.actors.pool import RayPool
 from autosim.rendering.frames import Frames
-from autosim.rendering.pool import RayPool
 from autosim.scenes.parametric import ParametricGenerator
 from autosim.session import Session
 from autosim.testing import AlgorithmSuite

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autosim.rendering.differences import GradientMethod, GradientSettings, scene_vjp
+from autosim.rendering.differences import GradientMethod, GradientSettings
+from autosim.rendering.losses import scene_vjp
 from benchmarks import gradients
 from tests.helpers import LinearRenderer
 

@@ -12,7 +12,8 @@ import ray
 from ray.cluster_utils import Cluster
 
 from autosim.parallel import RaySettings, start_ray
-from autosim.rendering.pool import LocalPool, RayPool
+from autosim.rendering.actors.pool import RayPool
+from autosim.rendering.pool import LocalPool
 from tests.helpers import BlobRenderer, SlowRenderer, blob_scenes
 
 COUNT = 60

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from autosim.cli.main import main
 from autosim.errors import RendererError, UserError
-from autosim.rendering.differences import GradientSettings, Stencil, renders_per_scene, scene_vjp
+from autosim.rendering.actors.pool import RayPool
+from autosim.rendering.differences import GradientSettings, Stencil, renders_per_scene
 from autosim.rendering.gradient import differentiable_render
-from autosim.rendering.pool import LocalPool, RayPool
+from autosim.rendering.losses import scene_vjp
+from autosim.rendering.pool import LocalPool
 from autosim.rendering.renderer import Renderer
 from autosim.runs.opening import check_adjoint
 from tests.helpers import BLOB_SCHEMA, BlobConfig, BlobEnv, BlobRenderer, blob_scene, blob_scenes

@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autosim.rendering.actors.frame_collector import FrameCollector
 from autosim.rendering.annotations import Annotation, Depth, Values
-from autosim.rendering.frame_collector import FrameCollector
 from autosim.rendering.frames import Frames
 
 DECLARED: dict[str, Annotation] = {"label": Values(whole=True), "depth": Depth()}

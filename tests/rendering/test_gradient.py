@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from autosim.rendering.differences import GradientSettings, renders_per_scene, scene_vjp
+from autosim.rendering.differences import GradientSettings, renders_per_scene
 from autosim.rendering.gradient import differentiable_render
+from autosim.rendering.losses import scene_vjp
 from autosim.rendering.pool import LocalPool
 from autosim.scenes.graph import Node, SceneGraph
 from tests.helpers import BLOB_SCHEMA, BlobRenderer, FaultyRenderer, LinearRenderer, blob_scene, blob_scenes

@@ -11,10 +11,12 @@ import pytest
 from numpy.typing import NDArray
 
 from autosim.errors import RendererError
-from autosim.rendering.differences import GradientSettings, scene_vjp
+from autosim.rendering.actors.pool import RayPool
+from autosim.rendering.differences import GradientSettings
+from autosim.rendering.losses import scene_vjp
 from autosim.rendering.mitsuba.pixels import enlarge, enlarge_pullback, srgb, srgb_pullback
 from autosim.rendering.mitsuba.variant import llvm_library
-from autosim.rendering.pool import LocalPool, RayPool
+from autosim.rendering.pool import LocalPool
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.graph import Continuous, Node, SceneGraph, Schema
 from autosim.testing import RendererSuite

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from autosim.errors import RendererError
 from autosim.parallel import RaySettings
-from autosim.rendering.differences import GradientMethod, GradientSettings, scene_vjp
+from autosim.rendering.actors.pool import RayPool
+from autosim.rendering.actors.supervisor import SupervisorSettings
+from autosim.rendering.differences import GradientMethod, GradientSettings
 from autosim.rendering.frames import Frames
-from autosim.rendering.pool import LocalPool, RayPool, RenderPool, make_pool
-from autosim.rendering.supervisor import SupervisorSettings
+from autosim.rendering.losses import scene_vjp
+from autosim.rendering.pool import LocalPool, RenderPool, make_pool
 from tests.helpers import (
     BLOB_SCHEMA,
     BlobRenderer,

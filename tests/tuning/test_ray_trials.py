@@ -195,7 +195,7 @@ def trials(folder: Path) -> list[TrialRecord]:
 def lines(folder: Path, number: int) -> list[dict[str, Any]]:
     file = folder / "trials" / f"{number:03d}" / "metrics.jsonl"
     entries = [json.loads(line) for line in file.read_text().splitlines()]
-    return [{key: value for key, value in entry.items() if key != "seconds"} for entry in entries]
+    return [{key: value for key, value in entry.items() if not key.endswith("seconds")} for entry in entries]
 
 
 def test_a_search_that_is_killed_ends_with_all_its_trials_when_it_is_resumed(tmp_path: Path) -> None:

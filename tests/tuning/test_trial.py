@@ -36,12 +36,12 @@ def tried(config: RunConfig, folder: str, metric: str = "distance", mode: str = 
 
     with contextlib.suppress(CutOffError):
         run_trial(config, Path(folder), metric, mode, report)
-    return [{key: value for key, value in report.items() if key != "seconds"} for report in reports]
+    return [{key: value for key, value in report.items() if not key.endswith("seconds")} for report in reports]
 
 
 def metrics(folder: str) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in Path(folder, "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+    return [{key: value for key, value in line.items() if not key.endswith("seconds")} for line in lines]
 
 
 def test_every_iteration_reports_the_best_so_far_and_the_share_of_the_budget(toy: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +12,7 @@ from autosim import seeding
 from autosim.cache import cached_tensors
 from autosim.errors import UserError
 from autosim.learning.broad import PROBES, SEED, broad_frames, broad_scenes
+from autosim.rendering.usage import Usage
 
 if TYPE_CHECKING:
     import torch
@@ -33,10 +34,13 @@ REFERENCES = 400
 
 @dataclass(frozen=True)
 class ReferencedFeatures:
-    """Features with those of a broad set of frames (r, d), which give a divergence its scale."""
+    """Features with those of a broad set of frames (r, d), which give a divergence its scale. ``usage``: the images
+    that they were made with, and their render cost.
+    """
 
     features: Features
     reference: Tensor
+    usage: Usage = field(default_factory=Usage)
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,8 @@ class FeatureSource:
         kinds = {"squeezenet": SqueezeNetFeatures, "inception": InceptionFeatures}
         features = kinds[self.kind](Path(self.weights), shape=(pool.height, pool.width)).to(device)
         frames = broad_frames(env, pool, REFERENCES).frames
-        return ReferencedFeatures(features, features.of_images(frames.images, device))
+        usage = pool.usage_of(broad_scenes(env, REFERENCES))
+        return ReferencedFeatures(features, features.of_images(frames.images, device), usage)
 
 
 def structure_features(env: Env, pool: RenderPool, device: torch.device, count: int) -> ReferencedFeatures:
@@ -141,4 +146,5 @@ def _trained(
         "pixels": hashlib.sha256(probe.images.tobytes()).hexdigest(),
     }
     stored = cached_tensors(kind, description, compute)
-    return ReferencedFeatures(read(stored["features"]).to(device), stored["reference"].to(device))
+    features, reference = read(stored["features"]).to(device), stored["reference"].to(device)
+    return ReferencedFeatures(features, reference, pool.usage_of(scenes))

@@ -97,6 +97,6 @@ def test_given_weights_are_used(tmp_path: Path) -> None:
     env = BlobEnv(BlobConfig())
     with LocalPool(env.renderer()) as pool:
         loaded = FeatureSource("squeezenet", str(path)).load(env, pool, CPU)
-        assert pool.images == len(loaded.reference) > 0
+        assert loaded.usage.images == len(loaded.reference) > 0
     assert loaded.reference.shape[1] == loaded.features.dimension
     assert not loaded.reference.requires_grad

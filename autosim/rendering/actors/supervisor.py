@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from autosim.errors import RendererError
 from autosim.ranges import Checked, Range
+from autosim.rendering.usage import Usage
 
 # Seconds between two looks at who is late.
 INTERVAL = 1.0
@@ -44,10 +45,11 @@ class Work:
 
 @dataclass
 class Answer:
-    """What an actor gives back: the result, the seconds it took, and the bytes that its process holds."""
+    """What an actor gives back: the result, the seconds it took, what it used, and the bytes that its process holds."""
 
     result: Any
     seconds: float
+    used: Usage
     memory: int
 
 

@@ -1,0 +1,1 @@
+"""Render actors on Ray: which work they get, and what happens where they are lost."""

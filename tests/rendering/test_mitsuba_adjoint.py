@@ -94,12 +94,14 @@ def test_the_pullback_of_the_curve_is_its_slope() -> None:
     assert srgb_pullback(clipped, np.ones(4)).tolist() == [0.0] * 4
 
 
-@pytest.mark.parametrize(("size", "height", "width"), [(16, 32, 32), (5, 13, 8), (32, 24, 40), (8, 8, 8)])
-def test_the_pullback_of_enlarging_is_its_transpose(size: int, height: int, width: int) -> None:
+@pytest.mark.parametrize(
+    ("film", "height", "width"), [((16, 16), 32, 32), ((5, 3), 13, 8), ((19, 32), 24, 40), ((8, 8), 8, 8)]
+)
+def test_the_pullback_of_enlarging_is_its_transpose(film: tuple[int, int], height: int, width: int) -> None:
     rng = np.random.default_rng(0)
-    image = rng.normal(size=(size, size, 3)).astype(np.float32)
+    image = rng.normal(size=(*film, 3)).astype(np.float32)
     cotangent = rng.normal(size=(height, width, 3)).astype(np.float32)
-    pulled = enlarge_pullback(cotangent, size)
+    pulled = enlarge_pullback(cotangent, *film)
     assert pulled.shape == image.shape
     forwards = float((enlarge(image, height, width).astype(np.float64) * cotangent).sum())
     assert float((pulled.astype(np.float64) * image).sum()) == pytest.approx(forwards, rel=1e-4, abs=1e-4)

@@ -7,15 +7,26 @@ import os
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autosim.rendering.mitsuba.pixels import enlarge, enlarge_pullback, srgb, srgb_pullback
+from autosim.rendering.mitsuba.pixels import (
+    enlarge,
+    enlarge_pullback,
+    enlarge_window,
+    source_window,
+    srgb,
+    srgb_pullback,
+)
+from autosim.rendering.mitsuba.sensors import Sensors, film_shape
+from autosim.rendering.mitsuba.silhouettes import View
 from autosim.rendering.mitsuba.variant import LIBRARY, Variant, choose_variant, llvm_library
 from autosim.rendering.renderer import Renderer
+from autosim.rendering.windows import Window
 from autosim.scenes.graph import SceneGraph, Schema
 from autosim.seeding import integer_seed
 
@@ -27,7 +38,9 @@ WORTH_LLVM = 64 * 64 * 4
 
 @dataclass(frozen=True)
 class Quality:
-    """How an image is rendered: samples a pixel, light bounces, edge length of the square image in pixels."""
+    """How an image is rendered: samples a pixel, light bounces, and the pixels of its longer edge (``size``), from
+    which the other one follows by the picture's aspect.
+    """
 
     samples: int
     bounces: int
@@ -39,16 +52,20 @@ class MitsubaRenderer(Renderer):
 
     A subclass describes the scene once (:meth:`scene_dict`), writes a scene graph's values into it (:meth:`pose`),
     tells the :class:`Quality` that a scene asks for, and which class id each shape has in the mask
-    (:meth:`mask_classes`). Images smaller than (height, width) are enlarged bilinearly; masks are always cast through
-    the centres of the final pixels, so they are exact at any quality. ``variant`` is one of Mitsuba's: pixels of LLVM's
-    and of the scalar one differ within the noise of their samples. LLVM's begins each image with some milliseconds of
-    preparation, so that images of fewer than :data:`WORTH_LLVM` samples are left to the scalar one even so.
+    (:meth:`mask_classes`). ``field_of_view`` is the horizontal one in degrees. Images smaller than (height, width) are
+    enlarged bilinearly; masks are always cast through the centres of the final pixels, so they are exact at any
+    quality. ``variant`` is one of Mitsuba's: pixels of LLVM's and of the scalar one differ within the noise of their
+    samples. LLVM's begins each image with some milliseconds of preparation, so that images of fewer than
+    :data:`WORTH_LLVM` samples are left to the scalar one even so.
 
     LLVM's variant has an adjoint where a subclass gives :meth:`differentiable_pose`: that of Mitsuba's projective
     sampling (Zhang et al., "Projective Sampling for Differentiable Rendering of Geometry", SIGGRAPH Asia 2023), which
     accounts for what comes into view and for shadows. It is right for spheres; it is not for meshes with split vertices
     or that touch others. With few samples it differs from differences of the same images: the curve of sRGB bends, so
     that noise moves its mean, which only differences follow.
+
+    A subclass may tell windows (:meth:`window`), for which :attr:`view` finds what of the picture solids and their
+    shadows take up. An image in a window has noise of its own.
     """
 
     field_of_view: float
@@ -134,7 +151,8 @@ class MitsubaRenderer(Renderer):
         # Merging equal materials or meshes would make parameters vanish, and would order shapes by address.
         self._scene = mi.load_dict({"type": "scene", **self.scene_dict(mi)}, optimize=False)
         self._parameters = mi.traverse(self._scene)
-        self._sensors = {size: self._sensor(size) for size in self.sizes}
+        camera, shape = self.camera(mi), (self.height, self.width)
+        self._sensors = Sensors(mi, self._types, camera, self.field_of_view, *shape, self.sizes)
         self._integrators = {
             depth: mi.load_dict(self._integrator_dict(depth), optimize=False) for depth in self.bounces
         }
@@ -149,6 +167,25 @@ class MitsubaRenderer(Renderer):
         if self._scalar is not None and self._is_small(scene, effort):
             return self._scalar.draw(scene, seed, effort)
         return srgb(enlarge(self._radiance(scene, seed, effort), self.height, self.width))
+
+    def draw_window(self, scene: SceneGraph, seed: int, effort: float, window: Window) -> NDArray[np.float32]:
+        """See :meth:`Renderer.draw_window`."""
+        film, picture = self._film(scene), (self.height, self.width)
+        source = source_window(film, picture, window)
+        if self._scalar is not None and self._is_small(scene, effort, source):
+            return self._scalar.draw_window(scene, seed, effort, window)
+        return srgb(enlarge_window(self._radiance(scene, seed, effort, source), film, picture, window))
+
+    def cost(self, scene: SceneGraph, effort: float = 1.0, window: Window | None = None) -> float:
+        """Samples a pixel times pixels of the film that the scene asks for."""
+        film = self._film(scene)
+        source = window and source_window(film, (self.height, self.width), window)
+        return float(_samples(self.quality(scene), effort) * _pixels(film, source))
+
+    @cached_property
+    def view(self) -> View:
+        """The camera, of a renderer that is built."""
+        return View(np.array(self.camera(self._mi).matrix), self.field_of_view, self.height, self.width)
 
     def adjoint(
         self, scene: SceneGraph, seed: int, cotangent: NDArray[np.float32], effort: float = 1.0
@@ -170,9 +207,9 @@ class MitsubaRenderer(Renderer):
         self._projective_integrator(quality.bounces).render_backward(
             self._scene,
             params=self._parameters,
-            grad_in=mi.TensorXf(enlarge_pullback(pulled, quality.size)),
-            sensor=self._sensors[quality.size],
-            seed=_mitsuba_seed(integer_seed(seed, "adjoint"), quality.size),
+            grad_in=mi.TensorXf(enlarge_pullback(pulled, *self._film(scene))),
+            sensor=self._sensors.whole(quality.size),
+            seed=_mitsuba_seed(integer_seed(seed, "adjoint"), self._film(scene)),
             spp=_samples(quality, effort),
         )
         slopes = [float(dr.grad(value)[0]) for value in values.values()]
@@ -200,21 +237,28 @@ class MitsubaRenderer(Renderer):
                 mask[np.array(hits.shape == self._types.ShapePtr(shape), dtype=bool)] = value
         return {"mask": mask.reshape(self.height, self.width)}
 
-    def _radiance(self, scene: SceneGraph, seed: int, effort: float) -> NDArray[np.float32]:
-        """Linear radiance (size, size, 3) at the size that the scene asks for."""
+    def _film(self, scene: SceneGraph) -> tuple[int, int]:
+        """Height and width of the film that a scene asks for."""
+        return film_shape(self.quality(scene).size, self.height, self.width)
+
+    def _radiance(
+        self, scene: SceneGraph, seed: int, effort: float, window: Window | None = None
+    ) -> NDArray[np.float32]:
+        """Linear radiance of the film that the scene asks for, or of a window of that film: (rows, columns, 3)."""
         quality = self.quality(scene)
         self._apply(scene)
+        sensors = self._sensors
+        sensor = sensors.whole(quality.size) if window is None else sensors.window(quality.size, window)
         image = self._integrators[quality.bounces].render(
             self._scene,
-            sensor=self._sensors[quality.size],
-            seed=_mitsuba_seed(seed, quality.size),
+            sensor=sensor,
+            seed=_mitsuba_seed(seed, self._film(scene)),
             spp=_samples(quality, effort),
         )
         return np.array(image, dtype=np.float32)[..., :3]
 
-    def _is_small(self, scene: SceneGraph, effort: float = 1.0) -> bool:
-        quality = self.quality(scene)
-        return quality.size**2 * _samples(quality, effort) < WORTH_LLVM
+    def _is_small(self, scene: SceneGraph, effort: float = 1.0, window: Window | None = None) -> bool:
+        return _pixels(self._film(scene), window) * _samples(self.quality(scene), effort) < WORTH_LLVM
 
     def _take_turn(self) -> None:
         """Mitsuba's Python code works with one variant at a time, which other renderers may have changed."""
@@ -240,31 +284,12 @@ class MitsubaRenderer(Renderer):
             self._parameters[name] = value
         self._parameters.update()
 
-    def _sensor(self, size: int) -> Any:
-        return self._mi.load_dict(
-            {
-                "type": "perspective",
-                "fov": self.field_of_view,
-                "fov_axis": "x",
-                "to_world": self.camera(self._mi),
-                "film": {
-                    "type": "hdrfilm",
-                    "width": size,
-                    "height": size,
-                    "rfilter": {"type": "box"},
-                    "pixel_format": "rgb",
-                    "component_format": "float32",
-                },
-                "sampler": {"type": "multijitter"},
-            }
-        )
-
     def _integrator_dict(self, depth: int) -> dict[str, Any]:
         return {"type": "path", "max_depth": depth, "block_size": BLOCK_SIZE}
 
     def _centre_rays(self) -> Any:
         mi = self._mi
-        sensor = self._sensor(max(self.sizes))
+        sensor = self._sensors.picture()
         y, x = np.mgrid[0 : self.height, 0 : self.width]
         u, v = (x.ravel() + 0.5) / self.width, (y.ravel() + 0.5) / self.height
         if self.variant.startswith("scalar"):
@@ -279,6 +304,10 @@ def _samples(quality: Quality, effort: float) -> int:
     return max(1, round(quality.samples * effort))
 
 
-def _mitsuba_seed(seed: int, size: int) -> int:
+def _pixels(film: tuple[int, int], window: Window | None) -> int:
+    return film[0] * film[1] if window is None else window.height * window.width
+
+
+def _mitsuba_seed(seed: int, film: tuple[int, int]) -> int:
     """Mitsuba multiplies the seed by the number of pixels in 32 bits."""
-    return seed % (2**32 // (size * size))
+    return seed % (2**32 // (film[0] * film[1]))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from autosim.rendering.annotations import ClassMask
 from autosim.rendering.differences import GradientSettings
 from autosim.scenes.graph import SceneGraph, Schema
 
@@ -37,8 +39,54 @@ def differentiable_render(
     settings = settings or GradientSettings()
     _check_values(pool.schema, scenes, values.detach().cpu().double().numpy())
     frames = pool.render(scenes, seeds)
-    images = _operation().apply(values, pool, tuple(scenes), tuple(seeds), settings, frames.images)
+    images, _ = _operation().apply(values, _Work(pool, tuple(scenes), tuple(seeds), settings, frames))
     return images, frames
+
+
+def differentiable_masks(
+    pool: RenderPool,
+    scenes: Sequence[SceneGraph],
+    values: Tensor,
+    seeds: Sequence[int],
+    labels: str,
+    settings: GradientSettings | None = None,
+) -> tuple[Tensor, Tensor, Frames]:
+    """As :func:`differentiable_render`, with the class mask named ``labels`` beside the images: images, one-hot masks,
+    float32 (n, classes, H, W) with a gradient to ``values``, and the frames.
+
+    A loss that is linear in the one-hot masks is differenced exactly: between the masks of scenes at shifted
+    attributes, each pixel's cotangent taken at the class that is seen there. A mask changes by whole pixels, so that a
+    step should move an object by one pixel at least. Where the images take no part in the loss, none are drawn.
+    ``ValueError`` where ``labels`` is no class mask of the renderer, or the settings ask for the adjoint.
+    """
+    settings = settings or GradientSettings()
+    masks = [name for name, kind in pool.annotations.items() if isinstance(kind, ClassMask)]
+    if labels not in masks:
+        raise ValueError(f"labels: {labels!r} is no class mask; allowed are {masks}")
+    if settings.method == "adjoint":
+        raise ValueError("method: the adjoint has none of labels; allowed are central, forward and spsa")
+    _check_values(pool.schema, scenes, values.detach().cpu().double().numpy())
+    frames = pool.render(scenes, seeds)
+    images, one_hot = _operation().apply(values, _Work(pool, tuple(scenes), tuple(seeds), settings, frames, labels))
+    return images, one_hot, frames
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What the operation is of. ``labels`` names the class mask that is given beside the images, if any."""
+
+    pool: RenderPool
+    scenes: tuple[SceneGraph, ...]
+    seeds: tuple[int, ...]
+    settings: GradientSettings
+    frames: Frames
+    labels: str | None = None
+
+    def vjp(
+        self, cotangents: NDArray[np.float32] | None, masks: NDArray[np.float32] | None
+    ) -> list[NDArray[np.float64]]:
+        labels = {} if self.labels is None or masks is None else {self.labels: masks}
+        return self.pool.vjp(self.scenes, self.seeds, cotangents, self.settings, labels)
 
 
 @cache
@@ -48,27 +96,30 @@ def _operation() -> Any:
 
     class Render(torch.autograd.Function):
         @staticmethod
-        def forward(
-            ctx: Any,
-            values: Tensor,
-            pool: RenderPool,
-            scenes: tuple[SceneGraph, ...],
-            seeds: tuple[int, ...],
-            settings: GradientSettings,
-            images: NDArray[np.uint8],
-        ) -> Tensor:
-            ctx.work = (pool, scenes, seeds, settings)
+        def forward(ctx: Any, values: Tensor, work: _Work) -> tuple[Tensor, Tensor | None]:
+            ctx.work = work
             ctx.device, ctx.dtype = values.device, values.dtype
-            return torch.from_numpy(images).to(values.device).permute(0, 3, 1, 2).float().div(255.0).contiguous()
+            ctx.set_materialize_grads(False)
+            frames = work.frames
+            images = torch.from_numpy(frames.images).to(values.device).permute(0, 3, 1, 2).float().div(255.0)
+            if work.labels is None:
+                return images.contiguous(), None
+            kind = work.pool.annotations[work.labels]
+            assert isinstance(kind, ClassMask)
+            mask = torch.from_numpy(frames.annotations[work.labels]).to(values.device).long()
+            one_hot = torch.nn.functional.one_hot(mask, len(kind.classes)).permute(0, 3, 1, 2).float()
+            return images.contiguous(), one_hot.contiguous()
 
         @staticmethod
         @once_differentiable
-        def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
-            pool, scenes, seeds, settings = ctx.work
-            cotangents = cotangent.detach().permute(0, 2, 3, 1).contiguous().cpu().numpy()
-            gradients = pool.vjp(scenes, seeds, cotangents, settings)
+        def backward(ctx: Any, cotangent: Tensor | None, masks: Tensor | None) -> tuple[Tensor | None, None]:
+            given = [
+                None if each is None else each.detach().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+                for each in (cotangent, masks)
+            ]
+            gradients = ctx.work.vjp(*given)
             gradient = torch.from_numpy(np.concatenate(gradients)).to(device=ctx.device, dtype=ctx.dtype)
-            return gradient, None, None, None, None, None
+            return gradient, None
 
     return Render
 

@@ -56,7 +56,7 @@ class RunSettings(Checked):
     target: Path | None = None
     """A folder of your own images as the target, in place of the environment's hidden one."""
     target_test: Path | None = None
-    """A folder of labelled images that are only ever scored; no format with labels can be read yet."""
+    """A folder of labelled images that are only ever scored; not supported yet."""
     closing_networks: Annotated[int, Range(least=1)] = 1
     """Fresh networks that each test score is the mean of."""
     features: Literal["content", "squeezenet", "inception"] = "content"
@@ -85,8 +85,8 @@ class RunSettings(Checked):
             object.__setattr__(self, "target", self.target.expanduser().absolute())
         if self.target_test is not None:
             raise ValueError(
-                f"target_test: {self.target_test}: images without labels cannot be scored, and no format with labels "
-                "can be read yet"
+                f"target_test: {self.target_test}: images without labels cannot be scored, and labelled ones cannot be "
+                "a target yet"
             )
         if self.features != "content" and self.feature_weights is None:
             raise ValueError(f"feature_weights: features {self.features} needs a file of weights")

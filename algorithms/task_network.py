@@ -40,4 +40,4 @@ class OnlineTaskNetwork:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up where :meth:`state_dict` was called; the frames are drawn again."""
         self.network.load_state_dict(state["network"])
-        self.recent = DrawnFrames.from_states(state["recent"], self.session.redraw)
+        self.recent = [DrawnFrames.from_state(recent, self.session.redraw) for recent in state["recent"]]

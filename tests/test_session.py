@@ -277,7 +277,7 @@ def test_frames_that_are_drawn_again_are_the_same_and_are_not_counted() -> None:
     drawn = session.draw(blob_scenes(3, blobs=2), "frames", 4)
     np.testing.assert_array_equal(drawn.frames.images, session.render(blob_scenes(3, blobs=2), "frames", 4).images)
     before = session.images
-    (again,) = DrawnFrames.from_states([drawn.to_state()], session.redraw)
+    again = DrawnFrames.from_state(drawn.to_state(), session.redraw)
     assert again.scenes == drawn.scenes and again.seeds == drawn.seeds and session.images == before
     np.testing.assert_array_equal(again.frames.images, drawn.frames.images)
     np.testing.assert_array_equal(again.frames.annotations["mask"], drawn.frames.annotations["mask"])

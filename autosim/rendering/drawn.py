@@ -32,20 +32,12 @@ class DrawnFrames:
         return len(self.scenes)
 
     def to_state(self) -> dict[str, Any]:
-        """Scenes and seeds as plain values, for a checkpoint; :meth:`from_states` reads it back."""
+        """Scenes and seeds as plain values, for a checkpoint; :meth:`from_state` reads it back."""
         return {"scenes": [scene.to_json() for scene in self.scenes], "seeds": list(self.seeds)}
 
     @staticmethod
-    def from_states(states: Sequence[Mapping[str, Any]], redraw: Redraw) -> list[DrawnFrames]:
-        """What :meth:`to_state` wrote of several batches, their frames drawn again in one go."""
-        scenes = [tuple(SceneGraph.from_json(scene) for scene in state["scenes"]) for state in states]
-        seeds = [tuple(int(seed) for seed in state["seeds"]) for state in states]
-        together = [scene for part in scenes for scene in part]
-        if not together:
-            return []
-        frames = redraw(together, [seed for part in seeds for seed in part])
-        result, start = [], 0
-        for part, own in zip(scenes, seeds, strict=True):
-            result.append(DrawnFrames(part, own, frames.select(slice(start, start + len(part)))))
-            start += len(part)
-        return result
+    def from_state(state: Mapping[str, Any], redraw: Redraw) -> DrawnFrames:
+        """What :meth:`to_state` wrote, the frames drawn again."""
+        scenes = tuple(SceneGraph.from_json(scene) for scene in state["scenes"])
+        seeds = tuple(int(seed) for seed in state["seeds"])
+        return DrawnFrames(scenes, seeds, redraw(scenes, seeds))

@@ -41,8 +41,7 @@ class Gallery:
 
     def show_again(self, session: Session, stage: str, state: Mapping[str, Any]) -> None:
         """Keep what :meth:`to_state` wrote, its frames drawn again."""
-        (drawn,) = DrawnFrames.from_states([state], session.redraw)
-        self._keep(stage, drawn)
+        self._keep(stage, DrawnFrames.from_state(state, session.redraw))
 
     def sample(self, session: Session, generator: SceneGenerator, stage: str) -> None:
         """Keep scenes of the generator as of now, for their attributes."""

@@ -134,8 +134,8 @@ class SceneReplay:
     def load_state_dict(self, state: list[dict[str, Any]]) -> None:
         """Take up where :meth:`state_dict` was called; the frames are drawn again."""
         self.batches, self._densities = [], []
-        for entry, drawn in zip(state, DrawnFrames.from_states(state, self.redraw), strict=True):
-            known = entry["sources"]
+        for entry in state:
+            drawn, known = DrawnFrames.from_state(entry, self.redraw), entry["sources"]
             sources = None if known is None else tuple(SceneGraph.from_json(scene) for scene in known)
             samples = Samples(drawn.scenes, entry["values"], sources)
             total, counts = entry["total"].clone(), entry["counts"].clone()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import configparser
+import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from autosim import registry
 
 ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("autosim", "algorithms", "envs")
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +43,41 @@ def test_entry_points_lead_to_classes_of_that_name(metadata: Path) -> None:
 
 def test_every_module_and_the_typing_markers_are_packaged(metadata: Path) -> None:
     sources = set((metadata / "SOURCES.txt").read_text().splitlines())
-    for package in ("autosim", "algorithms", "envs"):
+    for package in PACKAGES:
         assert f"{package}/py.typed" in sources
         for module in (ROOT / package).rglob("*.py"):
             assert module.relative_to(ROOT).as_posix() in sources
     assert not any(source.startswith("tests/") for source in (metadata / "top_level.txt").read_text().splitlines())
+
+
+def test_a_wheel_holds_all_that_runs_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "setup.py", "--quiet", "bdist_wheel", "--dist-dir", "dist"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    (wheel,) = (tmp_path / "dist").iterdir()
+    assert wheel.name.startswith("autosim_engine-") and wheel.name.endswith("-py3-none-any.whl")
+    with zipfile.ZipFile(wheel) as parts:
+        held = set(parts.namelist())
+        metadata = {name.rpartition("/")[2]: parts.read(name).decode() for name in held if ".dist-info/" in name}
+    files = {
+        path.relative_to(ROOT).as_posix()
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+    assert {name for name in held if ".dist-info/" not in name} == files
+    assert set(metadata["top_level.txt"].split()) == set(PACKAGES)
+    assert metadata["LICENSE"].split()[:2] == ["Apache", "License"]
+    assert "Name: autosim-engine\n" in metadata["METADATA"] and "License: Apache-2.0\n" in metadata["METADATA"]
+
+
+def test_nothing_that_is_installed_reads_files_of_the_repository() -> None:
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
+            assert "(__file__" not in path.read_text(encoding="utf-8"), path
 
 
 def test_the_python_version_and_the_test_extra_are_declared(metadata: Path) -> None:

@@ -2,6 +2,8 @@
 
 from autosim.testing.algorithm import AlgorithmSuite
 from autosim.testing.env import EnvSuite
+from autosim.testing.generator import GeneratorSuite
 from autosim.testing.renderer import RendererSuite
+from autosim.testing.task import TaskSuite
 
-__all__ = ["AlgorithmSuite", "EnvSuite", "RendererSuite"]
+__all__ = ["AlgorithmSuite", "EnvSuite", "GeneratorSuite", "RendererSuite", "TaskSuite"]

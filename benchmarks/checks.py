@@ -280,18 +280,26 @@ def main() -> int:
     arguments = parser.parse_args()
     # A script's own folder is what Python looks in, not the one above it.
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    stored = json.loads(arguments.out.read_text()) if arguments.out.exists() else {"checks": []}
+    from benchmarks.record import commit, made_now, read_record
+    from benchmarks.tables import checks_table
+
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in CHECKS}
-    for row in stored["checks"]:
-        rows[row["check"]].append(row)
+    for row in read_record(arguments.out).rows if arguments.out.exists() else ():
+        rows[row["check"]].append(dict(row))
     for name in arguments.only:
         command = f"python benchmarks/checks.py --only {name}"
-        today = {"check": name, "date": date.today().isoformat(), "cores": len(os.sched_getaffinity(0))}
+        today = {
+            "check": name,
+            "date": date.today().isoformat(),
+            "cores": len(os.sched_getaffinity(0)),
+            "commit": commit(),
+        }
         rows[name] = [{**today, **row} for row in CHECKS[name](command)]
         for row in rows[name]:
             print(f"{row['name']}: {row['figure']} ({row['criterion']})", flush=True)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps({"checks": [row for name in CHECKS for row in rows[name]]}, indent=1) + "\n")
+    every = [row for name in CHECKS for row in rows[name]]
+    command = f"python benchmarks/checks.py --only {' '.join(arguments.only)}"
+    made_now(command, checks_table(every), every).write(arguments.out)
     return 0
 
 

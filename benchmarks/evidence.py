@@ -1,4 +1,6 @@
-"""Runs to figures, figures to tables: ``python benchmarks/evidence.py RUN_DIR... --name clevr``; see ``--help``."""
+"""Finished runs, or a comparison, into the results: ``python benchmarks/evidence.py DIR... --name NAME``; see
+``--help``.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +10,17 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from autosim.comparison.tables import comparison_document, is_comparison
 from autosim.errors import UserError
 from autosim.reports.formatting import is_number
 from autosim.runs.config import available_cpus
 from autosim.runs.folder import RunFolder
 from autosim.runs.summary import without_out
+
+if TYPE_CHECKING:
+    from benchmarks.record import Record
 
 RESULTS = Path("benchmarks/results")
 DOCUMENTS = (Path("README.md"), Path("docs/results.md"))
@@ -25,6 +31,9 @@ COPIED = (
 SUMMARISED = ("test_score", "gap_closed", "images", "seconds", "setup_seconds", "mmd2_ratio", "least_recovered")
 NOT_FIGURES = ("iteration", "seconds", "images")
 AXES = ("x", "y", "z")
+COMPARISON = "comparison.json"
+# What a record of runs holds beside its rows.
+OF_RUNS = ("name", "env", "algorithms")
 
 
 @dataclass(frozen=True)
@@ -143,17 +152,43 @@ def summarise_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def read_results(path: Path) -> Any:
-    """A JSON file of results; ``UserError`` where it cannot be read."""
+def record_of_runs(evidence: Mapping[str, Any]) -> Record:
+    """What :func:`gather` found, in the benchmarks' format; each row has its own command."""
+    from benchmarks.record import Record
+    from benchmarks.tables import runs_table
+
+    rows = evidence["runs"]
+    used = [row["versions"] for row in rows]
+    return Record(
+        command=None,
+        date=max(row["date"] for row in rows),
+        commit=None,
+        versions=used[0] if all(versions == used[0] for versions in used) else None,
+        machine={"cores": evidence["cpus"], "cpu": None, "memory": None},
+        seeds=sorted({row["seed"] for row in rows}),
+        table=runs_table(evidence),
+        rows=rows,
+        details={name: evidence[name] for name in OF_RUNS},
+    )
+
+
+def evidence_of(record: Record) -> dict[str, Any] | None:
+    """What :func:`record_of_runs` was made of; None where the record is not one of runs."""
+    if set(record.details) != set(OF_RUNS):
+        return None
+    return {**record.details, "cpus": record.machine["cores"] if record.machine else None, "runs": list(record.rows)}
+
+
+def read_comparison(folder: Path) -> dict[str, Any]:
+    """What ``autosim compare`` wrote in a folder; ``UserError`` where it cannot be read."""
+    path = folder / COMPARISON
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        results = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
-
-
-def is_runs(results: Any) -> bool:
-    """Whether results are those of :func:`gather`."""
-    return isinstance(results, dict) and "runs" in results and "algorithms" in results
+    if not is_comparison(results):
+        raise UserError(f"{path}: holds no comparison")
+    return dict(results)
 
 
 def _ends(lines: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, float, float]]:
@@ -187,7 +222,14 @@ def _parser() -> Any:
         exit_on_error=False,
         allow_abbrev=False,
     )
-    parser.add_argument("runs", metavar="RUN_DIR", nargs="*", type=str, default=[], help="folders of finished runs")
+    parser.add_argument(
+        "runs",
+        metavar="RUN_DIR",
+        nargs="*",
+        type=str,
+        default=[],
+        help="folders of finished runs, or that of a comparison",
+    )
     parser.add_argument("--name", type=str, help="what to call the results: DIR/NAME.json and DIR/NAME.md")
     parser.add_argument("--out", metavar="DIR", type=str, default=str(RESULTS), help="folder of the results")
     parser.add_argument(
@@ -211,6 +253,7 @@ def existing_documents() -> list[Path]:
 def main(arguments: Sequence[str]) -> int:
     """Gather finished runs into one file of figures; write the tables of the documents anew. Returns the exit code."""
     from benchmarks import tables
+    from benchmarks.papers.published import record_of_comparison
 
     if any(argument in ("-h", "--help") for argument in arguments):
         print(_parser().format_help(), end="")
@@ -218,7 +261,15 @@ def main(arguments: Sequence[str]) -> int:
     try:
         request = parse_request(arguments)
         if request.runs and request.name:
-            for path in tables.write_results(gather(request.runs, request.name), request.out):
+            if any((folder / COMPARISON).exists() for folder in request.runs):
+                if len(request.runs) > 1:
+                    raise UserError("a comparison is written by itself: give its folder alone")
+                results = read_comparison(request.runs[0])
+                record, page = record_of_comparison(results), comparison_document(results)
+            else:
+                evidence = gather(request.runs, request.name)
+                record, page = record_of_runs(evidence), tables.runs_document(evidence)
+            for path in tables.write_results(record, page, request.name, request.out):
                 print(path)
         if request.documents:
             for path in existing_documents():

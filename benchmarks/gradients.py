@@ -16,15 +16,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +34,9 @@ from autosim.scenes.graph import Categorical, Continuous, Node, NodeClass, Scene
 from autosim.seeding import frame_seeds, integer_seed, seed_sequence
 from envs.clevr.renderer import ClevrRenderer
 from envs.clevr.scene import AWAY, COLOURS, MATERIALS, RIGHT, Profile, clevr_schema
+
+if TYPE_CHECKING:
+    from benchmarks.record import Record
 
 SAMPLES, REFERENCE_SAMPLES = 16, 512
 METHODS: tuple[GradientMethod, ...] = ("central", "forward", "spsa", "adjoint")
@@ -215,11 +216,9 @@ def table(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"heads": heads, "lines": lines, "alignment": "rlrrrrr"}
 
 
-def document(results: Mapping[str, Any]) -> str:
+def document(record: Record) -> str:
     """The table as Markdown, with what it is of."""
-    from autosim.reports.table import Table
-
-    seeds = results["rows"][0]["seeds"]
+    seeds = record.rows[0]["seeds"]
     what = (
         f"Spheres on CLEVR's ground, {PROFILE.edge}×{PROFILE.edge} pixels, {SAMPLES} samples, 4 bounces, LLVM, one "
         "process of one thread. Seconds are of the processor, and in multiples of those of an image. Errors are "
@@ -228,12 +227,12 @@ def document(results: Mapping[str, Any]) -> str:
         f"*of the mean*: of the mean of {seeds} gradients, in which a bias stays. SPSA has "
         f"{GradientSettings().spsa_samples} directions."
     )
-    versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
+    versions = ", ".join(f"{name} {number}" for name, number in (record.versions or {}).items())
     parts = [
         "# Methods of gradients",
         what,
-        Table.from_json(results["table"]).markdown(),
-        f"`{results['command']}`; {results['cores']} cores; {results['date']}; {versions}.",
+        record.table.markdown(),
+        f"`{record.command}`; {record.machine['cores'] if record.machine else '?'} cores; {record.date}; {versions}.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -247,7 +246,8 @@ def main() -> int:
     # A script's own folder is what Python looks in, not the one above it.
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from autosim.rendering.mitsuba.variant import llvm_library
-    from autosim.runs.summary import versions
+    from autosim.reports.table import Table
+    from benchmarks.record import made_now
 
     if llvm_library() is None:
         print("gradients: the adjoint needs LLVM, and there is none here that Mitsuba renders with", file=sys.stderr)
@@ -259,18 +259,11 @@ def main() -> int:
         for row in measure(attributes, plan):
             rows.append(row)
             print(json.dumps(row), flush=True)
-    results: dict[str, Any] = {
-        "rows": rows,
-        "command": "python benchmarks/gradients.py" + (" --quick" if arguments.quick else ""),
-        "date": date.today().isoformat(),
-        "cores": len(os.sched_getaffinity(0)),
-        "seconds": round(time.perf_counter() - started),
-        "versions": versions(),
-        "table": table(rows),
-    }
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "gradients.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    text = document(results)
+    command = "python benchmarks/gradients.py" + (" --quick" if arguments.quick else "")
+    details = {"seconds": round(time.perf_counter() - started)}
+    record = made_now(command, Table.from_json(table(rows)), rows, details=details)
+    record.write(arguments.out / "gradients.json")
+    text = document(record)
     (arguments.out / "gradients.md").write_text(text, encoding="utf-8")
     print(text)
     return 0

@@ -19,7 +19,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -133,9 +132,9 @@ def make_all(commit: str, seeds: Sequence[int]) -> dict[str, list[Figures]]:
 def main() -> int:
     """Make the runs and write what they took."""
     sys.path.insert(0, str(ROOT))
-    from autosim.runs.summary import versions
-    from benchmarks.evidence import without_out
-    from benchmarks.tables import ready_table
+    from autosim.reports.table import Table
+    from autosim.runs.summary import without_out
+    from benchmarks.record import made_now
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--before", required=True, help="commit to compare with")
@@ -146,18 +145,12 @@ def main() -> int:
         parser.error("--seeds has to be at least 1")
     runs = make_all(arguments.before, range(arguments.seeds))
     rows = summarised(runs)
-    found = {
-        "command": without_out(shlex.join(["python", "benchmarks/main_job.py", *sys.argv[1:]])),
-        "date": date.today().isoformat(),
-        "versions": versions(),
-        "cores": len(os.sched_getaffinity(0)),
-        "runs": runs,
-        "rows": rows,
-        "table": table(rows),
-    }
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "main_job.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    text = f"# The main job\n\n{ready_table(found['table'])}\n"
+    command = without_out(shlex.join(["python", "benchmarks/main_job.py", *sys.argv[1:]]))
+    named = [{"kind": name, **row} for name, row in rows.items()]
+    shown = Table.from_json(table(rows))
+    record = made_now(command, shown, named, list(range(arguments.seeds)), details={"runs": runs})
+    record.write(arguments.out / "main_job.json")
+    text = f"# The main job\n\n{record.markdown()}\n"
     (arguments.out / "main_job.md").write_text(text, encoding="utf-8")
     print(text)
     return 0

@@ -13,7 +13,6 @@ import shutil
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,10 +149,10 @@ def main() -> int:
     """Run one experiment."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from autosim.errors import UserError
-    from autosim.runs.summary import versions
+    from autosim.reports.table import Table
     from benchmarks.papers.experiments import EXPERIMENTS
     from benchmarks.papers.pictures import write_pictures
-    from benchmarks.tables import ready_table
+    from benchmarks.record import made_now
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiment", choices=list(EXPERIMENTS))
@@ -182,22 +181,18 @@ def main() -> int:
         return 130
     rows = summarise(experiment, runs)
     command = f"python benchmarks/paper.py {arguments.experiment} --seeds {arguments.seeds} --digits {arguments.digits}"
-    results = {
+    details = {
         "experiment": arguments.experiment,
         "title": experiment.title,
         "heads": dict(experiment.figures),
-        "rows": rows,
-        "table": table(experiment.figures, rows),
         "runs": runs,
-        "command": command,
-        "date": date.today().isoformat(),
-        "cores": len(os.sched_getaffinity(0)),
-        "versions": versions(),
     }
-    text = f"# {experiment.title}\n\n{ready_table(results['table'])}\n"
-    (out / "paper.json").write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    shown = Table.from_json(table(experiment.figures, rows))
+    record = made_now(command, shown, rows, list(range(arguments.seeds)), details=details)
+    record.write(out / "paper.json")
+    text = f"# {experiment.title}\n\n{record.markdown()}\n"
     (out / "paper.md").write_text(text, encoding="utf-8")
-    write_pictures(results, out)
+    write_pictures(details, out)
     print(text)
     print(f"written to {out}")
     return 0 if len(runs) == len(trials) else 1

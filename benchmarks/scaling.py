@@ -9,7 +9,6 @@ ratios are of one run. Writes ``scaling.json``, ``scaling.md`` and ``scaling.png
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import statistics
@@ -316,21 +315,21 @@ def main() -> int:
     os.environ["PYTHONPATH"] = os.pathsep.join(
         [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
     )
-    from autosim.runs.summary import versions
+    from autosim.reports.table import Table
+    from benchmarks.record import made_now
 
     quick = arguments.quick
     results: dict[str, Any] = {
         "clevr": measure_clevr(1 if quick else 3),
         "overhead": measure_overhead(2000 if quick else 20_000, 1 if quick else 3),
         "sleepers": measure_sleepers(ACTORS[:2] if quick else ACTORS, 0.3 if quick else 6.0),
-        "command": "python benchmarks/scaling.py" + (" --quick" if quick else ""),
         "date": date.today().isoformat(),
         "cores": len(os.sched_getaffinity(0)),
-        "versions": versions(),
     }
-    results["table"] = judged(results)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "scaling.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    command = "python benchmarks/scaling.py" + (" --quick" if quick else "")
+    details = {name: results[name] for name in ("overhead", "sleepers")}
+    record = made_now(command, Table.from_json(judged(results)), results["clevr"], details=details)
+    record.write(arguments.out / "scaling.json")
     text = document(results)
     (arguments.out / "scaling.md").write_text(text, encoding="utf-8")
     draw(results, arguments.out / "scaling.png")

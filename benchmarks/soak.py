@@ -19,7 +19,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -158,9 +157,9 @@ def main() -> int:
     """Make all of it and write it."""
     sys.path.insert(0, str(ROOT))
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    from autosim.runs.summary import versions
-    from benchmarks.evidence import without_out
-    from benchmarks.tables import ready_table
+    from autosim.reports.table import Table
+    from autosim.runs.summary import without_out
+    from benchmarks.record import made_now
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder to write to")
@@ -193,12 +192,11 @@ def main() -> int:
             print(f"{part}: {figures['kills']} kills, same numbers: {same}", flush=True)
     found["memory"] = measure_memory(arguments.frames)
     command_line = shlex.join(["python", "benchmarks/soak.py", *sys.argv[1:]])
-    found |= {"command": without_out(command_line), "date": date.today().isoformat(), "versions": versions()}
-    found["cores"] = len(os.sched_getaffinity(0))
-    found["table"] = judged(found)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "soak.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    text = f"# Soak\n\n{ready_table(found['table'])}\n"
+    rows = [{"killed": part, **found[part]} for part in ("actors", "drivers")]
+    details = {name: found[name] for name in ("iterations", "seconds", "memory")}
+    record = made_now(without_out(command_line), Table.from_json(judged(found)), rows, details=details)
+    record.write(arguments.out / "soak.json")
+    text = f"# Soak\n\n{record.markdown()}\n"
     (arguments.out / "soak.md").write_text(text, encoding="utf-8")
     print(text)
     return 0 if found["actors"]["same"] and found["drivers"]["same"] else 1

@@ -6,40 +6,35 @@ where it ends.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autosim.comparison.tables import is_comparison
 from autosim.errors import UserError
 from autosim.files import write_whole
 from autosim.reports.formatting import DASH, percent_text, score_text
 from autosim.reports.table import Table
-from benchmarks.evidence import is_runs, read_results
-from benchmarks.papers.published import table_beside_published
+from benchmarks.record import Record, read_record
 
 BEGIN = re.compile(r"<!-- evidence: ([\w-]+) -->\n")
 END = "<!-- end of evidence -->"
-CHECK_FIELDS = ("name", "figure", "criterion", "holds")
 
 
-def write_results(evidence: Mapping[str, Any], out: Path) -> list[Path]:
-    """Write gathered runs as ``NAME.json`` and ``NAME.md``; returns the paths.
+def write_results(record: Record, page: str, name: str, out: Path) -> list[Path]:
+    """Write ``NAME.json`` and its page ``NAME.md``; returns the paths.
 
     ``UserError`` where they cannot be written or would replace figures of another kind.
     """
-    data, page = out / f"{evidence['name']}.json", out / f"{evidence['name']}.md"
-    if data.exists() and not is_runs(read_results(data)):
-        raise UserError(f"{data} holds figures of another kind; choose another --name")
+    path = out / f"{name}.json"
+    if path.exists() and set(read_record(path).details) != set(record.details):
+        raise UserError(f"{path} holds figures of another kind; choose another --name")
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        write_whole(data, (json.dumps(evidence, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
-        write_whole(page, runs_document(evidence).encode())
+        record.write(path)
+        write_whole(path.with_suffix(".md"), page.encode())
     except OSError as error:
         raise UserError(f"{out}: {error.strerror or error}") from error
-    return [data, page]
+    return [path, path.with_suffix(".md")]
 
 
 def update_document(path: Path, results: Path) -> None:
@@ -70,26 +65,13 @@ def with_tables(text: str, results: Path, source: str = "document") -> str:
 
 
 def table_of(path: Path) -> str:
-    """The table of a JSON file of runs, of a comparison, of checks, or of results that hold their table ready."""
+    """The table of a file of results, with its notes."""
     if not path.exists():
         return f"*Not measured yet: there is no `{path.name}` among the results.*"
-    found = read_results(path)
-    if is_comparison(found):
-        return table_beside_published(found)
-    if isinstance(found, dict) and "table" in found:
-        return ready_table(found["table"], str(path))
-    return runs_table(found) if is_runs(found) else checks_table(found, str(path))
+    return read_record(path).markdown()
 
 
-def ready_table(table: Any, source: str = "results") -> str:
-    """A table as JSON knows it, as Markdown; ``UserError`` where it is none."""
-    try:
-        return Table.from_json(table).markdown()
-    except ValueError as error:
-        raise UserError(f"{source}: its table is {error}") from error
-
-
-def runs_table(evidence: Mapping[str, Any]) -> str:
+def runs_table(evidence: Mapping[str, Any]) -> Table:
     """A line for each run, and below those of an algorithm its median and quartiles."""
     score = evidence["runs"][0]["score_name"]
     heads = [
@@ -103,31 +85,25 @@ def runs_table(evidence: Mapping[str, Any]) -> str:
                 lines.append(_run_cells(row))
         if summary["runs"] > 1:
             lines.append(_median_cells(algo, summary))
-    return Table(tuple(heads), tuple(map(tuple, lines)), "lrr" + "r" * (len(heads) - 3)).markdown()
+    return Table(tuple(heads), tuple(map(tuple, lines)), "lrr" + "r" * (len(heads) - 3))
 
 
-def recovery_table(evidence: Mapping[str, Any]) -> str:
+def recovery_table(evidence: Mapping[str, Any]) -> Table:
     """How far each attribute moved in each run."""
     rows = evidence["runs"]
     heads = ["attribute", *(f"{row['algo']} {_target(row)}/{row['seed']}" for row in rows)]
     keys = list(dict.fromkeys(key for row in rows for key in row["recovered"]))
     lines = [[f"`{key}`", *(percent_text(row["recovered"].get(key)) for row in rows)] for key in keys]
-    return Table(tuple(heads), tuple(map(tuple, lines)), "l" + "r" * len(rows)).markdown()
+    return Table(tuple(heads), tuple(map(tuple, lines)), "l" + "r" * len(rows))
 
 
-def checks_table(checks: Any, source: str = "checks") -> str:
+def checks_table(checks: Sequence[Mapping[str, Any]]) -> Table:
     """A line for each thing that was checked: what it is, what it has to reach, what came out."""
-    entries = checks.get("checks") if isinstance(checks, dict) else checks
-    if not isinstance(entries, list):
-        raise UserError(f"{source}: holds neither runs nor a list of checks")
     lines = []
-    for i, entry in enumerate(entries):
-        missing = [key for key in CHECK_FIELDS if not isinstance(entry, dict) or key not in entry]
-        if missing:
-            raise UserError(f"{source}: check {i} has no {missing[0]!r}")
+    for entry in checks:
         holds = {True: "yes", False: "**no**"}.get(entry["holds"], DASH)
-        lines.append([_cell(entry["name"]), _cell(entry["criterion"]), _cell(entry["figure"]), holds])
-    return Table(("what", "has to be", "is", "holds"), tuple(map(tuple, lines)), "llll").markdown()
+        lines.append((str(entry["name"]), str(entry["criterion"]), str(entry["figure"]), holds))
+    return Table(("what", "has to be", "is", "holds"), tuple(lines), "llll")
 
 
 def runs_document(evidence: Mapping[str, Any]) -> str:
@@ -145,7 +121,7 @@ def runs_document(evidence: Mapping[str, Any]) -> str:
             "",
             f"Made by `autosim evidence` from finished runs; the figures are those of `{evidence['name']}.json`.",
             "",
-            runs_table(evidence),
+            runs_table(evidence).markdown(),
             "",
             "Below the runs of an algorithm: median [lower quartile, upper quartile]. MMD² left: that of the last "
             "iteration by that of the first. Least moved: the attribute that moved the smallest share of its way from "
@@ -156,7 +132,7 @@ def runs_document(evidence: Mapping[str, Any]) -> str:
             "By algorithm, target seed / seed. 100 % is at the target, 0 % at the start; a dash where the start was "
             "there already. Slots of a class are compared as a set.",
             "",
-            recovery_table(evidence),
+            recovery_table(evidence).markdown(),
             "",
             "## How they were made",
             "",
@@ -210,7 +186,3 @@ def _quartiles(figure: Mapping[str, float] | None, text: Callable[[float], str])
 
 def _target(row: Mapping[str, Any]) -> str:
     return DASH if row["target_seed"] is None else str(row["target_seed"])
-
-
-def _cell(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from autosim.comparison.tables import main_table, notes, paragraphs
+from autosim.comparison.tables import main_table, notes
 from autosim.reports.formatting import DASH, count_text, score_text
 from autosim.reports.table import Table
+from benchmarks.record import Record
 
 # AutoSimulate (Behl et al., ECCV 2020), Table 2: images, seconds and test mIoU on CLEVR.
 PUBLISHED: dict[str, dict[str, float]] = {
@@ -24,15 +25,33 @@ NOTE = (
 )
 
 
-def table_beside_published(results: Mapping[str, Any]) -> str:
-    """The main table of a comparison as Markdown, with the paper's columns where the paper has such an experiment."""
+def record_of_comparison(results: Mapping[str, Any]) -> Record:
+    """A comparison's results as ``autosim compare`` writes them, in the benchmarks' format."""
+    table, texts = table_beside_published(results)
+    kept = ("command", "date", "versions", "seeds", "rows", "cpus")
+    return Record(
+        command=results["command"],
+        date=results["date"],
+        commit=None,
+        versions=results["versions"],
+        machine={"cores": results["cpus"], "cpu": None, "memory": None},
+        seeds=results["seeds"],
+        table=table,
+        rows=results["rows"],
+        notes=texts,
+        details={name: value for name, value in results.items() if name not in kept},
+    )
+
+
+def table_beside_published(results: Mapping[str, Any]) -> tuple[Table, list[str]]:
+    """The main table of a comparison and its notes, with the paper's columns where the paper has such an experiment."""
     table, texts = main_table(results), notes(results)
     if results["comparison"] == "algorithms" and results["env"] == "clevr":
         cells = [published_cells(PUBLISHED.get(row["algo"])) for row in results["rows"]]
         lines = tuple((*line, *more) for line, more in zip(table.lines, cells, strict=True))
         table = Table((*table.heads, *HEADS), lines, table.alignment + "r" * len(HEADS))
         texts = [*texts, NOTE]
-    return "\n".join([table.markdown(), "", *paragraphs(texts)])
+    return table, texts
 
 
 def published_cells(paper: Mapping[str, float] | None) -> list[str]:

@@ -11,13 +11,15 @@ import yaml
 
 from autosim.cli.main import main
 from autosim.errors import UserError
-from benchmarks.evidence import DOCUMENTS, RESULTS, gather, is_runs, least_recovered, read_results, without_out
+from autosim.reports.table import Table
+from benchmarks.evidence import DOCUMENTS, RESULTS, evidence_of, gather, least_recovered, without_out
 from benchmarks.evidence import main as evidence_main
+from benchmarks.record import Record, read_record
 from benchmarks.tables import checks_table, runs_document, with_tables
 from tests.toy import ROOT
 
 DOCUMENT = "Before.\n\n<!-- evidence: toy -->\nold\n<!-- end of evidence -->\n\nAfter.\n"
-CHECK = {"name": "gradient", "figure": 0.98765, "criterion": "cosine ≥ .95", "holds": True, "command": "make"}
+CHECK = {"name": "gradient", "figure": "0.988", "criterion": "cosine ≥ .95", "holds": True, "command": "make"}
 
 
 def run_folder(root: Path, algo: str, target: int, seed: int, gap: float | None, **changes: Any) -> Path:
@@ -106,12 +108,14 @@ def test_real_runs_become_a_file_a_page_and_a_table_in_the_readme(
     capsys.readouterr()
     assert evidence_main(["run-0", "run-1", "--name=toy", "--out=results", "--documents"]) == 0
     assert capsys.readouterr().out.split() == ["results/toy.json", "results/toy.md", "README.md"]
-    evidence = json.loads(Path("results/toy.json").read_text())
+    record = read_record(Path("results/toy.json"))
     summary = json.loads(Path("run-0/summary.json").read_text())
-    row = evidence["runs"][0]
+    row = record.rows[0]
+    assert record.seeds == [0, 1] and record.commit is None
     assert row["gap_closed"] == summary["gap_closed"] and row["target_seed"] is None
     assert row["recovered"]["spot.location"] == summary["attributes"]["spot.location"]["recovered"]
-    assert Path("results/toy.md").read_text() == runs_document(evidence)
+    evidence = evidence_of(record)
+    assert evidence is not None and Path("results/toy.md").read_text() == runs_document(evidence)
     text = Path("README.md").read_text()
     assert f"| walk | – | 0 | {summary['prior_score']:.3f} | {summary['test_score']:.3f} |" in text
     assert "**walk, median of 2**" in text and "old" not in text
@@ -122,29 +126,22 @@ def test_real_runs_become_a_file_a_page_and_a_table_in_the_readme(
     assert Path("README.md").read_text() == text
 
 
-def test_a_table_that_is_ready_is_shown_as_it_is(tmp_path: Path) -> None:
-    table: dict[str, Any] = {"heads": ["what", "is"], "lines": [["a|b", "1"]], "alignment": "lr"}
-    (tmp_path / "ready.json").write_text(json.dumps({"table": table}))
+def record(table: Table, **others: Any) -> Record:
+    """Results of which nothing but a table is known."""
+    return Record(None, None, None, None, None, None, table, [], **others)
+
+
+def test_a_document_shows_the_table_and_its_notes(tmp_path: Path) -> None:
+    record(Table(("what", "is"), (("a|b", "1"),), "lr"), notes=["A.", "B."]).write(tmp_path / "ready.json")
     document = "<!-- evidence: ready -->\n<!-- end of evidence -->\n"
-    assert "| what | is |\n| --- | ---: |\n| a\\|b | 1 |" in with_tables(document, tmp_path)
-    broken: list[Any] = [
-        None,
-        {},
-        {**table, "alignment": "l"},
-        {**table, "alignment": "xy"},
-        {**table, "lines": [["1"]]},
-    ]
-    for wrong in broken:
-        (tmp_path / "ready.json").write_text(json.dumps({"table": wrong}))
-        with pytest.raises(UserError, match=r"ready\.json: its table is not"):
-            with_tables(document, tmp_path)
+    shown = "| what | is |\n| --- | ---: |\n| a\\|b | 1 |\n\nA.\n\nB.\n<!-- end"
+    assert shown in with_tables(document, tmp_path)
 
 
 def test_checks_become_a_table() -> None:
     failed = {**CHECK, "name": "a|b", "figure": "12 %", "holds": False}
-    assert checks_table([CHECK, failed]) == checks_table({"checks": [CHECK, failed]})
-    assert checks_table([CHECK, failed]).splitlines()[2:] == [
-        "| gradient | cosine ≥ .95 | 0.9877 | yes |",
+    assert checks_table([CHECK, failed]).markdown().splitlines()[2:] == [
+        "| gradient | cosine ≥ .95 | 0.988 | yes |",
         "| a\\|b | cosine ≥ .95 | 12 % | **no** |",
     ]
 
@@ -204,9 +201,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "gap_closed"}))
     Path("garbled/metrics.jsonl").write_text("{")
     Path("file").write_text("kept")
-    checks = tmp_path / RESULTS / "checks.json"
-    checks.parent.mkdir(parents=True)
-    checks.write_text(json.dumps([CHECK]))
+    record(checks_table([CHECK])).write(tmp_path / RESULTS / "checks.json")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert evidence_main(arguments) == 2
     captured = capsys.readouterr()
@@ -223,7 +218,8 @@ def test_the_documents_tables_are_those_of_the_committed_results(document: Path)
 
 
 def test_the_pages_beside_the_committed_results_are_those_of_their_figures() -> None:
-    for path in sorted((ROOT / RESULTS).glob("*.json")):
-        results = read_results(path)
-        if is_runs(results):
-            assert path.with_suffix(".md").read_text(encoding="utf-8") == runs_document(results)
+    pages = {path.with_suffix(".md"): evidence_of(read_record(path)) for path in (ROOT / RESULTS).glob("*.json")}
+    found = {path: evidence for path, evidence in pages.items() if evidence is not None}
+    assert found
+    for path, evidence in found.items():
+        assert path.read_text(encoding="utf-8") == runs_document(evidence)

@@ -17,6 +17,8 @@ from autosim.comparison.plan import TargetRule
 from autosim.comparison.preparation import work_of
 from autosim.comparison.tables import comparison_document, comparison_table
 from autosim.runs.planned import is_finished
+from benchmarks.evidence import main as evidence_main
+from benchmarks.record import read_record
 from benchmarks.tables import with_tables
 from tests.comparison.comparison_toy import install_comparison_toy
 from tests.toy import ROOT, install_toy
@@ -140,11 +142,17 @@ def test_pages_hold_the_figures_and_no_path(made: Path, results: dict[str, Any])
     assert "stumble-t0-s1 failed: FloatingPointError" in html
 
 
-def test_a_file_of_a_comparison_becomes_its_table_in_a_document(made: Path, results: dict[str, Any]) -> None:
-    text = "<!-- evidence: comparison -->\nold\n<!-- end of evidence -->\n"
-    found = with_tables(text, made)
+def test_a_comparison_becomes_results_and_its_table_in_a_document(
+    made: Path, results: dict[str, Any], tmp_path: Path
+) -> None:
+    assert evidence_main([str(made), "--name=hops", f"--out={tmp_path}"]) == 0
+    text = "<!-- evidence: hops -->\nold\n<!-- end of evidence -->\n"
+    found = with_tables(text, tmp_path)
     assert comparison_table(results) in found and "old" not in found
-    assert with_tables(found, made) == found
+    assert with_tables(found, tmp_path) == found
+    record = read_record(tmp_path / "hops.json")
+    assert (record.command, record.seeds, record.rows) == (results["command"], results["seeds"], results["rows"])
+    assert (tmp_path / "hops.md").read_text() == comparison_document(results)
 
 
 def test_finished_runs_are_not_made_again(

@@ -17,6 +17,8 @@ PUBLISHED: dict[str, dict[str, float]] = {
     "bo": {"images": 960, "seconds": 43 * 60, "test_score": 0.629},
     "autosimulate": {"images": 390, "seconds": 53 * 60, "test_score": 0.629},
 }
+# What a record has in places of its own; the rest of a comparison's results are its details.
+OWN = ("command", "date", "versions", "seeds", "rows", "cpus")
 HEADS = ("paper: images", "paper: time", "paper: test mIoU")
 NOTE = (
     "The paper's columns are Table 2 of AutoSimulate (Behl et al., ECCV 2020), which has no Meta-Sim: other hidden "
@@ -28,7 +30,6 @@ NOTE = (
 def record_of_comparison(results: Mapping[str, Any]) -> Record:
     """A comparison's results as ``autosim compare`` writes them, in the benchmarks' format."""
     table, texts = table_beside_published(results)
-    kept = ("command", "date", "versions", "seeds", "rows", "cpus")
     return Record(
         command=results["command"],
         date=results["date"],
@@ -39,8 +40,16 @@ def record_of_comparison(results: Mapping[str, Any]) -> Record:
         table=table,
         rows=results["rows"],
         notes=texts,
-        details={name: value for name, value in results.items() if name not in kept},
+        details={name: value for name, value in results.items() if name not in OWN},
     )
+
+
+def comparison_of(record: Record) -> dict[str, Any] | None:
+    """The results that :func:`record_of_comparison` was made of; None where the record is not one of a comparison."""
+    if "comparison" not in record.details:
+        return None
+    own = {name: getattr(record, name) for name in OWN if name != "cpus"}
+    return {**record.details, **own, "cpus": record.machine["cores"] if record.machine else None}
 
 
 def table_beside_published(results: Mapping[str, Any]) -> tuple[Table, list[str]]:

@@ -265,7 +265,8 @@ def main(arguments: Sequence[str]) -> int:
                 if len(request.runs) > 1:
                     raise UserError("a comparison is written by itself: give its folder alone")
                 results = read_comparison(request.runs[0])
-                record, page = record_of_comparison(results), comparison_document(results)
+                record = record_of_comparison(results)
+                page = comparison_document(results, record.markdown())
             else:
                 evidence = gather(request.runs, request.name)
                 record, page = record_of_runs(evidence), tables.runs_document(evidence)

@@ -27,10 +27,12 @@ def comparison_table(results: Mapping[str, Any]) -> str:
     return "\n".join([main_table(results).markdown(), "", *paragraphs(notes(results))])
 
 
-def comparison_document(results: Mapping[str, Any]) -> str:
-    """The page ``comparison.md``: the tables, each target apart, and how they were made."""
+def comparison_document(results: Mapping[str, Any], overview: str | None = None) -> str:
+    """The page ``comparison.md``: the tables, each target apart, and how they were made. ``overview`` takes the place
+    of :func:`comparison_table`.
+    """
     title = "Methods" if results["comparison"] == "algorithms" else f"Values of {results['comparison']}"
-    parts = [f"# {title} on {results['env']}", "", comparison_table(results), ""]
+    parts = [f"# {title} on {results['env']}", "", overview or comparison_table(results), ""]
     for entry in results["by_target"]:
         parts += [f"## Target {entry['target']}", "", rows_table(results, entry["rows"]).markdown(), ""]
     parts += [

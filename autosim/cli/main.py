@@ -13,6 +13,7 @@ from pathlib import Path
 
 from autosim import registry
 from autosim.errors import LostProcessError, RendererError, UserError
+from autosim.runs.interrupt import heeding_interrupts
 
 INTERRUPTED = 130
 
@@ -29,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         if arguments[0] not in COMMANDS:
             raise UserError(f"unknown command {arguments[0]!r}; there are: {', '.join(COMMANDS)}")
-        return COMMANDS[arguments[0]](arguments[1:])
+        with heeding_interrupts():
+            return COMMANDS[arguments[0]](arguments[1:])
     except (UserError, RendererError) as error:
         print(f"autosim: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

@@ -1,12 +1,36 @@
-"""Ctrl-C while a method iterates: the first stops after the iteration at hand, the second at once."""
+"""Ctrl-C while a method iterates: the first stops after the iteration at hand, the second at once.
+
+A command that a shell starts in the background finds SIGINT ignored, and Python then raises no ``KeyboardInterrupt``.
+``kill -INT`` is still how such a run is asked to stop, so commands listen to it however they were started.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 
 MESSAGE = b"\nstopping after this iteration; Ctrl-C again quits at once\n"
+
+
+@contextmanager
+def heeding_interrupts() -> Iterator[None]:
+    """Inside, SIGINT raises ``KeyboardInterrupt`` where this process was started with the signal ignored.
+
+    Another handler stays. Outside the main thread, where no handler can be set, it does nothing.
+    """
+    ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    if not ignored or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class StopRequest:

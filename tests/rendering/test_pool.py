@@ -21,6 +21,7 @@ from autosim.rendering.differences import GradientMethod, GradientSettings
 from autosim.rendering.frames import Frames
 from autosim.rendering.losses import scene_vjp
 from autosim.rendering.pool import LocalPool, RenderPool, make_pool
+from autosim.runs.interrupt import heeding_interrupts
 from tests.helpers import (
     BLOB_SCHEMA,
     BlobRenderer,
@@ -286,8 +287,8 @@ def test_one_scene_s_gradient_is_shared_between_actors(ray_session: None, tmp_pa
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_interrupting_a_render_ends_it_at_once(ray_session: None) -> None:
-    with RayPool(SlowRenderer(60.0), 2) as pool:
+def test_interrupting_a_render_ends_it_at_once(ray_session: None, interrupts: None) -> None:
+    with heeding_interrupts(), RayPool(SlowRenderer(60.0), 2) as pool:
         pool.warm_up()
         timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
         timer.start()

@@ -36,7 +36,7 @@ def kinds(events: list[Event]) -> dict[int, tuple[str, str]]:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_job_that_fails_does_not_stop_the_others(tmp_path: Path, workers: int) -> None:
+def test_a_job_that_fails_does_not_stop_the_others(tmp_path: Path, workers: int, many_threads: None) -> None:
     words = ["a", "raise", "mistake", "b", *(["die"] if workers else []), "c", "d"]
     events: list[Event] = []
     with WorkerProcesses(workers, tmp_path / "log", ready) as processes:

@@ -252,7 +252,7 @@ def test_trials_with_workers_share_a_small_machine_and_the_best_is_a_run(toy: Pa
     assert values[best.iterations - 1] == best.value
 
 
-def test_ctrl_c_keeps_the_state_and_says_how_to_go_on(tmp_path: Path) -> None:
+def test_ctrl_c_keeps_the_state_and_says_how_to_go_on(tmp_path: Path, interrupts: None) -> None:
     environment, out = install_toy(tmp_path / "site"), tmp_path / "out"
     arguments = [*QUICK, "--samples=4", "--out=out", "--algo.iterations=5000", "--algo.pause_seconds=0.1"]
     process = begin(arguments, environment, tmp_path)

@@ -55,7 +55,7 @@ class AutoSimulateConfig(Checked):
             than eight times as many as these.
         shrinkage: of steps that may be chance; 0 makes all of them in full.
         exploration: least standard deviation of attributes, as a fraction of their range.
-        exploration_left: share of it that is left at the end of the run; it is let down in the second half.
+        exploration_left: share of it that is left at the end of the run; it falls to that in the second half.
         choice_exploration: least probability of a choice.
         generator: what is learned: independent attributes, or Meta-Sim's distribution transformer.
     """

@@ -31,7 +31,7 @@ class MetaSimConfig(Checked):
         offset_rate: of Adam on the transformer's offsets, one for each slot's continuous attribute.
         choice_rate: of Adam on the offsets of categorical attributes.
         std: preset standard deviation around each predicted attribute, as a fraction of its range.
-        exploration: added to std at first, then let down to 0. An object that has left the picture gives no
+        exploration: added to std at first; it falls to 0. An object that has left the picture gives no
             gradient; while its place is spread out, some of its samples stay in.
         learn_spread: learn the standard deviations too, starting from std; there is no exploration then.
         residual: transform the attributes by a correction that starts at zero, instead of predicting them.

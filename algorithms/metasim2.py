@@ -41,7 +41,8 @@ class MetaSim2Config(Checked):
         updates: of the policy in a step, where scenes are held.
         baseline_decay: of the moving average of costs, where none are held.
         context: let the policy see the rules so far; without, it is a probabilistic context-free grammar.
-        lengths: tell it how long the list at hand is: numbers are learned sooner, lists less apart from each other.
+        lengths: give it the length of the list so far: numbers are learned sooner, but lists are
+            harder to learn apart from each other.
         pretraining: strings of the prior that the policy imitates before it learns.
         feature_frames: frames of the prior that the feature network is trained on.
         score_every: steps from one training of the task network to the next; its score is only reported.

@@ -1,4 +1,7 @@
-"""The task network of methods that need no score of it: trained alongside, on the frames of the last steps."""
+"""The task network that Meta-Sim and Meta-Sim2 train as they go, on the frames of the last steps.
+
+Meta-Sim steers by its validation score (the paper's second loss); of Meta-Sim2 the score is only reported.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +41,6 @@ class OnlineTaskNetwork:
         return {"network": self.network.state_dict(), "recent": [recent.to_state() for recent in self.recent]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up where :meth:`state_dict` was called; the frames are drawn again."""
+        """Restore what :meth:`state_dict` gave; the frames are drawn again."""
         self.network.load_state_dict(state["network"])
         self.recent = [DrawnFrames.from_state(recent, self.session.redraw) for recent in state["recent"]]

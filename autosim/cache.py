@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# The array that tells what a file of arrays is of.
+# The array that names what a file of arrays was computed from.
 DESCRIPTION = "description"
 
 

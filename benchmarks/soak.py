@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RUN = ["--algo=metasim", "--env=clevr", "--workers=2", "--checkpoint_every=2", "--checkpoint_seconds=5"]
 # What depends on when and how often a run was begun.
 OF_THE_MOMENT = ("date", "command")
-# Frames between two looks at the memory, and how many looks there are before it counts.
+# Frames between two measurements of memory, and how many measurements are left out at the start.
 LOOK, SETTLED = 500, 4
 
 Figures = dict[str, Any]

@@ -58,7 +58,7 @@ def usage() -> str:
     """The subcommands, one a line."""
     lines = ["usage: autosim COMMAND [options]", "", "commands:"]
     lines += [f"  {name:<10}{(command.__doc__ or '').splitlines()[0]}" for name, command in COMMANDS.items()]
-    return "\n".join([*lines, "", "autosim COMMAND --help tells the options of a command."])
+    return "\n".join([*lines, "", "autosim COMMAND --help shows the options of a command."])
 
 
 def run(arguments: Sequence[str]) -> int:

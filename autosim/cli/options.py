@@ -54,7 +54,7 @@ def options_of(config: type, prefix: str = "", title: str = "") -> Iterator[Opti
 
 
 def with_range(text: str, rule: Rule | None) -> str:
-    """A help text with the range of the option's values, unless it tells the range itself."""
+    """A help text with the range of the option's values, unless the text names it."""
     range_text = str(rule.range) if rule is not None and rule.range is not None else ""
     return text if not range_text or f"({range_text})" in text else f"{text} ({range_text})"
 

@@ -34,7 +34,7 @@ def parse_tune(arguments: Sequence[str]) -> TuneRequest:
     request = parse_run(rest)
     named = [argument.partition("=")[0].removeprefix("--") for argument in select(rest)[1]]
     fixed = tuple(name.removeprefix("algo.") for name in named if name.startswith("algo."))
-    # A trial renders and trains in its own process unless it is told otherwise: that is the fastest for the whole.
+    # A trial renders and trains in its own process by default: so the whole search is fastest.
     workers = request.config.settings.workers if "workers" in named else 0
     config = replace(request.config, settings=replace(request.config.settings, workers=workers))
     return _request(config, _settings(given), fixed, request.out)

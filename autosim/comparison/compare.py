@@ -28,10 +28,10 @@ LOG = "processes.log"
 
 def compare(comparison: Comparison, console: Console, command: str) -> dict[str, Any]:
     """Make the runs that are not finished yet, and write ``comparison.json``, ``comparison.md`` and ``report.html`` of
-    all; returns what the first holds. A run that fails is told of, and the others go on.
+    all; returns what the first holds. A run that fails is reported, and the others go on.
 
-    Ctrl-C ends the runs at hand; the same command goes on from there. ``UserError`` where the folder cannot be used, a
-    target is unlabelled, a method cannot work on it, or every run failed.
+    Ctrl-C ends the runs that have begun; the same command continues with what is missing. ``UserError`` where the
+    folder cannot be used, a target is unlabelled, a method cannot work on it, or every run failed.
     """
     jobs = comparison.jobs()
     check_folder(comparison.out)

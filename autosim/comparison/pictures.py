@@ -15,7 +15,7 @@ from autosim.reports.pictures import DOTS_PER_INCH, FAINT, INK
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's colours: told apart with the common colour blindnesses. More methods begin again, dashed.
+# Okabe and Ito's colours, distinct with the common colour blindnesses. More methods use them again, dashed.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31")
 GRID = 400
 

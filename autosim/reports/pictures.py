@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# One colour a stage, the same in every picture and in the report; told apart with the common colour blindnesses.
+# One colour a stage, the same in every picture and in the report, and distinct with the common colour blindnesses.
 COLOURS = {"start": "#b3651d", "learned": "#1f5fa8", "target": "#2e8b6f"}
 INK, FAINT = "#24292f", "#d0d7de"
 STAGES = ("start", "middle", "end", "target")

@@ -1,6 +1,6 @@
 """How far the learned distribution has moved from the start to the target, attribute by attribute.
 
-Images do not tell which of several equal objects is which, so the slots of a class are compared as a set: learned slots
+Images do not show which of several equal objects is which, so the slots of a class are compared as a set: learned slots
 are assigned to the target's so that the distances between their means add up to the least, and so are the start's.
 """
 
@@ -19,7 +19,7 @@ from autosim.scenes.graph import Attribute, Continuous, NodeClass, Schema
 Summary = ContinuousSummary | CategoricalSummary
 Summaries = Mapping[str, Summary]
 
-# A start nearer than this fraction of the range is already there: no share of the way can be told.
+# A start nearer than this fraction of the range is already there: a share of the way has no meaning.
 ALREADY_THERE = 0.01
 AXES = ("x", "y", "z")
 

@@ -1,4 +1,4 @@
-"""The configuration of a run: dataclasses that the command line and YAML files fill alike."""
+"""The configuration of a run: dataclasses, filled by the command line and by YAML files."""
 
 from __future__ import annotations
 

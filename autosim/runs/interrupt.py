@@ -1,4 +1,4 @@
-"""Ctrl-C while a method iterates: the first stops after the iteration at hand, the second at once.
+"""Ctrl-C while a method iterates: the first stops after the current iteration, the second at once.
 
 A command that a shell starts in the background finds SIGINT ignored, and Python then raises no ``KeyboardInterrupt``.
 ``kill -INT`` is still how such a run is asked to stop, so commands listen to it however they were started.

@@ -95,8 +95,8 @@ def execute(
 def resume(config: RunConfig, path: Path, console: Console, command: str) -> dict[str, Any]:
     """Go on with a run that was stopped, at whatever moment, and end as it would have; returns the summary.
 
-    ``config`` is the one in the folder; ``command`` is noted where the folder does not tell the first. ``UserError``
-    where the run has ended or another process is at work on it, or its checkpoints cannot be used.
+    ``config`` is the one in the folder; ``command`` is noted where the folder does not hold the first one.
+    ``UserError`` where the run has ended, another process is at work on it, or its checkpoints cannot be used.
     """
     folder = RunFolder(path)
     with locked(path):

@@ -26,7 +26,7 @@ from autosim.registry import one_line
 
 Item = TypeVar("Item")
 
-# Seconds between two looks at how far the jobs are, and those that an ended process is waited for.
+# Seconds between two checks of how far the jobs are, and how long an ended process is waited for.
 INTERVAL = 1.0
 PATIENCE = 5.0
 

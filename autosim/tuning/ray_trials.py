@@ -1,8 +1,8 @@
-"""A search on Ray Tune: what it is given to try, what it reserves for a trial, when it stops one, what it hears of it.
+"""A search on Ray Tune: which settings it tries, what it reserves for a trial, when it stops one, what it reports.
 
 Ray Tune runs the trials; what lasts is kept by ourselves: each trial's own checkpoint, and ``trials.json``. Tune's
 snapshots are ten seconds apart and not written whole, and leave out what the halving has seen; so a search that was
-killed is not restored from them, but begun anew with what has ended told to it and what has not going on.
+killed is not restored from them but begun anew, with the results of the trials that have ended; the others continue.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def cluster_cpus() -> int:
 def run_trials(
     request: TuneRequest, path: Path, records: Records, left: int, concurrent: int, listener: Listener
 ) -> None:
-    """Try what is left to try, ``left`` trials, ``concurrent`` at once; ``records`` tells afterwards what came of it.
+    """Try what is left to try, ``left`` trials, ``concurrent`` at once; ``records`` holds the results afterwards.
 
     Returns early, with trials that have not ended, when Ctrl-C is pressed.
     """
@@ -204,7 +204,7 @@ def searcher(request: TuneRequest, records: Records) -> Any:
 
 
 def optuna_adviser(request: TuneRequest, records: Records) -> Any:
-    """Optuna's TPE, told of all that has ended before."""
+    """Optuna's TPE, which knows the results of all trials that have ended."""
     distributions = optuna_distributions(request.space)
     import optuna
     from ray.tune.search.optuna import OptunaSearch
@@ -265,10 +265,10 @@ def scheduler(request: TuneRequest, records: Records, listener: Listener) -> Any
 
 
 def callback(listener: Listener) -> Any:
-    """Tells ``listener`` what Tune tells its callbacks."""
+    """A callback of Tune that passes its events on to ``listener``."""
     from ray import tune
 
-    class Told(tune.Callback):
+    class Forward(tune.Callback):
         def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
             listener.started(trial.config["number"])
 
@@ -286,4 +286,4 @@ def callback(listener: Listener) -> Any:
         def __reduce__(self) -> Any:
             return tune.Callback, ()
 
-    return Told()
+    return Forward()

@@ -98,7 +98,7 @@ class Mnist(Env):
         )
         bundled = config.digits == "bundled"
         self.sizes = TargetSizes(validation=200, test=400) if bundled else TargetSizes(validation=1000, test=4000)
-        # How a digit is turned is harder to tell where it may be anywhere.
+        # A digit's angle is harder to recognise where the digit may be anywhere.
         self.feature_frames = 6000 if config.case == "rotation" else 12_000
         self.train_frames = config.train_frames or (2000 if bundled else 20_000)
         self.schedule = TrainingSchedule(epochs=20 if bundled else 14, batch_size=32, learning_rate=2e-3)

@@ -25,7 +25,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 RUN = ["--algo=metasim", "--env=clevr", "--workers=2", "--checkpoint_every=2", "--checkpoint_seconds=5"]
 # What depends on when and how often a run was begun.
-OF_THE_MOMENT = ("date", "command")
+OF_THE_MOMENT = ("date", "command", "peak_memory")
 # Frames between two measurements of memory, and how many measurements are left out at the start.
 LOOK, SETTLED = 500, 4
 

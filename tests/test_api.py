@@ -150,7 +150,7 @@ def test_a_script_needs_no_main_guard_and_frames_do_not_depend_on_workers(toy: P
         "print(len(frames), (frames.images == run.frames(3, workers=0).images).all())\n"
     )
     environment = install_toy(tmp_path / "other")
-    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["3", "True"]
 

@@ -16,7 +16,7 @@ from autosim.rendering.frames import Frames
 from autosim.seeding import torch_seeded
 
 # Pixels, and images, that a network is asked about at once.
-EVALUATED_PIXELS, EVALUATED_IMAGES = 2**21, 128
+EVALUATED_PIXELS, EVALUATED_IMAGES = 2**19, 128
 
 
 class Scorer(ABC):

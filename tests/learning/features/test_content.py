@@ -296,3 +296,16 @@ def test_a_cached_state_is_the_same_features(
     again = ContentFeatures.from_state(cached_tensors("features", {"seed": 0}, lambda: pytest.fail("computed again")))
     images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     assert torch.equal(again(images), features(images))
+
+
+@pytest.mark.parametrize(("height", "width"), [(188, 620), (37, 21)])
+def test_features_follow_the_aspect_of_pictures_of_any_shape(height: int, width: int) -> None:
+    scenes, square = shape_frames(24, seed=0, size=max(height, width))
+    rows = slice((len(square.images[0]) - height) // 2, (len(square.images[0]) - height) // 2 + height)
+    images = np.ascontiguousarray(square.images[:, rows, :width])
+    frames = Frames(images, {"mask": np.ascontiguousarray(square.annotations["mask"][:, rows, :width])})
+    settings = ContentSettings(width=4, epochs=1)
+    features = train_content_features(SHAPES_SCHEMA, scenes, frames, SHAPES_ANNOTATIONS, 0, settings)
+    assert features.input_size == ((16, 64) if width == 620 else (40, 24))
+    found = features.of_images(images[:3], batch_size=2)
+    assert found.shape == (3, features.dimension) and bool(found.isfinite().all())

@@ -76,3 +76,13 @@ def test_what_cannot_be_learned_is_refused() -> None:
     unknown = SceneGraph(scenes[0].nodes, scenes[0].parents)
     with pytest.raises(ValueError, match="no derivation"):
         structure_counts(grammar, [unknown])
+
+
+def test_pictures_of_any_shape_are_counted_in() -> None:
+    scenes, frames = drawn(20)
+    images = np.ascontiguousarray(frames.images[:, :29, :21])
+    mask = np.ascontiguousarray(frames.annotations["mask"][:, :29, :21])
+    odd = Frames(images, {"mask": mask})
+    features = train_structure_features(squares(np.full(4, 0.25)), scenes, odd, SquareRenderer.annotations, seed=0)
+    assert bool(features.of_images(np.zeros((1, 188, 620, 3), np.uint8)).isfinite().all())
+    assert features.of_images(images).shape == (20, features.dimension)

@@ -16,6 +16,7 @@ from autosim.comparison.figures import method_rows, target_score
 from autosim.comparison.plan import TargetRule
 from autosim.comparison.preparation import work_of
 from autosim.comparison.tables import comparison_document, comparison_table
+from autosim.errors import UserError
 from autosim.runs.planned import is_finished
 from benchmarks.evidence import main as evidence_main
 from benchmarks.record import read_record
@@ -269,7 +270,12 @@ def test_arguments_reach_every_run() -> None:
 def test_defaults_are_stated() -> None:
     comparison = parse_comparison(["--env=clevr", "--algos=random,bo"])
     assert comparison.settings.budget.images == 2000 and len(comparison.seeds) == 5 and comparison.targets == (0,)
-    assert comparison.rule.setter == "bo" and comparison.reference == "random"
+    assert comparison.rule.setter == comparison.reference == "random"
+    named = parse_comparison(["--env=clevr", "--algos=random,bo", "--target_setter=bo", "--reference=bo"])
+    assert named.rule.setter == named.reference == "bo"
+    for option in ("target_setter", "reference"):
+        with pytest.raises(UserError, match=rf"^--{option}: 'lts' is none of the rows random, bo$"):
+            parse_comparison(["--env=clevr", "--algos=random,bo", f"--{option}=lts"])
     assert parse_comparison(["--env=clevr", "--algos=random,metasim"]).rule.setter == "random"
     from envs.clevr.env import Clevr
 
@@ -340,7 +346,6 @@ def test_a_mistake_is_one_line_and_exit_code_2(
 def test_a_method_that_cannot_work_on_the_target_is_found_before_the_first_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from autosim.errors import UserError
     from tests.comparison import comparison_toy
 
     def refuse(*arguments: object) -> None:

@@ -12,13 +12,8 @@ Writes ``windows.json``.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import subprocess
 import sys
 import time
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +26,7 @@ from autosim.rendering.mitsuba.renderer import MitsubaRenderer, Quality
 from autosim.rendering.mitsuba.silhouettes import box_corners, ground_shadow
 from autosim.rendering.pool import LocalPool
 from autosim.rendering.windows import Window
+from autosim.reports.table import Table
 from autosim.scenes.graph import Continuous, Node, NodeClass, SceneGraph, Schema
 from autosim.seeding import frame_seeds, seed_sequence
 
@@ -180,42 +176,35 @@ def main() -> int:
     arguments = parser.parse_args()
     # A script's own folder is what Python looks in, not the one above it.
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from autosim.runs.summary import versions
+    from benchmarks.record import made_now
 
     started = time.perf_counter()
     rows = measure(BoxesRenderer(samples=arguments.samples), boxes_scene(), arguments.seeds)
     lines = [
-        [
+        (
             row["differences"],
             str(row["images"]),
             f"{row['render_cost']:,}",
             f"{rows[1]['render_cost'] / row['render_cost']:.1f}",
             f"{row['core_seconds']:.1f}",
             f"{row['cosine']:.4f}",
-        ]
+        )
         for row in rows
     ]
-    heads = ["differences", "images", "render cost", "times less", "core-seconds", "cosine"]
-    revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    results = {
-        "command": f"python benchmarks/windows.py --seeds {arguments.seeds} --samples {arguments.samples}",
-        "date": date.today().isoformat(),
-        "commit": revision.stdout.strip() or None,
-        "versions": versions(),
-        "machine": {"cores": os.cpu_count(), "cpu": platform.processor() or None, "memory": None},
-        "seeds": list(range(arguments.seeds)),
-        "table": {"heads": heads, "lines": lines, "alignment": "lrrrrr"},
-        "notes": [
+    heads = ("differences", "images", "render cost", "times less", "core-seconds", "cosine")
+    record = made_now(
+        f"python benchmarks/windows.py --seeds {arguments.seeds} --samples {arguments.samples}",
+        Table(heads, tuple(lines), "lrrrrr"),
+        rows,
+        list(range(arguments.seeds)),
+        (
             "Figures are for one gradient of 48 attributes. Cosine: of windows, between the means over seeds in "
-            "windows and with whole pictures; of whole pictures, between the means of two halves of the seeds."
-        ],
-        "rows": rows,
-        "details": {"seconds": round(time.perf_counter() - started)},
-    }
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "windows.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    for line in [heads, *lines]:
-        print(" | ".join(line))
+            "windows and with whole pictures; of whole pictures, between the means of two halves of the seeds.",
+        ),
+        {"seconds": round(time.perf_counter() - started)},
+    )
+    record.write(arguments.out / "windows.json")
+    print(record.markdown())
     return 0
 
 

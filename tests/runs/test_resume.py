@@ -67,9 +67,24 @@ def timeless(figures: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in figures.items() if not k.endswith("seconds") and k not in of_the_moment}
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the first test that needs an undisturbed run keeps it for the others."""
+    return tmp_path_factory.mktemp("finished") / "whole"
+
+
+@pytest.fixture
+def whole(toy: Path, finished: Path) -> None:
+    """An undisturbed run in ``whole``, made once and copied."""
+    if finished.exists():
+        shutil.copytree(finished, "whole")
+    else:
+        start("whole")
+        shutil.copytree("whole", finished)
+
+
 @pytest.mark.parametrize("steps", [0, 1, 3, 5, 8])
-def test_a_run_that_crashed_ends_as_one_that_did_not(toy: Path, monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
-    start("whole")
+def test_a_run_that_crashed_ends_as_one_that_did_not(whole: None, monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     crash_after(monkeypatch, "parts", steps)
     assert not Path("parts/summary.json").exists()
     with Path("parts/metrics.jsonl").open("a") as file:
@@ -80,15 +95,13 @@ def test_a_run_that_crashed_ends_as_one_that_did_not(toy: Path, monkeypatch: pyt
     assert summary["command"] == "autosim run …"
 
 
-def test_pictures_of_the_middle_are_kept(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    start("whole")
+def test_pictures_of_the_middle_are_kept(whole: None, monkeypatch: pytest.MonkeyPatch) -> None:
     crash_after(monkeypatch, "parts", 7)
     go_on("parts")
     assert Path("parts/pictures/scenes.png").read_bytes() == Path("whole/pictures/scenes.png").read_bytes()
 
 
-def test_one_that_was_interrupted_goes_on_too(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    start("whole")
+def test_one_that_was_interrupted_goes_on_too(whole: None, monkeypatch: pytest.MonkeyPatch) -> None:
     advance = loop.advance
     made: list[None] = []
 
@@ -105,8 +118,7 @@ def test_one_that_was_interrupted_goes_on_too(toy: Path, monkeypatch: pytest.Mon
     assert results("parts") == results("whole")
 
 
-def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    start("whole")
+def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(whole: None, monkeypatch: pytest.MonkeyPatch) -> None:
     crash_after(monkeypatch, "parts", 8)
     Path("parts/checkpoint.pt").write_bytes(Path("parts/checkpoint.pt").read_bytes()[:200])
     _, printed = go_on("parts")
@@ -114,8 +126,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(toy: Path, monk
     assert results("parts") == results("whole")
 
 
-def test_a_run_that_is_at_work_is_not_taken_up(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    start("whole")
+def test_a_run_that_is_at_work_is_not_taken_up(whole: None, monkeypatch: pytest.MonkeyPatch) -> None:
     crash_after(monkeypatch, "parts", 5)
     with locked(Path("parts")), pytest.raises(UserError, match=r"^--resume parts: another process is at work"):
         go_on("parts")
@@ -149,8 +160,7 @@ def test_a_checkpoint_that_runs_code_is_not_opened(toy: Path, monkeypatch: pytes
     assert not Path("harm").exists()
 
 
-def test_what_cannot_be_resumed_is_told_in_one_line(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    start("whole")
+def test_what_cannot_be_resumed_is_told_in_one_line(whole: None, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree("whole", "other")
     config = Path("other/config.yaml")
     config.write_text(config.read_text().replace("seed: 0", "seed: 1"))
@@ -223,14 +233,13 @@ def test_a_process_that_was_killed_is_taken_up(command: Command, delay: float) -
 
 
 def test_a_scene_that_cannot_be_drawn_ends_the_run_with_one_line_and_is_kept(
-    toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    whole: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What came before it is kept as well, and once the renderer is mended the run goes on."""
     from toy_sim.spot import SpotRenderer  # type: ignore[import-not-found,unused-ignore]
 
     from autosim.scenes.graph import SceneGraph
 
-    start("whole")
     drawn, draw = [], SpotRenderer.draw
 
     def failing(self: Any, scene: Any, seed: int, effort: float = 1.0) -> Any:

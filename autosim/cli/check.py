@@ -9,14 +9,21 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from types import TracebackType
 
 from autosim import registry
 from autosim.cli.options import Option, options_of
-from autosim.cli.run_options import add_selection_help, configure, configure_environment, run_parser, select
+from autosim.cli.run_options import (
+    add_selection_help,
+    configure,
+    configure_algorithm,
+    configure_environment,
+    run_parser,
+    select,
+)
 from autosim.errors import UserError
 from autosim.parallel import one_thread_each
 from autosim.testing.checks import Check, Outcome, Part, checks, making
@@ -27,8 +34,11 @@ DESCRIPTION = (
     "--traceback shows where a check failed."
 )
 SELECTION = (
-    ("--env NAME", "environment to check, or to check the algorithm on; there are: {environments}"),
-    ("--algo NAME", "algorithm to check; there are: {algorithms}"),
+    (
+        "--env NAME",
+        "environment to check, or that the algorithm is checked on; there are: {environments}",
+    ),
+    ("--algo NAME", "algorithm to check, on a toy problem unless --env names another; there are: {algorithms}"),
     ("--limit SECONDS", "longest time for one check (default: 300)"),
 )
 LIMIT = 300.0
@@ -55,7 +65,7 @@ def check_help(arguments: Sequence[str]) -> str:
         options += options_of(registry.find_algorithm(chosen["algo"]).Config, "algo.", title="algorithm")
     parser = run_parser(options)
     parser.prog, parser.description = "autosim check", DESCRIPTION
-    parser.usage = "%(prog)s [--algo NAME] --env NAME [--limit SECONDS] [--traceback] [--env.X …] [--algo.X …]"
+    parser.usage = "%(prog)s --env NAME | --algo NAME [--limit SECONDS] [--traceback] [--env.X …] [--algo.X …]"
     add_selection_help(parser, "what to check", SELECTION)
     text: str = parser.format_help()
     return text
@@ -65,14 +75,7 @@ def parse_check(arguments: Sequence[str]) -> CheckRequest:
     """The checks that arguments ask for; ``UserError`` in one line where they are wrong."""
     words = [word for word in arguments if word != "--traceback"]
     chosen, rest = select(words, ("env", "algo", "limit"))
-    if "env" not in chosen:
-        raise UserError(f"--env NAME is needed; there are: {', '.join(registry.environment_names()) or 'none'}")
-    env = chosen["env"]
-    if "algo" in chosen:
-        config = configure(chosen["algo"], env, {}, "", rest)
-        part = Part(env, config.env_config, chosen["algo"], config.algo_config)
-    else:
-        part = Part(env, configure_environment(env, {}, rest))
+    part = _part(chosen, rest)
     try:
         limit = float(chosen.get("limit", LIMIT))
     except ValueError:
@@ -80,6 +83,17 @@ def parse_check(arguments: Sequence[str]) -> CheckRequest:
     if not limit > 0:
         raise UserError(f"--limit: {limit} is not above 0")
     return CheckRequest(part, limit, len(words) < len(arguments))
+
+
+def _part(chosen: Mapping[str, str], rest: Sequence[str]) -> Part:
+    if "algo" in chosen and "env" in chosen:
+        config = configure(chosen["algo"], chosen["env"], {}, "", rest)
+        return Part(config.env, config.env_config, config.algo, config.algo_config)
+    if "algo" in chosen:
+        return Part(algo=chosen["algo"], algo_config=configure_algorithm(chosen["algo"], rest))
+    if "env" in chosen:
+        return Part(chosen["env"], configure_environment(chosen["env"], {}, rest))
+    raise UserError("--env NAME or --algo NAME is needed; autosim list tells what is installed")
 
 
 def run_checks(request: CheckRequest) -> bool:
@@ -105,7 +119,8 @@ def _outcomes(request: CheckRequest) -> Iterator[tuple[Check, Outcome]]:
         with _CheckProcess(request.part) as process:
             made = process.answer(max(request.limit, STARTED_WITHIN))
             if following == 0 or made.reason:
-                yield Check(f"environment {request.part.env}", "it can be made as it is configured"), made
+                named = f"environment {request.part.env}" if request.part.env else "a toy problem"
+                yield Check(named, "it can be made as it is configured"), made
             if made.reason:
                 return
             listed = process.checks()

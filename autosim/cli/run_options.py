@@ -81,6 +81,13 @@ def configure_environment(env: str, values: Mapping[str, Any], arguments: Sequen
     return build(environment.Config, _parsed(options, {"env": dict(values)}, "", arguments), "env.")
 
 
+def configure_algorithm(algo: str, arguments: Sequence[str] = ()) -> Any:
+    """An algorithm's configuration from arguments ``--algo.X``; ``UserError`` as above."""
+    algorithm = registry.find_algorithm(algo)
+    options = list(options_of(algorithm.Config, "algo.", title="algorithm"))
+    return build(algorithm.Config, _parsed(options, {}, "", arguments), "algo.")
+
+
 def given_arguments(algo: str, env: str, values: Mapping[str, Any]) -> list[str]:
     """Values of :func:`configure` as the arguments that mean the same; ``UserError`` where a key is no option."""
     known = [option.key for option in run_options(registry.find_algorithm(algo), registry.find_environment(env))]

@@ -15,29 +15,37 @@ from typing import TYPE_CHECKING, Any
 
 from autosim import registry
 from autosim.registry import one_line
+from autosim.rendering.frames import Frames
 from autosim.seeding import seed_sequence
 from autosim.testing.algorithm import AlgorithmSuite
 from autosim.testing.env import EnvSuite
+from autosim.testing.problems import Rectangles, RectanglesConfig
 from autosim.testing.renderer import RendererSuite
+from autosim.testing.task import TaskSuite
 
 if TYPE_CHECKING:
     from autosim.algorithm import Algorithm
     from autosim.env import Env
+    from autosim.learning.tasks.task import Task
     from autosim.rendering.renderer import Renderer
     from autosim.scenes.graph import SceneGraph
     from autosim.session import Session
 
-# Scenes of the start and of the target that a renderer is checked on, and the longest reason in characters.
+# A renderer is checked on so many scenes of the start and of the target each, a task on so many frames of the start.
 SCENES = 3
+FRAMES = 8
+# The longest reason in characters.
 LONGEST = 300
 
 
 @dataclass(frozen=True)
 class Part:
-    """What is checked: an environment by name, or an algorithm on one; each with an instance of its ``Config``."""
+    """What is checked: an environment by name, or an algorithm on one; each with an instance of its ``Config``. Without
+    an environment's name an algorithm is checked on a toy problem.
+    """
 
-    env: str
-    env_config: Any
+    env: str | None = None
+    env_config: Any = None
     algo: str | None = None
     algo_config: Any = None
 
@@ -109,6 +117,17 @@ def _suites(part: Part) -> dict[str, object]:
             seed = seed_sequence(0, "checked scenes")
             return [scene for grammar in grammars for scene in grammar.sample_many(SCENES, seed)]
 
+    class TaskChecks(TaskSuite):
+        def task(self) -> Task:
+            return _made(part).task()
+
+        def frames(self) -> Frames:
+            env = _made(part)
+            renderer = env.renderer()
+            renderer.build()
+            scenes = env.prior().sample_many(FRAMES, seed_sequence(0, "checked frames"))
+            return Frames.stack([renderer.render(scene, seed) for seed, scene in enumerate(scenes)])
+
     class AlgorithmChecks(AlgorithmSuite):
         def env(self) -> Env:
             return _made(part)
@@ -118,11 +137,17 @@ def _suites(part: Part) -> dict[str, object]:
             return registry.find_algorithm(part.algo)(session, part.algo_config)
 
     if part.algo is not None:
-        return {f"algorithm {part.algo} on {part.env}": AlgorithmChecks()}
-    return {f"environment {part.env}": EnvironmentChecks(), f"renderer of {part.env}": RendererChecks()}
+        return {f"algorithm {part.algo} on {part.env or 'a toy problem'}": AlgorithmChecks()}
+    return {
+        f"environment {part.env}": EnvironmentChecks(),
+        f"renderer of {part.env}": RendererChecks(),
+        f"task of {part.env}": TaskChecks(),
+    }
 
 
 def _made(part: Part) -> Env:
+    if part.env is None:
+        return Rectangles(RectanglesConfig())
     make: Callable[[Any], Env] = registry.find_environment(part.env)
     return make(part.env_config)
 
@@ -146,7 +171,7 @@ def _outcome_of(test: Callable[[], object], part: Part) -> Callable[[], Outcome]
 
 def _own_folders(part: Part) -> list[Path]:
     """Where the code of the part lies."""
-    classes: list[type] = [registry.find_environment(part.env)]
+    classes: list[type] = [] if part.env is None else [registry.find_environment(part.env)]
     if part.algo is not None:
         classes.append(registry.find_algorithm(part.algo))
     files = [getattr(sys.modules[found.__module__], "__file__", None) for found in classes]

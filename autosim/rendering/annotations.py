@@ -1,4 +1,4 @@
-"""What a renderer gives beside the image: annotations, declared by kind, and the check of every frame against them."""
+"""Annotations: the ground truth beside an image, declared by kind, and the check of every frame against them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MARGIN = 0.5
 class Annotation(ABC):
     """One kind of ground truth. Type and shape of its array are known before anything is drawn.
 
-    A declaration that makes no sense is refused with a ``ValueError`` where it is made.
+    An impossible declaration raises ``ValueError`` when it is made.
     """
 
     @property
@@ -36,8 +36,8 @@ class Annotation(ABC):
 
     @abstractmethod
     def fault(self, values: NDArray[Any], height: int, width: int) -> str | None:
-        """What is wrong with values of the right type and shape, in words, and what is allowed; None where they are
-        as they should be.
+        """What is wrong with values of the right type and shape, in words, and what is allowed; None where nothing is
+        wrong.
         """
 
     def check(self, name: str, values: object, height: int, width: int) -> NDArray[Any]:
@@ -178,7 +178,7 @@ class ClassLabel(Annotation):
 
 @dataclass(frozen=True)
 class Values(Annotation):
-    """Figures of an image, of any meaning: float64 of ``shape``, all finite; int64 with ``whole``."""
+    """Numbers of any meaning: float64 of ``shape``, all finite; int64 with ``whole``."""
 
     shape: tuple[int, ...] = ()
     whole: bool = False
@@ -204,8 +204,8 @@ class Values(Annotation):
 def check_frame(declared: Mapping[str, Annotation], frame: object, height: int, width: int) -> Frame:
     """``frame`` with its annotations as arrays, in the order in which they are declared.
 
-    ``RendererError`` of one line where it is not a frame, its image not uint8 (height, width, 3), an annotation missing
-    or not declared, or not as declared.
+    ``RendererError`` of one line where it is not a frame, where its image is not uint8 (height, width, 3), and where an
+    annotation is missing, is not declared or is not as declared.
     """
     if not isinstance(frame, Frame):
         raise RendererError(f"render gave {type(frame).__name__} instead of a Frame")

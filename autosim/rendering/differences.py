@@ -1,10 +1,10 @@
-"""Gradients through a renderer: which perturbed scenes make one by finite differences, and how.
+"""Gradients through a renderer: the perturbed scenes of a finite difference, and the gradient that they give.
 
 The gradient of a loss ``L`` with respect to an attribute ``a`` is estimated from images at shifted attributes, each
 dotted with the cotangent ``dL/dR``: ``(<dL/dR, R(a+)> - <dL/dR, R(a-)>) / (a+ - a-)`` for central differences (Kar et
 al., "Meta-Sim", ICCV 2019, section 3.3). Only these scalars leave the process that renders, never the images. Both
-sides share the scene's seed (common random numbers). A renderer's own adjoint takes the place of differences where it
-is asked for and there is one.
+sides share the scene's seed (common random numbers). With the method ``adjoint`` a renderer's own derivative replaces
+the differences.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from autosim.seeding import seed_sequence
 
 GradientMethod = Literal["central", "forward", "spsa", "adjoint"]
 
-# A quarter turn each way is where the two sides of a difference on a circle are farthest apart.
+# With a quarter turn each way the two sides of a difference on a circle are farthest apart.
 _LARGEST_PERIODIC_STEP = 0.25
-# An adjoint counts as two images: the one at which the cotangent is pulled back, and the way back through the scene.
+# An adjoint counts as two images: the image itself, and the backward pass through the scene.
 ADJOINT_IMAGES = 2
 
 
@@ -31,14 +31,14 @@ ADJOINT_IMAGES = 2
 class GradientSettings(Checked):
     """How gradients through a renderer are estimated.
 
-    ``central``: two renders an attribute, error of second order in the step. ``forward``: one an attribute and one
-    shared, error of first order. ``spsa``: simultaneous perturbation (Spall, IEEE TAC 1992), two renders for each of
-    ``spsa_samples`` (at least 1) random sign vectors whatever the number of attributes; unbiased to second order but
-    noisy. ``adjoint``: the renderer's own derivative (``Renderer.adjoint``), for renderers and scenes that have one;
-    its cost is the scene's, whatever the number of attributes, and it has neither step nor directions. ``step`` (above
-    0) multiplies every attribute's own step, ``Continuous.normalised_step``; steps of periodic attributes end at a
-    quarter of the circle. ``effort`` in (0, 1] is that of the renders for gradients. ``windows``: central differences
-    are drawn in the part of the picture that a renderer says they can alter (``Renderer.window``).
+    ``central``: two renders for each attribute, error of second order in the step. ``forward``: one for each attribute
+    and one shared, error of first order. ``spsa``: simultaneous perturbation (Spall, IEEE TAC 1992), two renders for
+    each of ``spsa_samples`` (at least 1) random sign vectors whatever the number of attributes; unbiased to second
+    order but noisy. ``adjoint``: the renderer's own derivative (``Renderer.adjoint``), for renderers and scenes that
+    have one; its cost does not depend on the number of attributes, and it has neither step nor directions. ``step``
+    (above 0) multiplies every attribute's own step, ``Continuous.normalised_step``; steps of periodic attributes end at
+    a quarter of the circle. ``effort`` in (0, 1] is that of the renders for gradients. ``windows``: central differences
+    are drawn only in the part of the picture that they can change (``Renderer.window``).
     """
 
     method: GradientMethod = "central"
@@ -50,13 +50,13 @@ class GradientSettings(Checked):
     spsa_samples: Annotated[int, Range(least=1)] = 4
     """Random directions for each scene with spsa."""
     windows: bool = True
-    """Whether central differences are drawn in their windows alone, for renderers that tell windows."""
+    """Whether central differences are drawn in their windows alone, where the renderer has windows."""
 
 
 def renders_per_scene(settings: GradientSettings, attributes: int) -> int:
     """Images rendered for the gradient of one scene with so many mutable continuous attributes.
 
-    An adjoint counts as two: one image forwards and one way back, which takes longer than an image.
+    An adjoint counts as two: one image forwards, and one for the backward pass, which takes longer than an image.
     """
     if attributes == 0:
         return 0
@@ -70,12 +70,12 @@ def renders_per_scene(settings: GradientSettings, attributes: int) -> int:
 
 
 class Stencil:
-    """The perturbed scenes that one scene's gradient is made of, by number, and how their losses make the gradient.
+    """The perturbed scenes of one scene's gradient, by number, and the gradient that their losses give.
 
-    A function of its arguments alone, so that any process can draw any of the scenes. Attributes are shifted by their
+    It depends on its arguments alone, so that any process can draw any of the scenes. Attributes are shifted by their
     step and then kept in range: clipped, so that a difference is one-sided at a bound, or wrapped on the circle.
-    ``ValueError`` for the adjoint, which has none. Perturbed scenes 2k and 2k + 1 of central differences are those of
-    attribute k of ``places`` (node's index, attribute).
+    ``ValueError`` for the adjoint, which has no perturbed scenes. Perturbed scenes 2k and 2k + 1 of central differences
+    are those of attribute k of ``places`` (node's index, attribute).
     """
 
     def __init__(self, schema: Schema, scene: SceneGraph, seed: int, settings: GradientSettings) -> None:

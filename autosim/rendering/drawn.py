@@ -1,4 +1,4 @@
-"""Frames together with what they are a function of: scenes and seeds, from which they can be drawn again."""
+"""Frames together with the scenes and seeds from which they can be drawn again."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Redraw = Callable[[Sequence[SceneGraph], Sequence[int]], Frames]
 
 @dataclass(frozen=True)
 class DrawnFrames:
-    """``frames`` of ``scenes``, each drawn with its seed. What is written down of them are scenes and seeds: of 1,000
-    frames some hundred kilobytes instead of some hundred megabytes.
+    """``frames`` of ``scenes``, each drawn with its seed. Checkpoints store scenes and seeds only: for 1,000 frames
+    some hundred kilobytes instead of some hundred megabytes.
     """
 
     scenes: tuple[SceneGraph, ...]

@@ -1,4 +1,4 @@
-"""Frames: what a renderer makes of scenes, images with their ground truth."""
+"""Frames: images with their ground truth."""
 
 from __future__ import annotations
 

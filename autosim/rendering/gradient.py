@@ -1,4 +1,4 @@
-"""Rendering as one operation for autograd: forward it renders, backward the pool sends gradients of attributes."""
+"""Rendering as one autograd operation: forward it renders, backward it returns gradients of attributes."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ def differentiable_render(
 
     ``values`` (m,) holds the normalised mutable continuous attributes of all scenes, one scene after another in the
     order of ``Schema.values``; the scenes already have these values (values beyond a range count as clipped to it).
-    Returns images, float32 (n, 3, H, W) in [0, 1] on the device of ``values`` and with a gradient to it, and the frames
-    that they come from. Backward, each scene's own cotangent is sent to where it is rendered; scenes with a cotangent
-    of zero, such as those that the loss leaves out, cost no renders. ``ValueError`` where ``values`` do not fit.
+    Returns images, float32 (n, 3, H, W) in [0, 1] on the device of ``values`` and differentiable in it, and the frames
+    that they come from. Backward, each scene's own cotangent is sent to the process that renders it; scenes with a
+    cotangent of zero, such as those that the loss leaves out, are not rendered. ``ValueError`` where ``values`` do not
+    fit.
     """
     settings = settings or GradientSettings()
     _check_values(pool.schema, scenes, values.detach().cpu().double().numpy())
@@ -52,12 +53,12 @@ def differentiable_masks(
     settings: GradientSettings | None = None,
 ) -> tuple[Tensor, Tensor, Frames]:
     """As :func:`differentiable_render`, with the class mask named ``labels`` beside the images: images, one-hot masks,
-    float32 (n, classes, H, W) with a gradient to ``values``, and the frames.
+    float32 (n, classes, H, W), both differentiable in ``values``, and the frames.
 
-    A loss that is linear in the one-hot masks is differenced exactly: between the masks of scenes at shifted
-    attributes, each pixel's cotangent taken at the class that is seen there. A mask changes by whole pixels, so that a
-    step should move an object by one pixel at least. Where the images take no part in the loss, none are drawn.
-    ``ValueError`` where ``labels`` is no class mask of the renderer, or the settings ask for the adjoint.
+    A loss that is linear in the one-hot masks is differenced exactly, between the masks of scenes at shifted
+    attributes: each pixel counts with the cotangent of its class. A mask changes by whole pixels, so a step should move
+    an object by at least one pixel. Backward, no images are drawn where the loss does not depend on them.
+    ``ValueError`` where ``labels`` is no class mask of the renderer, or the method is the adjoint.
     """
     settings = settings or GradientSettings()
     masks = [name for name, kind in pool.annotations.items() if isinstance(kind, ClassMask)]
@@ -73,7 +74,7 @@ def differentiable_masks(
 
 @dataclass(frozen=True)
 class _Work:
-    """What the operation is of. ``labels`` names the class mask that is given beside the images, if any."""
+    """Arguments of the operation. ``labels`` names the class mask that is returned beside the images, if any."""
 
     pool: RenderPool
     scenes: tuple[SceneGraph, ...]
@@ -130,7 +131,7 @@ def _check_values(schema: Schema, scenes: Sequence[SceneGraph], values: NDArray[
         raise ValueError(f"values have shape {values.shape}, but the scenes hold {len(expected)} mutable attributes")
     places = [(i, attribute) for i, scene in enumerate(scenes) for _, attribute in schema.mutable_continuous(scene)]
     for (index, attribute), value, held in zip(places, values, expected, strict=True):
-        # Values come in single precision and through another network; scenes in another order are far off.
+        # Values in single precision differ a little; those of scenes in another order differ much more.
         if attribute.periodic:
             distance = abs((value - held + 0.5) % 1.0 - 0.5)
         else:

@@ -1,4 +1,4 @@
-"""What perturbed scenes are worth: their images and labels dotted with a loss's cotangents, where they are drawn."""
+"""Losses of perturbed scenes: their images and labels dotted with a loss's cotangents, where they are drawn."""
 
 from __future__ import annotations
 
@@ -69,11 +69,11 @@ def label_dot(cotangent: NDArray[np.floating[Any]], mask: NDArray[np.integer[Any
 def stencil_losses(
     renderer: Renderer, stencil: Stencil, start: int, stop: int, cotangent: Cotangent
 ) -> tuple[list[float], Usage]:
-    """Losses of the perturbed scenes ``start`` to ``stop``, to first order in what is seen, and what they used (its
+    """Losses of the perturbed scenes ``start`` to ``stop``, to first order in images and masks, and what they used (its
     core-seconds are not measured here).
 
-    With ``GradientSettings.windows`` both sides of a central difference are drawn in the window that the renderer tells
-    for it, and neither where the cotangent is zero in there. Masks are cast whole.
+    With ``GradientSettings.windows`` both sides of a central difference are drawn only in the window that the renderer
+    gives, and not at all where the cotangent is zero in it. Masks are always whole.
     """
     losses = np.zeros(stop - start)
     used = Usage()

@@ -1,7 +1,7 @@
 """Render pools: scenes in, frames out, in order, from one process or from many Ray actors.
 
-What a pool answers does not depend on how many workers it has or on how work was cut: a frame is a function of (scene,
-seed), and an attribute's gradient one of (scene, seed, cotangent, settings).
+Results do not depend on the number of workers or on how work is divided among them: a frame is a function of (scene,
+seed), and an attribute's gradient of (scene, seed, cotangent, settings).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class RenderPool(ABC):
     """Renders batches of scenes. ``used`` counts all images rendered so far, those for gradients included, their render
     cost and the CPU seconds of the processes that rendered; ``images``, ``cost`` and ``core_seconds`` are its parts.
 
-    ``workers`` is the number of processes that render, 0 where it is this one. ``annotations`` are those that the
+    ``workers`` is the number of processes that render, 0 for this process alone. ``annotations`` are those that the
     renderer declares. Usable as a context manager.
     """
 
@@ -54,12 +54,14 @@ class RenderPool(ABC):
 
     @property
     def cost(self) -> float:
-        """Render cost so far (``Renderer.cost``): samples times pixels, in windows those of the window."""
+        """Render cost so far (``Renderer.cost``): samples times pixels; an image in a window counts the window's
+        pixels.
+        """
         return self.used.cost
 
     @property
     def core_seconds(self) -> float:
-        """CPU seconds of rendering so far, those of all processes."""
+        """CPU seconds of rendering so far, of all processes together."""
         return self.used.core_seconds
 
     def usage_of(self, scenes: Sequence[SceneGraph]) -> Usage:
@@ -69,7 +71,8 @@ class RenderPool(ABC):
     def render(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> Frames:
         """Frames of the scenes, in order; ``seeds`` (31 bits each) fix the renderer's randomness.
 
-        ``ValueError`` where there are no scenes or numbers differ; ``RendererError`` where the renderer fails.
+        ``ValueError`` where there are no scenes or the numbers of scenes and seeds differ; ``RendererError`` where the
+        renderer fails.
         """
         seeds = _checked(scenes, seeds)
         if not scenes:
@@ -87,8 +90,8 @@ class RenderPool(ABC):
     ) -> list[NDArray[np.float64]]:
         """Per scene ``dL/d(normalised value)`` of its mutable continuous attributes, in the order of ``Schema.values``.
 
-        ``cotangents`` (n, H, W, 3) holds ``dL/d(image)`` for images in [0, 1], each scene dotted with its own alone;
-        with None no images are drawn. ``labels`` holds by the name of a class mask ``dL/d(one-hot mask)`` (n, H, W,
+        ``cotangents`` (n, H, W, 3) holds ``dL/d(image)`` for images in [0, 1], each used for its own scene alone; with
+        None no images are drawn. ``labels`` holds by the name of a class mask ``dL/d(one-hot mask)`` (n, H, W,
         classes): a loss that is linear in the mask is differenced exactly between the masks of perturbed scenes. A
         scene whose cotangents are zero throughout has gradient zero and is not rendered. ``ValueError`` where shapes do
         not fit, a cotangent is not finite, a label is no class mask, or the adjoint is asked for labels;
@@ -139,7 +142,7 @@ class RenderPool(ABC):
 
     @abstractmethod
     def warm_up(self) -> None:
-        """Build the renderers now, to keep that out of what is timed; ``RendererError`` where one cannot be built."""
+        """Build the renderers now, so that timings leave it out; ``RendererError`` where one cannot be built."""
 
     @abstractmethod
     def close(self) -> None:
@@ -203,7 +206,7 @@ def make_pool(renderer: Renderer, workers: int, ray_settings: RaySettings | None
 
 @contextmanager
 def _with_scene(scenes: Sequence[SceneGraph]) -> Iterator[None]:
-    """A renderer's error inside takes along the scene that it names."""
+    """Attach to a renderer's error the scene that it is about."""
     try:
         yield
     except RendererError as error:

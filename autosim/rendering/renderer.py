@@ -1,4 +1,4 @@
-"""The contract of renderers. A renderer is built once where it works and then draws scene after scene."""
+"""The contract of renderers. A renderer is built once, in the process that draws, and then draws scene after scene."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from autosim.rendering.frames import Frame
 from autosim.rendering.windows import Window
 from autosim.scenes.graph import SceneGraph, Schema
 
-# What a line that refuses an adjoint ends with.
+# End of the line that refuses an adjoint.
 ALLOWED = "allowed are central, forward and spsa"
 
 Kind = TypeVar("Kind", bound="Renderer")
 
 
 class Renderer(ABC):
-    """Draws scenes. Every method is a function of its arguments alone: no state of an earlier call may show.
+    """Draws scenes. Results of every method depend on its arguments alone, not on earlier calls.
 
-    Before :meth:`build` an instance is a light, picklable description, sent to the workers; ``build`` makes whatever is
-    heavy (an engine's scene, buffers) in the worker's process.
+    Before :meth:`build` an instance is a light, picklable description, sent to the workers; ``build`` creates what is
+    large (an engine's scene, buffers) in the worker's process.
 
     A renderer implements :meth:`draw`, and :meth:`annotate` where it has ground truth; :meth:`render` is made of both.
     One that gives image and ground truth at once, as an engine in another process does, implements :meth:`render`
@@ -55,8 +55,8 @@ class Renderer(ABC):
         ``seed`` (31 bits) fixes all randomness, so that equal arguments give equal pixels. ``effort`` in (0, 1] may
         lower the quality (fewer samples, say) where only differences of images are wanted.
 
-        By default the image of :meth:`render`, which is rounded to 8 bits, whatever the effort: steps of finite
-        differences should change pixels by several of 255 parts.
+        By default the image of :meth:`render`, rounded to 8 bits, whatever the effort: steps of finite differences
+        should then change pixels by several of the 255 levels.
         """
         return self._as_drawn(self.render(scene, seed))
 
@@ -70,8 +70,8 @@ class Renderer(ABC):
     def draw_many(
         self, scenes: Sequence[SceneGraph], seeds: Sequence[int], effort: float = 1.0
     ) -> Sequence[NDArray[np.float32]]:
-        """The images of several scenes, each pixel for pixel what :meth:`draw` gives; for renderers that draw many at
-        less than the cost of each. Made of :meth:`render_many` where :meth:`draw` is made of :meth:`render`.
+        """The images of several scenes, equal to those of :meth:`draw` in every pixel; for renderers that draw many at
+        once faster than one by one. Made of :meth:`render_many` where :meth:`draw` is made of :meth:`render`.
         """
         if self._only_renders():
             return [self._as_drawn(frame) for frame in self.render_many(scenes, seeds)]
@@ -95,8 +95,8 @@ class Renderer(ABC):
         the whole picture, as by default.
 
         Where two scenes differ in that attribute alone, their pictures differ within the union of their two windows
-        only, or so little outside that a gradient may leave it out. A window may reach beyond the picture, and is empty
-        where nothing is seen of the attribute.
+        only, or so little outside that a gradient may ignore it. A window may reach beyond the picture; it is empty
+        where the attribute does not show.
         """
         return None
 
@@ -104,7 +104,7 @@ class Renderer(ABC):
         """The image in a window that lies within the picture, float32 (window.height, window.width, 3); by default cut
         out of the whole.
 
-        Noise need not be that of :meth:`draw`, so that both sides of a difference are drawn in one window.
+        Noise may differ from that of :meth:`draw`, so both sides of a difference have to be drawn in the same window.
         """
         return self.draw(scene, seed, effort)[window.slices]
 
@@ -113,10 +113,10 @@ class Renderer(ABC):
         return self._checked(self.draw_window(scene, seed, effort, window), "draw_window", window.height, window.width)
 
     def cost(self, scene: SceneGraph, effort: float = 1.0, window: Window | None = None) -> float:
-        """Render cost of an image: samples a pixel times pixels. Asked of a renderer that is not built, too.
+        """Render cost of an image: samples a pixel times pixels. Works before :meth:`build`, too.
 
         By default height times width times ``effort``, and in a window its share of that where :meth:`draw_window` is
-        implemented. A renderer whose scenes ask for a quality of their own says here what that costs.
+        implemented. A renderer whose scenes set the render quality overrides this.
         """
         cost = self.height * self.width * effort
         if window is None or type(self).draw_window is Renderer.draw_window:
@@ -129,22 +129,23 @@ class Renderer(ABC):
         return self._only_renders() and type(self).annotate is Renderer.annotate
 
     def adjoint_refusal(self, scene: SceneGraph) -> str | None:
-        """Why :meth:`adjoint` does not take a scene, as what follows the renderer's name in a line; None where it does.
+        """Why :meth:`adjoint` cannot differentiate a scene, as a message to follow the renderer's name; None where it
+        can.
 
-        Asked before a run too, of a renderer that is not built. By default a renderer that overrides :meth:`adjoint`
-        takes every scene.
+        Works before :meth:`build`, too. By default a renderer that overrides :meth:`adjoint` can differentiate every
+        scene.
         """
         return "has no adjoint" if type(self).adjoint is Renderer.adjoint else None
 
     def adjoint(
         self, scene: SceneGraph, seed: int, cotangent: NDArray[np.float32], effort: float = 1.0
     ) -> NDArray[np.float64]:
-        """The renderer's own derivative of a scene's image, backwards; for renderers that can tell it.
+        """The renderer's own derivative of a scene's image, in reverse mode; for renderers that have one.
 
         ``cotangent`` (height, width, 3) is ``dL/dR`` for the image ``R`` in [0, 1] that :meth:`draw` gives, clipping
         included. Returns ``dL/d(normalised value)`` of each mutable continuous attribute, float64 (attributes,) in the
-        order of ``Schema.values``. ``seed`` and ``effort`` as for :meth:`draw`; images drawn later are what they would
-        have been without the call. ``RendererError`` where there is none.
+        order of ``Schema.values``. ``seed`` and ``effort`` as for :meth:`draw`; the call does not change images drawn
+        later. ``RendererError`` where there is no adjoint.
         """
         raise RendererError(f"{type(self).__name__}: has no adjoint; {ALLOWED}")
 
@@ -197,7 +198,7 @@ class Renderer(ABC):
         return [self.render(scene, seed) for scene, seed in zip(scenes, seeds, strict=True)]
 
     def close(self) -> None:  # noqa: B027 - nothing to release by default
-        """Release what ``build`` took."""
+        """Release what ``build`` created."""
 
 
 def eight_bits(image: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -1,7 +1,7 @@
 """2-D compositing: textured rectangles under affine maps, back to front, with exact masks and boxes.
 
-All sprites of a chunk are sampled together and then laid one over another. What a pixel gets does not depend on what
-else is in the chunk: a frame stays a function of its scene.
+All sprites of a chunk are sampled together and then composited. A pixel does not depend on the other scenes of the
+chunk: a frame stays a function of its scene.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Sprite:
 
     ``x``, ``y`` (right, down) are the centre in pixels, (0, 0) the upper left corner of the picture; ``width`` and
     ``height`` are in pixels, above 0; ``angle`` in radians, counter-clockwise. ``texture`` is an index into the set of
-    textures called ``kind``. ``colour`` (RGB in [0, 1]) is multiplied with the texture's. ``mask_class`` is what the
-    mask gets where the sprite is opaque, ``None`` for what was there before; ``box`` is the class of its box, ``None``
+    textures called ``kind``. ``colour`` (RGB in [0, 1]) is multiplied with the texture's. ``mask_class`` is written to
+    the mask where the sprite is opaque, ``None`` leaves the mask as it is; ``box`` is the class of its box, ``None``
     where it has none.
     """
 
@@ -66,8 +66,8 @@ class _Placed:
 class SpriteRenderer(Renderer):
     """Lays sprites over a backdrop. A subclass declares the annotation ``mask``, a :class:`ClassMask`, which is 0 where
     no sprite has set a class; where it declares ``boxes``, :class:`Boxes`, these are the upright bounding boxes of
-    sprites that have a class of box, cut off at the edge of the picture, in the order of the sprites; sprites out of
-    sight have none.
+    sprites with a ``box`` class, clipped to the picture, in the order of the sprites; sprites outside the picture have
+    none.
 
     Edges are anti-aliased by the share of a pixel that they cover; textures are sampled bilinearly at the power of two
     of their resolution that is nearest to that of the picture.
@@ -94,14 +94,14 @@ class SpriteRenderer(Renderer):
 
     @abstractmethod
     def sprites(self, scene: SceneGraph) -> Sequence[Sprite]:
-        """A scene's sprites, the hindmost first."""
+        """A scene's sprites, from back to front."""
 
     def labels(self, scene: SceneGraph) -> Mapping[str, NDArray[np.generic]]:
         """Further annotations of a scene; none by default."""
         return {}
 
     def build(self) -> None:
-        """Make the textures and their smaller levels; ``ValueError`` for shapes that are not as asked for."""
+        """Make the textures and their smaller levels; ``ValueError`` for wrong shapes."""
         self._levels = {kind: _levels(kind, texels) for kind, texels in self.textures().items()}
         backdrops = np.asarray(self.backdrops(), dtype=np.float32)
         if backdrops.ndim != 4 or backdrops.shape[1:] != (self.height, self.width, 3):
@@ -170,7 +170,7 @@ class SpriteRenderer(Renderer):
         return planes, masks
 
     def _sample(self, sprites: Sequence[Sprite]) -> list[_Placed | None]:
-        """Each sprite in its window; None where that is out of the picture."""
+        """Each sprite in its window; None where the sprite is outside the picture."""
         result: list[_Placed | None] = [None] * len(sprites)
         groups: dict[tuple[str, int, int, int], list[int]] = {}
         for i, sprite in enumerate(sprites):
@@ -200,7 +200,7 @@ class SpriteRenderer(Renderer):
         x, y, wide, high, angle = np.array([(s.x, s.y, s.width, s.height, s.angle) for s in sprites]).T
         left = np.clip(np.floor(x - width / 2).astype(np.int64), 0, self.width - width)
         top = np.clip(np.floor(y - height / 2).astype(np.int64), 0, self.height - height)
-        # Offsets of pixel centres from the sprite's centre, the same number for a pixel whatever the window.
+        # Offsets of pixel centres from the sprite's centre; for a pixel they are the same in every window.
         along = (left[:, None] + np.arange(width) + 0.5 - x[:, None]).astype(np.float32)[:, None, :]
         down = (top[:, None] + np.arange(height) + 0.5 - y[:, None]).astype(np.float32)[:, :, None]
         cosine, sine = (f(angle).astype(np.float32)[:, None, None] for f in (np.cos, np.sin))
@@ -296,8 +296,8 @@ def _rounded_up(size: float) -> int:
 def _bilinear(
     texels: NDArray[np.uint8], index: NDArray[np.int64], s: NDArray[np.float32], t: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Texture ``index[i]`` at columns ``s`` and rows ``t`` (n, h, w): planes (1 or 4, n, h, w) in [0, 1]; edges go on
-    for ever.
+    """Texture ``index[i]`` at columns ``s`` and rows ``t`` (n, h, w): planes (1 or 4, n, h, w) in [0, 1]; edges are
+    extended.
     """
     rows, columns = texels.shape[1:3]
     s, t = np.clip(s, 0, columns - 1), np.clip(t, 0, rows - 1)

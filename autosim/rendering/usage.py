@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Usage:
-    """``images``, those for gradients included; ``cost``, samples times pixels, as ``Renderer.cost`` tells it; and the
+    """``images``, those for gradients included; ``cost``, samples times pixels, as ``Renderer.cost`` gives it; and the
     CPU seconds (``core_seconds``) of the processes that rendered.
     """
 

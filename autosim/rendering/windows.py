@@ -1,4 +1,4 @@
-"""Windows: upright rectangles of a picture, outside which a change of a scene alters nothing."""
+"""Windows: upright rectangles of a picture, outside which a change of a scene changes nothing."""
 
 from __future__ import annotations
 

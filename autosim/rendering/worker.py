@@ -1,4 +1,4 @@
-"""The worker of a render pool: one built renderer, asked for frames or for what gradients are made of.
+"""The worker of a render pool: one built renderer that makes frames and the losses of perturbed scenes.
 
 Runs in the process of a :class:`~autosim.rendering.pool.LocalPool` or inside a Ray actor; imports no torch.
 """
@@ -43,7 +43,7 @@ class Worker:
 
     def __init__(self, renderer: Renderer) -> None:
         self._renderer = renderer
-        # As the pool knows them: from before the renderer is built.
+        # Read before the renderer is built, as in the pool.
         self._declared = dict(renderer.annotations)
         self._built = False
 
@@ -105,7 +105,7 @@ class Worker:
             self._built = False
 
     def _frames(self, first: int, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> Sequence[Frame]:
-        """Frames of scenes; where they fail together, one after another, so that the one at fault is named."""
+        """Frames of scenes; where they fail together, they are drawn one by one to name the scene at fault."""
         renderer = self._renderer
         try:
             return renderer.render_many(scenes, seeds)

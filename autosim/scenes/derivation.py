@@ -23,7 +23,7 @@ class Derivation:
         self.rules: list[int] = []
         self.emitted: list[str] = []
         self.parents: list[int] = []
-        # Symbol, index of the parent node, and how often the symbol has come forth from itself.
+        # Symbol, index of the parent node, and how many times in a row the symbol was made by its own rule.
         self._open: list[tuple[str, int, int]] = [(grammar.start, -1, 0)]
 
     @property
@@ -40,8 +40,8 @@ class Derivation:
 
     @property
     def repeats(self) -> int:
-        """How often in a row the open symbol came forth from a rule of its own: how long a list is so far, where a
-        symbol makes one; 0 where none is open.
+        """How many times in a row the open symbol was made by one of its own rules: the length so far of a list that a
+        symbol makes; 0 where no symbol is open.
         """
         return self._open[-1][2] if self._open else 0
 

@@ -1,7 +1,7 @@
 """Distributions of one attribute each, element by element over tensors, and differentiable in their parameters.
 
-Continuous attributes are normalised: [0, 1], or the circle [0, 1) where periodic. Noise comes in as an argument, so
-that every draw is a function of explicit seeds. Log-probabilities are computed in double precision.
+Continuous attributes are normalised: [0, 1], or the circle [0, 1) where periodic. Noise is an argument, so that every
+draw is a function of explicit seeds. Log-probabilities are computed in double precision.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def _with_gradient_of(raw: Tensor, value: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class CensoredNormal:
-    """Normal whose values below 0 are put onto 0 and those above 1 onto 1: a density inside, a mass on each bound.
+    """Normal whose values below 0 become 0 and those above 1 become 1: a density inside, a mass on each bound.
 
     ``mean`` and ``std`` (> 0) have equal shapes.
     """
@@ -41,14 +41,14 @@ class CensoredNormal:
     def rsample(self, noise: Tensor) -> Tensor:
         """``clip(mean + std · noise)`` for standard normal ``noise``.
 
-        The gradient is that of ``mean + std · noise`` for clipped values too (straight-through): exact clipping would
-        hold a value at its bound with gradient 0, though the mean could bring it back.
+        The gradient is that of ``mean + std · noise`` for clipped values too (straight-through): with exact clipping a
+        value at its bound would have gradient 0 and stay there, though the mean could bring it back.
         """
         raw = self.mean + self.std * noise
         return _with_gradient_of(raw, raw.clamp(0, 1))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log-density inside (0, 1); on a bound the log of the mass that was put there."""
+        """Log-density inside (0, 1); on a bound the logarithm of its mass."""
         value, mean, std = value.double(), self.mean.double(), self.std.double()
         below = torch.special.log_ndtr(-mean / std)
         above = torch.special.log_ndtr((mean - 1) / std)
@@ -59,7 +59,7 @@ class CensoredNormal:
 
 @dataclass(frozen=True)
 class WrappedNormal:
-    """Normal wrapped round the circle [0, 1): all values a whole number of turns apart are one.
+    """Normal wrapped round the circle [0, 1): values that are whole turns apart are the same.
 
     ``mean`` (any real number) and ``std`` in (0, 0.5] have equal shapes.
     """

@@ -17,9 +17,9 @@ from autosim.scenes.graph import Continuous, SceneGraph, Schema
 from autosim.seeding import seed_sequence
 
 Part = Literal["all", "continuous", "categorical"]
-"""Which of a scene's learned choices a log-probability is of; methods may move the two kinds in different ways."""
+"""Which of a scene's learned attributes a log-probability covers; methods may move the two kinds in different ways."""
 
-# Scenes that means, spreads and probabilities are read off where a generator has no parameters of single attributes.
+# Scenes from which means, spreads and probabilities are estimated where a generator has no parameters for each.
 SCENES_READ = 1024
 
 
@@ -69,18 +69,19 @@ class SceneGenerator(nn.Module, ABC):
 
     @abstractmethod
     def log_prob(self, samples: Samples, part: Part = "all") -> Tensor:
-        """(count,) log-probability of each scene's learned choices (of one kind), differentiable in the parameters.
+        """(count,) log-probability of each scene's learned attributes (of one kind), differentiable in the parameters.
 
         Parts that the generator does not learn (structure, immutable attributes) are left out: they are constants.
         """
 
     def picture_log_prob(self, samples: Samples) -> Tensor:
-        """(count,) log-probability, up to a constant, of what each scene shows: that of all scenes that show the same.
+        """(count,) log-probability, up to a constant, of each scene's picture: that of all scenes with the same
+        picture.
 
-        Where slots of a class are interchangeable, it makes no difference to a picture which of them holds which of its
-        nodes, and to a signal that is measured on pictures neither. The derivative of this probability is then the mean
-        of that of ``log_prob`` over all scenes that show the same (Rao-Blackwell): the score-function estimate has the
-        same mean and less variance. Generators that know of no such slots return ``log_prob``.
+        Where slots of a class are interchangeable, neither a picture nor a signal that is measured on pictures depends
+        on which slot holds which node. The derivative of this probability is then the mean of that of ``log_prob`` over
+        all scenes with the same picture (Rao-Blackwell): the score-function estimate has the same mean and less
+        variance. Generators without such slots return ``log_prob``.
         """
         return self.log_prob(samples)
 
@@ -92,10 +93,10 @@ class SceneGenerator(nn.Module, ABC):
         return None
 
     def explore(self, spread: float, share: float) -> None:
-        """Draw from a wider distribution while a method explores, and log its probabilities.
+        """Draw from a wider distribution while a method explores; ``log_prob`` is then that of the wider one.
 
         Standard deviations (normalised) that are not learned become those of the start, but at least ``spread``; no
-        choice is less likely than ``share``, or where there are many than three quarters of an equal part.
+        choice is less likely than ``share``, or, where there are many choices, than three quarters of an equal share.
         ``explore(0, 0)`` ends it. Generators without either ignore it.
         """
         return None
@@ -104,16 +105,16 @@ class SceneGenerator(nn.Module, ABC):
         """Means, spreads and probabilities of the mutable attributes by ``schema.key``, continuous ones in their own
         unit.
 
-        Generators that have such parameters give these; of the others it is what a sample of scenes shows, which
-        always is the same one.
+        Generators that have such parameters return these; the others estimate them from a sample of scenes, always with
+        the same seed.
         """
         with torch.no_grad():
             scenes = self.sample(SCENES_READ, seed_sequence(0, "parameters by key")).scenes
         return summarise(self.schema, scenes)
 
     def set_parameters(self, parameters: Mapping[str, AttributeSummary]) -> None:
-        """Set means, spreads and probabilities of some attributes, as :meth:`parameters_by_key` gives them; what goes
-        beyond the generator's own bounds of spreads and probabilities is put to the bound.
+        """Set means, spreads and probabilities of some attributes, as :meth:`parameters_by_key` gives them; spreads and
+        probabilities beyond the generator's own bounds are set to the bound.
 
         ``ValueError`` names the key that is unknown, of another kind or out of range, and nothing is set then;
         ``NotImplementedError`` where the generator has no parameters of single attributes.
@@ -122,8 +123,8 @@ class SceneGenerator(nn.Module, ABC):
 
     @torch.no_grad()
     def move_towards(self, other: SceneGenerator, share: float) -> None:
-        """Go the ``share`` in [0, 1] of the way to the learned parameters of ``other``, a generator of the same grammar
-        and options; what is not learned becomes as there. Called after each step, it keeps an average of the steps.
+        """Move a ``share`` in [0, 1] of the way to the learned parameters of ``other``, a generator of the same grammar
+        and options; what is not learned is copied. Called after each step, it keeps an average of the steps.
         """
         for mine, theirs in zip(self.parameters(), other.parameters(), strict=True):
             mine.lerp_(theirs, share if mine.requires_grad else 1.0)
@@ -134,8 +135,8 @@ class SceneGenerator(nn.Module, ABC):
         """``mean_k signal_k · log q(s_k)``: its gradient is the score-function estimate of ``∇ E_q[signal]``.
 
         ``signal`` (count,) is a cost (to be lowered) with any baseline already subtracted; it is detached here.
-        ``enumerate_choices`` asks for less variance in categorical parts, where the generator can: for an estimate from
-        the mean signal of each choice. Elsewhere it changes nothing.
+        ``enumerate_choices`` lowers the variance in categorical parts, by an estimate from the mean signal of each
+        choice; generators that cannot do so ignore it.
         """
         return (signal.detach() * self.log_prob(samples, part)).mean()
 

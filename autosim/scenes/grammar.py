@@ -76,7 +76,7 @@ class KeyedAttribute:
 
     @property
     def prior_keys(self) -> tuple[str, str]:
-        """Under which a prior for the attribute is found: of its slot alone, and of its class."""
+        """Keys of the attribute's prior, in the order in which they are tried: its slot's, then its class's."""
         return self.key, f"{self.node_class}.{self.attribute.name}"
 
 
@@ -89,10 +89,10 @@ class Grammar:
     an attribute without a prior is uniform over its range or choices. Derivations of more than ``max_steps`` rules are
     drawn again.
 
-    ``strings`` takes the place of the rules' weights where these cannot say how structures are distributed (numbers of
-    nodes that are uniform, say: a rule's probability would depend on the rules before it). It draws the indices of a
-    derivation's rules, in order. ``arrange`` changes the attributes of a scene where priors, each by itself, cannot say
-    how they hang together (objects in a row, say).
+    ``strings`` replaces the rules' weights where these cannot express how structures are distributed (numbers of nodes
+    that are uniform, say: a rule's probability would depend on the rules before it). It draws the indices of a
+    derivation's rules, in order. ``arrange`` changes the attributes of a scene where separate priors cannot express how
+    attributes depend on each other (objects in a row, say).
 
     Raises ``ValueError`` naming the symbol, rule or attribute at fault.
     """
@@ -140,16 +140,16 @@ class Grammar:
 
     @cached_property
     def shortest(self) -> int:
-        """Number of rules of the shortest derivation, of rules with weight."""
+        """Number of rules of the shortest derivation, counting only rules with a weight above 0."""
         return self._shortest()[self.start]
 
     @cached_property
     def interchangeable(self) -> tuple[str, ...]:
-        """Classes with several slots which differ in nothing but what is learned of them: scenes whose nodes have
-        changed places among these slots show the same.
+        """Classes with several slots that differ only in what is learned of them: scenes whose nodes are exchanged
+        between these slots have the same picture.
 
-        That is so where the slots' nodes come from one rule together, with the same fixed values, and the priors of
-        their immutable attributes are equal.
+        This holds where one rule makes the nodes of all slots, with the same fixed values, and the priors of their
+        immutable attributes are equal.
         """
         return tuple(c.name for c in self.schema.classes if c.slots > 1 and self._alike(c))
 
@@ -188,7 +188,7 @@ class Grammar:
         return self._with_attributes(self._derivation(rule_indices), np.random.default_rng(seed))
 
     def derivation(self, scene: SceneGraph) -> Derivation:
-        """The derivation of a scene, from its string of rules; ``ValueError`` where it has none, or another's."""
+        """The derivation of a scene, from its string of rules; ``ValueError`` where it has none or it does not fit."""
         if scene.derivation is None:
             raise ValueError("grammar: the scene has no derivation: which rules made it is not known")
         return self._derivation(scene.derivation)
@@ -199,7 +199,9 @@ class Grammar:
         return replace(self, priors={key: prior for key, prior in self.priors.items() if key not in learned})
 
     def with_priors(self, priors: Mapping[str, Prior]) -> Grammar:
-        """The same rules, with ``priors`` put over the present ones (``object.0.x`` still beats ``object.x``)."""
+        """The same rules, with ``priors`` in place of the present ones (``object.0.x`` still goes before
+        ``object.x``).
+        """
         return replace(self, priors={**self.priors, **priors})
 
     @cached_property

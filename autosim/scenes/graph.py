@@ -108,7 +108,7 @@ class SceneArrays:
 
     ``scene``, ``node_class``, ``slot``, ``parent`` are int64 (n,), ``parent`` counted over all nodes and -1 for roots;
     ``continuous`` (n, C) is normalised, ``categorical`` (n, D) holds choice indices; both are 0 where the node's class
-    lacks the column (``Schema.continuous_mask`` / ``categorical_mask`` by class tell).
+    lacks the column (see ``Schema.continuous_mask`` and ``categorical_mask``).
     """
 
     count: int

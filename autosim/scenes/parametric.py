@@ -1,4 +1,4 @@
-"""Independent distributions, one for each mutable attribute: what AutoSimulate, LTS and the search methods learn."""
+"""Independent distributions, one for each mutable attribute, whose parameters are learned."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from autosim.scenes.grammar import Choice, Constant, Grammar, KeyedAttribute, No
 from autosim.scenes.graph import Categorical, Continuous, SceneArrays
 from autosim.scenes.keyed import KeyedAttributes, SceneLayout
 
-# Slots of a class whose permutations are gone through, 24 of them.
+# Most slots of a class for which all permutations are summed, 24 of them.
 MOST_INTERCHANGEABLE = 4
 
 
@@ -103,7 +103,7 @@ class ParametricGenerator(SceneGenerator):
             position = self.schema.class_index[name]
             mine = arrays.node_class == position
             slots = self.schema.classes[position].slots
-            # Elsewhere some pictures of a permuted scene could not be drawn.
+            # In other scenes, permuting the slots would give scenes that cannot be drawn.
             complete = np.bincount(arrays.scene[mine], minlength=len(samples)) == slots
             if slots > MOST_INTERCHANGEABLE or not complete.all():
                 continue
@@ -136,10 +136,10 @@ class ParametricGenerator(SceneGenerator):
         """As the contract says. Enumeration of an attribute's choices i with probabilities p_i is AutoSimulate's
         estimate (Behl et al., ECCV 2020, supplement §3): ``∂/∂p_i = f(i)``, and ``f(1) − f(0)`` for a Bernoulli.
 
-        In place of f(i) stands the mean signal of the samples with choice i, over the probability that n draws hold i
-        at all. Without the latter the estimate would be biased: samples that lack a choice say nothing about it, and
-        passing to the score function where one is lacking does not make up for that. An attribute that a scene has
-        more than once takes the score function: there the choices of a scene share one signal.
+        f(i) is estimated by the mean signal of the samples with choice i, divided by the probability that n draws
+        contain i at all. Without this division the estimate would be biased: samples without a choice say nothing about
+        it, and using the score function where a choice is missing does not correct that. An attribute that a scene has
+        more than once uses the score function: there the choices of a scene share one signal.
         """
         if not enumerate_choices or part == "continuous":
             return super().score_function_loss(samples, signal, part)
@@ -187,7 +187,7 @@ class ParametricGenerator(SceneGenerator):
 
     @torch.no_grad()
     def move_towards(self, other: SceneGenerator, share: float) -> None:
-        """As the contract says, for periodic means the shorter way round."""
+        """As the contract says; periodic means move the shorter way round."""
         assert isinstance(other, ParametricGenerator)
         shorter_way = torch.remainder(other.means - self.means + 0.5, 1.0) - 0.5
         means = torch.where(self._periodic_mask, self.means + share * shorter_way, self.means.lerp(other.means, share))
@@ -331,7 +331,7 @@ class ParametricGenerator(SceneGenerator):
 
     @torch.no_grad()
     def _set_probabilities(self, i: int, probabilities: Tensor) -> None:
-        # Exploration takes no more than three quarters of what equal choices would have each.
+        # The floor is at most three quarters of an equal share.
         floor = min(self.floor, max(self._least_floor, 0.75 / len(probabilities)))
         logs = _at_least(probabilities, floor).log()
         start, end = int(self._ends[i]), int(self._ends[i + 1])

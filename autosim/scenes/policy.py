@@ -24,7 +24,7 @@ from autosim.seeding import torch_seeded
 if TYPE_CHECKING:
     from autosim.scenes.transformer import DistributionTransformer
 
-# Strings that stay too long this many times in a row: the policy makes no end.
+# After this many strings in a row that are too long, the policy counts as one that does not end its strings.
 ATTEMPTS = 100
 
 
@@ -39,12 +39,12 @@ class RuleStrings:
 class GrammarPolicy(SceneGenerator):
     """A distribution over the derivations of ``grammar``; attributes are drawn from the grammar's priors.
 
-    With ``lengths`` the network is told, beside the paper's latent vector and rules so far, how long the list at hand
-    is: numbers of things are learned far sooner, but one list's less apart from another's.
+    With ``lengths`` the network also reads how long the present list is so far, beside the paper's latent vector and
+    rules: it learns numbers of things far sooner, but separates one list's numbers less well from another's.
 
     ``longest`` (T_max) is the most rules that a derivation may have; longer strings are drawn again. ``width`` is the
     number of units of the recurrent network. With ``context`` False the network does not see the rules so far, and the
-    policy is a probabilistic context-free grammar: for comparison. ``transformer``, where one is set, transforms the
+    policy is a probabilistic context-free grammar, for comparison. ``transformer``, where one is set, transforms the
     attributes of scenes; it is not learned here.
 
     Raises ``ValueError`` where no derivation is short enough.
@@ -74,14 +74,14 @@ class GrammarPolicy(SceneGenerator):
             allowed[self._symbol_index[symbol], list(rules)] = True
         self.register_buffer("_allowed", allowed, persistent=False)
         with torch_seeded(seed):
-            # What stands for a rule in the input; the last one for the beginning.
+            # One vector for each rule in the input, and a last one for the beginning.
             self.embedding = nn.Embedding(self.rule_count + 1, width)
             self.opened = nn.Embedding(len(symbols), width)
             self.recurrent = nn.LSTM(width, width, batch_first=True)
             self.latent = nn.Parameter(0.1 * torch.randn(2, 1, 1, width))
             self.output = nn.Linear(width, self.rule_count)
             if lengths:
-                # Added to the logits, by how long a list is so far: a recurrent network learns to count, but slowly.
+                # Added to the logits by the length of a list: a recurrent network learns to count only slowly.
                 self.repeated = nn.Embedding(longest + 1, self.rule_count)
                 nn.init.zeros_(self.repeated.weight)
         self.transformer: DistributionTransformer | None = None
@@ -92,7 +92,7 @@ class GrammarPolicy(SceneGenerator):
         return [self.latent, *(parameter for part in parts for parameter in part.parameters())]
 
     def sample(self, count: int, seed: np.random.SeedSequence) -> Samples:
-        """Draw ``count`` scenes; ``values`` stays empty, for attributes are not learned here."""
+        """Draw ``count`` scenes; ``values`` is empty, because attributes are not learned here."""
         return self.scenes_of(self.sample_strings(count, child_seed(seed, 0)).rules, child_seed(seed, 1))
 
     def scenes_of(self, rules: Sequence[tuple[int, ...]], seed: np.random.SeedSequence) -> Samples:
@@ -139,9 +139,9 @@ class GrammarPolicy(SceneGenerator):
         return self.log_prob_encoded(*self.encode(rules))
 
     def encode(self, rules: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:
-        """Strings of rules as :meth:`log_prob_encoded` takes them: the rules, the symbols that they expand, and how
-        often each had come forth from itself, all int64 (n, t), filled up to the longest. ``ValueError`` where one is
-        no derivation.
+        """Strings of rules as :meth:`log_prob_encoded` takes them: the rules, the symbols that they expand, and the
+        ``Derivation.repeats`` of each, all int64 (n, t), padded to the longest. ``ValueError`` where one is no
+        derivation.
         """
         longest = max([1, *(len(string) for string in rules)])
         taken = np.full((len(rules), longest), self.rule_count, dtype=np.int64)
@@ -193,7 +193,7 @@ class GrammarPolicy(SceneGenerator):
             repeats = torch.tensor([[derivations[i].repeats] for i in active], device=device)
             logits, state = self._logits(previous, symbols, repeats, state)
             cumulative = logits[:, 0].double().softmax(dim=1).cumsum(dim=1)
-            # A hair below the sum, so that rounding never picks a rule of no probability behind the last.
+            # Slightly below the sum, so that rounding never picks a rule of probability 0 after the last possible one.
             drawn = torch.from_numpy(uniform[active, t]).to(device) * cumulative[:, -1] * (1 - 1e-12)
             rules = torch.searchsorted(cumulative, drawn[:, None], right=True).clamp(max=self.rule_count - 1)
             for i, rule in zip(active, rules[:, 0].tolist(), strict=True):

@@ -17,10 +17,10 @@ from autosim.scenes.grammar import child_seed
 from autosim.scenes.transformer import DistributionTransformer, GraphBatch, sample_values
 
 CONTINUOUS_WEIGHT = 10.0
-"""Weight of absolute errors, fractions of the range, beside cross-entropies in nats."""
+"""Weight of absolute errors (fractions of the range) relative to cross-entropies (nats)."""
 
 DECAY_STEPS = 200
-"""Steps after which the learning rate is half its first value, a third after twice as many."""
+"""Steps after which the learning rate is half its first value; after twice as many it is a third."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ def pretrain(
     """Autoencode grammar samples (Meta-Sim §3.3: cross-entropy, L1; along the circle for periodic attributes) until
     mean and spread of every mutable attribute are those of the prior, checked on fresh samples.
 
-    The generator's own noise is part of the check: what is compared is the prior with that noise added. A generator
-    that passes at once is left as it is. Runs on one thread: on graphs this small, more are several times slower.
+    The check adds the generator's own noise to the prior too. A generator that passes at once is left as it is. Runs on
+    one thread: on graphs this small, more threads are several times slower.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -131,8 +131,8 @@ def check_prior(
 ) -> dict[str, AttributeCheck]:
     """Compare the generator's output with the prior on fresh grammar samples, by ``schema.key``.
 
-    Both sides get the generator's noise, drawn once, so that the comparison has next to no sampling error. Keys that no
-    sample has are left out.
+    Both sides get the same draw of the generator's noise, so that the comparison has almost no sampling error. Keys
+    that no sample has are left out.
     """
     settings = settings or PretrainSettings()
     batch = generator.batch(generator.grammar.sample_many(settings.check_scenes, child_seed(seed, 0)))

@@ -21,7 +21,7 @@ def _continuous(attribute: Attribute, prior: object) -> Continuous:
 
 
 def _fit(attribute: Continuous, value: float) -> float:
-    """``value`` put onto the nearest bound, or wrapped into ``[low, high)`` where periodic."""
+    """``value`` clipped to the range, or wrapped into ``[low, high)`` where periodic."""
     if not attribute.periodic:
         return float(min(max(value, attribute.low), attribute.high))
     wrapped = attribute.low + (value - attribute.low) % (attribute.high - attribute.low)
@@ -30,8 +30,8 @@ def _fit(attribute: Continuous, value: float) -> float:
 
 @dataclass(frozen=True)
 class Normal:
-    """Normal distribution, ``std`` > 0; censored to the attribute's range (what falls outside sits on the bound),
-    or wrapped where the attribute is periodic. The mean lies within the range unless periodic.
+    """Normal distribution, ``std`` > 0; censored to the attribute's range (values outside become the bound), or wrapped
+    where the attribute is periodic. The mean lies within the range unless periodic.
     """
 
     mean: float

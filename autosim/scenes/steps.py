@@ -20,8 +20,8 @@ class StepRule(ABC):
 
     @abstractmethod
     def __call__(self, loss: Tensor, noise: float = 0.0) -> None:
-        """One step. ``noise`` is the variance of the estimated correlation between signal and an attribute that would
-        be there if the signal said nothing; rules that cannot take it into account ignore it.
+        """One step. ``noise`` is the variance that the estimated correlation of signal and attribute would have if the
+        signal did not depend on the attribute; rules that cannot use it ignore it.
         """
 
     def state_dict(self) -> dict[str, Any]:
@@ -38,8 +38,8 @@ class GradientStep(StepRule):
 
     With ``natural`` the gradient in a mean is multiplied by its normal's variance, the inverse of the Fisher
     information: for a signal of unit variance the step is then ``rate`` standard deviations times the correlation r of
-    signal and attribute. It is shrunk by ``(1 − noise / r²)``, and not made where that is negative: what may well be
-    chance moves nothing (the positive-part James-Stein estimate of one mean).
+    signal and attribute. The step is multiplied by ``(1 − noise / r²)``, or by 0 where that is negative: a correlation
+    that may well be chance moves nothing (the positive-part James-Stein estimate of one mean).
     """
 
     def __init__(self, generator: ParametricGenerator, rate: float, choice_rate: float, natural: bool) -> None:

@@ -68,7 +68,7 @@ class GraphNetwork(nn.Module):
 
     def __init__(self, features: int, hidden: int, layers: int, outputs: int) -> None:
         with warnings.catch_warnings():
-            # What the library says of its own use of PyTorch is nothing to a user of ours.
+            # The library warns about its own use of PyTorch, which our users cannot change.
             warnings.simplefilter("ignore", FutureWarning)
             from torch_geometric.nn import RGCNConv
 
@@ -98,12 +98,12 @@ class DistributionTransformer(SceneGenerator):
     likeliest choice has at most probability ``1 - floor``: some samples of every choice always remain.
 
     The network must learn to reproduce the prior first, see :mod:`autosim.scenes.pretraining`. With ``residual`` it
-    need not: its output, zero at the start, is added to the input's own logits (or sine and cosine). But the copy of
-    the input that remains makes the spread slow to narrow, so it is not the default.
+    need not: its output, zero at the start, is added to the input's own logits (or sine and cosine). This is not the
+    default, because the copy of the input makes the spread narrow slowly.
 
-    To the network's outputs, shared by all nodes of a class, every ``schema.key`` adds an offset of its own, zero at
-    the start, so that slots can part without a detour through the shared weights. Those of angles are quarter turns and
-    not added to the sine and cosine, whose length is free: the longer, the less would an offset turn them.
+    The network's outputs are shared by all nodes of a class. Every ``schema.key`` adds an offset of its own to them,
+    zero at the start, so that slots can separate without a change of the shared weights. Offsets of angles are in
+    quarter turns; added to the sine and cosine, whose length is free, they would turn a long pair only little.
 
     Equal seeds give equal initial weights. Raises ``ValueError`` where a setting is out of its range.
     """
@@ -193,7 +193,7 @@ class DistributionTransformer(SceneGenerator):
         self.log_spreads.fill_(math.log(min(max(std, self.min_spread), self.max_spread)))
 
     def explore(self, spread: float, share: float) -> None:
-        """As the contract says, for the standard deviations; choices keep the floor that the transformer has anyway."""
+        """As the contract says, for the standard deviations; choices keep the transformer's ``floor``."""
         if not self.log_spreads.requires_grad:
             self.set_spread(max(spread, self._start_spread))
 
@@ -240,7 +240,7 @@ class DistributionTransformer(SceneGenerator):
             plain = torch.logit(values.clamp(EDGE, 1 - EDGE))
             first = first + torch.where(periodic, angle.sin(), plain)
             second = second + torch.where(periodic, angle.cos(), plain)
-        # A quarter of the range for each unit, as where a sigmoid is steepest.
+        # A quarter of the range for each unit: the slope of a sigmoid where it is steepest.
         turn = torch.remainder(torch.atan2(first, second) / (2 * math.pi) + own / 4, 1.0)
         means = torch.where(periodic, turn, torch.sigmoid(first + own))
         choices = []
@@ -254,7 +254,7 @@ class DistributionTransformer(SceneGenerator):
         return Prediction(means, self.log_spreads.exp()[batch.real_key], periodic, tuple(choices))
 
     def smoothed(self, indices: Tensor, count: int) -> Tensor:
-        """(d, count) one-hot probabilities with ``2 · floor`` spread over the other choices: pre-training's aim."""
+        """(d, count) one-hot probabilities with ``2 · floor`` spread over the other choices: what pre-training fits."""
         if count == 1:
             return torch.ones(len(indices), 1, dtype=self.log_spreads.dtype, device=indices.device)
         hot = nn.functional.one_hot(indices, count).to(self.log_spreads.dtype)
@@ -332,7 +332,7 @@ def _structure(scenes: Sequence[SceneGraph]) -> list[tuple[tuple[int, ...], list
 
 
 def _limit(count: int, floor: float) -> float:
-    """Largest size of a logit: one choice at the top and the others at the bottom share 1 - floor and floor."""
+    """Largest size of a logit: one choice at +limit and the others at -limit have 1 - floor and floor together."""
     return 0.5 * math.log((1 - floor) / floor * max(count - 1, 1))
 
 

@@ -1,1 +1,1 @@
-"""Render actors on Ray: which work they get, and what happens where they are lost."""
+"""Render actors on Ray: how they get work, and what happens when one is lost."""

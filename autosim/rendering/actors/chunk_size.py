@@ -13,12 +13,12 @@ from autosim.rendering.frames import Frames
 
 @dataclass
 class ChunkSize:
-    """What an image has cost lately, and so how many to send to an actor at once.
+    """How long an image took lately, and thus how many to send to an actor at once.
 
-    A chunk should take long beside its transport (half a millisecond to one and a half) and be short beside the whole,
-    so that actors end together. Ray answers with results below 100 KiB directly and with larger ones through shared
-    memory, which costs about a millisecond more: just above the limit is the worst place to be. This process takes in a
-    few hundred answers a second at least, so that chunks are longer where many actors answer.
+    A chunk should take much longer than its transport (half a millisecond to one and a half) and much less than all the
+    work, so that actors end together. Ray returns results below 100 KiB directly and larger ones through shared memory,
+    which takes about a millisecond longer: a chunk just above the limit is the least efficient. This process receives
+    only a few hundred answers a second, so chunks are longer where many actors answer.
     """
 
     seconds: float | None = None

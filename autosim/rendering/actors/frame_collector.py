@@ -12,7 +12,7 @@ from autosim.rendering.frames import Frames
 
 class FrameCollector:
     """Frames of ``count`` scenes, of (height, width) and with the annotations that the renderer declares. Each part is
-    copied to its place when it comes, while others are still rendered: after the last one the workers would be idle.
+    copied when it arrives, while others are still rendered: after the last one the workers would be idle.
     """
 
     def __init__(self, count: int, height: int, width: int, declared: Mapping[str, Annotation]) -> None:

@@ -25,9 +25,9 @@ from autosim.scenes.graph import SceneGraph
 
 
 class _RenderActor:
-    """A worker in a Ray actor. ``sent`` holds the reference of the renderer, fetched at the actor's first work.
+    """A worker in a Ray actor. ``sent`` holds the reference of the renderer, which is fetched once.
 
-    It comes with every call and not to the constructor, for Ray warns of actors that need an object to start again.
+    It is passed with every call and not to the constructor: Ray warns of actors that need an object to restart.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class _RenderActor:
 
 
 def memory_held() -> int:
-    """Bytes of memory that this process holds for itself; 0 where the system does not tell."""
+    """Bytes of memory that this process holds for itself; 0 where the system does not say."""
     try:
         resident, shared = map(int, Path("/proc/self/statm").read_text().split()[1:3])
         return (resident - shared) * os.sysconf("SC_PAGESIZE")
@@ -66,10 +66,10 @@ def memory_held() -> int:
 class RayPool(RenderPool):
     """Renders in ``workers`` Ray actors (at least 1), starting Ray where it does not run.
 
-    Each actor builds the renderer once and keeps it. Work goes out in chunks of ``chunk`` images or, by default, of a
-    size fitted to how long an image takes. An actor that dies, fails, hangs or grows is replaced and its work
-    repeated; a scene over which several were lost ends in a ``RendererError``. ``settings`` say how much is borne, by
-    default what ``ray_settings`` say. For a failing renderer's traceback use a :class:`LocalPool`.
+    Each actor builds the renderer once and keeps it. Work is sent in chunks of ``chunk`` images or, by default, of a
+    size that follows from how long an image takes. An actor that dies, fails, hangs or grows is replaced and its work
+    repeated; a scene that has lost several actors ends in a ``RendererError``. ``settings`` are the limits, by default
+    those of ``ray_settings``. For a failing renderer's traceback use a :class:`LocalPool`.
     """
 
     def __init__(
@@ -158,8 +158,8 @@ class RayPool(RenderPool):
         what: str,
         chunks: ChunkSize,
     ) -> None:
-        """Do ``count`` pieces of work; ``send(actor, start, stop)`` gives some to an actor, ``put(start, result)``
-        takes theirs, ``places(start, stop)`` are the first and the last scene of these, and ``what`` leads their names.
+        """Do ``count`` pieces of work. ``send(actor, start, stop)`` sends some to an actor, ``put(start, result)``
+        stores their result, ``places(start, stop)`` gives their first and last scene, and errors begin with ``what``.
         """
         if not self._supervisor.actors:
             raise RuntimeError("the pool is closed")
@@ -199,7 +199,7 @@ def _scenes(first: int, last: int) -> str:
 
 
 def _cut(pieces: Sequence[Piece], ends: NDArray[np.int64], start: int, stop: int) -> list[Piece]:
-    """The perturbed scenes ``start`` to ``stop`` of all, as pieces; ``ends`` counts them up to each scene."""
+    """The perturbed scenes ``start`` to ``stop`` of all, as pieces; ``ends`` is their running count, scene by scene."""
     cut = []
     for i in range(int(np.searchsorted(ends, start, side="right")), len(pieces)):
         piece = pieces[i]

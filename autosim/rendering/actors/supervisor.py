@@ -1,4 +1,4 @@
-"""A team of Ray actors that may die, fail, hang or grow: work goes out to them, and to others where they are lost."""
+"""Supervises Ray actors that may die, fail, hang or grow: sends them work, replaces them and repeats lost work."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from autosim.errors import RendererError
 from autosim.ranges import Checked, Range
 from autosim.rendering.usage import Usage
 
-# Seconds between two looks at who is late.
+# Seconds between two checks for late actors.
 INTERVAL = 1.0
-# Seconds that an actor has to release what its renderer holds.
+# Seconds for an actor to release what its renderer holds.
 CLOSING = 2.0
 
 
@@ -36,7 +36,7 @@ class SupervisorSettings(Checked):
 
 @dataclass
 class Work:
-    """Items ``start`` to ``stop`` of the whole, and how many actors have been lost over it."""
+    """Items ``start`` to ``stop`` of a job, and how many actors were lost while doing them."""
 
     start: int
     stop: int
@@ -45,7 +45,7 @@ class Work:
 
 @dataclass
 class Answer:
-    """What an actor gives back: the result, the seconds it took, what it used, and the bytes that its process holds."""
+    """What an actor returns: the result, the seconds it took, what it used, and the bytes that its process holds."""
 
     result: Any
     seconds: float
@@ -55,9 +55,9 @@ class Answer:
 
 @dataclass
 class Job:
-    """The whole that a team works on. ``cut`` tells how many of the items left go out next, ``send`` gives some to an
-    actor and returns Ray's reference, ``take`` receives an answer, ``explain`` makes the error of what failed, and
-    ``expected`` tells the seconds an item should take, once known.
+    """``count`` items of work. ``cut`` says how many of the items left to send next, ``send`` sends some to an actor
+    and returns Ray's reference, ``take`` receives an answer, ``explain`` makes the error of failed work, and
+    ``expected`` gives the seconds an item should take, once known.
     """
 
     count: int
@@ -70,8 +70,8 @@ class Job:
 
 @dataclass
 class JobState:
-    """How far an job has come: work to be done ``again``, and what has failed, by first item. Without an job only
-    constructions are waited for.
+    """State of a job: work to be done ``again``, and errors by first item. Without a job the supervisor only waits for
+    actors to be built.
     """
 
     job: Job | None = None
@@ -81,8 +81,8 @@ class JobState:
 
 @dataclass
 class Actor:
-    """An actor: ``building`` is Ray's reference of its construction until that is over, ``queue`` the work that it has
-    (the first is at hand), ``since`` when it has been at what it does, and what it has done.
+    """An actor: ``building`` is Ray's reference of its construction until it is built, ``queue`` the work that it has
+    (it is doing the first), ``since`` when it began that; the rest is what it has done so far.
     """
 
     handle: Any
@@ -95,14 +95,14 @@ class Actor:
 
     @property
     def awaited(self) -> Any | None:
-        """What it will answer next."""
+        """Ray's reference of its next answer."""
         return self.building if self.building is not None else self.queue[0][0] if self.queue else None
 
 
 class Supervisor:
     """``size`` actors; one that is lost is replaced, and ``replaced`` counts them.
 
-    ``make`` starts an actor and gives it with Ray's reference of its construction; ``explain`` makes the error of a
+    ``make`` starts an actor and returns it with Ray's reference of its construction; ``explain`` makes the error of a
     construction that failed.
     """
 
@@ -118,7 +118,7 @@ class Supervisor:
         self.settings = settings
         self.actors = [Actor(*make()) for _ in range(size)]
         self.replaced = 0
-        # Actors that were lost during their construction, one after another.
+        # Actors in a row that were lost during their construction.
         self._failed_builds = 0
 
     def build(self) -> None:
@@ -127,8 +127,8 @@ class Supervisor:
             self._wait(building, JobState())
 
     def run(self, job: Job) -> None:
-        """All of an job. An item over which ``attempts`` actors were lost ends it: no later one goes out, what is
-        out is waited for, and the error of the earliest item is raised, the same in whatever order they came.
+        """Do a job. An item that has lost ``attempts`` actors ends it: no later item is sent, work that was sent is
+        waited for, and the error of the earliest item is raised, whatever the order of the answers.
         """
         import ray
 
@@ -167,7 +167,7 @@ class Supervisor:
             raise failures[min(failures)]
 
     def close(self) -> None:
-        """Tell the actors, whose renderers may own processes, and end them; a busy one is not waited for."""
+        """Close the actors, whose renderers may own processes, and end them, without waiting for busy ones."""
         import ray
 
         actors, self.actors = self.actors, []
@@ -181,8 +181,8 @@ class Supervisor:
                 ray.kill(actor.handle, no_restart=True)
 
     def _free(self, alone: bool) -> Actor | None:
-        """The actor with the least to do among those that may have more, or that have nothing (``alone``): what an
-        actor was lost over goes out in no company, so that no other work is blamed.
+        """The actor with the least work among those that may have more, or, with ``alone``, one without any: work that
+        has lost an actor is sent alone, so that no other work is blamed.
         """
         most = 0 if alone else self.settings.in_flight - 1
         free = [m for m in self.actors if m.building is None and len(m.queue) <= most and not m.retiring]
@@ -194,12 +194,12 @@ class Supervisor:
         actor.queue.append((job.send(actor.handle, work.start, work.stop), work))
 
     def _wait(self, busy: list[Actor], state: JobState) -> None:
-        """Take in the answers that are there, or the next; give up on actors that are silent for too long."""
+        """Receive the answers that are there, or the next one; replace actors that are silent for too long."""
         import ray
 
         by_reference = {actor.awaited: actor for actor in sorted(busy, key=lambda actor: actor.since)}
         references = list(by_reference)
-        # Of many actors several have answered at once, and to ask about each time by time would take its time.
+        # Several of many actors may have answered at once: one call for all is faster than one for each.
         ready, silent = ray.wait(references, num_returns=len(references), timeout=0)
         if not ready:
             ready, silent = ray.wait(references, num_returns=1, timeout=INTERVAL)
@@ -209,14 +209,14 @@ class Supervisor:
             return
         for reference in silent:
             actor = by_reference[reference]
-            # This process may itself have been asleep: what is there by now is not silent.
+            # This process may itself have been suspended: an actor that has answered by now is not silent.
             if time.monotonic() - actor.since > (patience := self._patience(actor, state)):
                 if ray.wait([reference], timeout=0)[0]:
                     continue
                 self._lose(actor, state, TimeoutError(f"no answer for {patience:.0f} s"))
 
     def _patience(self, actor: Actor, state: JobState) -> float:
-        """Seconds that a actor may take for what it is at."""
+        """Seconds that an actor may take for what it is doing."""
         seconds = state.job.expected() if state.job is not None else None
         if actor.building is not None or seconds is None:
             return self.settings.first_patience
@@ -224,7 +224,7 @@ class Supervisor:
         return self.settings.patience + self.settings.slack * seconds * (work.stop - work.start)
 
     def _receive(self, actor: Actor, state: JobState) -> None:
-        """Take in a actor's answer: that it is built, what its work came to, or that it is lost."""
+        """Receive an actor's answer: that it is built, the result of its work, or that it is lost."""
         import ray
 
         reference: Any = actor.awaited
@@ -233,7 +233,7 @@ class Supervisor:
         except ray.exceptions.RayTaskError as error:
             if actor.building is not None:
                 raise self._explain(error) from None
-            # A renderer that raised may be left in any state, and its process with it.
+            # A renderer that raised may leave itself and its process in any state.
             self._lose(actor, state, error)
         except ray.exceptions.RayError as error:
             self._lose(actor, state, error)
@@ -244,7 +244,7 @@ class Supervisor:
                 self._finish(actor, state, answer)
 
     def _finish(self, actor: Actor, state: JobState, answer: Answer) -> None:
-        """The work at hand is over."""
+        """Take the answer to the actor's first work; replace the actor where it is due."""
         import ray
 
         assert state.job is not None
@@ -266,8 +266,8 @@ class Supervisor:
         actor.retiring = bool(old) or answer.memory - actor.first_memory > settings.most_growth
 
     def _lose(self, actor: Actor, state: JobState, error: BaseException) -> None:
-        """Replace an actor. What it had at hand is tried again item by item, so that the one at fault shows; what was
-        queued behind goes out as it was. Where actor after actor is lost before it is built, that is the error.
+        """Replace an actor. The work that it was doing is repeated item by item, to find the one at fault; the rest of
+        its queue is sent again unchanged. Raises where too many actors in a row are lost before they are built.
         """
         if actor.building is not None:
             self._failed_builds += 1

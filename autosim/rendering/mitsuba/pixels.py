@@ -1,4 +1,4 @@
-"""From linear radiance to the pixels of an image, and the way back for derivatives: sRGB and resampling."""
+"""From linear radiance to the pixels of an image, and back for derivatives: sRGB and resampling."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def srgb(linear: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def srgb_pullback(linear: NDArray[np.float32], cotangent: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-    """Cotangent of linear radiance from that of its sRGB: times the curve's slope, nothing where it is clipped."""
+    """Cotangent of linear radiance from that of its sRGB: times the curve's slope, 0 where it is clipped."""
     slope = 1.055 / 2.4 * np.power(np.maximum(linear, 0.0031308), 1 / 2.4 - 1)
     slope = np.where(linear <= 0.0031308, 12.92, slope) * ((linear > 0.0) & (linear < 1.0))
     return (slope * cotangent).astype(np.float32)
@@ -44,7 +44,7 @@ def enlarge(image: NDArray[np.float32], height: int, width: int) -> NDArray[np.f
 
 
 def source_window(film: tuple[int, int], picture: tuple[int, int], window: Window) -> Window:
-    """The pixels of a film that :func:`enlarge` makes a window of the picture of; shapes are (height, width)."""
+    """The film's pixels that :func:`enlarge` needs for a window of the picture; shapes are (height, width)."""
     if film == picture:
         return window
     rows, columns = _both_neighbours(film, picture)
@@ -68,7 +68,7 @@ def enlarge_window(
 
 
 def enlarge_pullback(cotangent: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """Cotangent of an image (height, width) from that of the image that :func:`enlarge` makes of it."""
+    """Cotangent of an image (height, width) from that of the image that :func:`enlarge` makes from it."""
     picture = cotangent.shape[0], cotangent.shape[1]
     if picture == (height, width):
         return cotangent

@@ -32,7 +32,7 @@ from autosim.seeding import integer_seed
 
 # A fixed block size makes scalar renders independent of the number of threads.
 BLOCK_SIZE = 16
-# Samples of an image, pixels times samples a pixel, from which on LLVM's variant takes less time than the scalar one.
+# Samples of an image (pixels times samples a pixel) from which LLVM's variant is faster than the scalar one.
 WORTH_LLVM = 64 * 64 * 4
 
 
@@ -50,22 +50,22 @@ class Quality:
 class MitsubaRenderer(Renderer):
     """Base of renderers on Mitsuba 3.
 
-    A subclass describes the scene once (:meth:`scene_dict`), writes a scene graph's values into it (:meth:`pose`),
-    tells the :class:`Quality` that a scene asks for, and which class id each shape has in the mask
-    (:meth:`mask_classes`). ``field_of_view`` is the horizontal one in degrees. Images smaller than (height, width) are
-    enlarged bilinearly; masks are always cast through the centres of the final pixels, so they are exact at any
-    quality. ``variant`` is one of Mitsuba's: pixels of LLVM's and of the scalar one differ within the noise of their
-    samples. LLVM's begins each image with some milliseconds of preparation, so that images of fewer than
-    :data:`WORTH_LLVM` samples are left to the scalar one even so.
+    A subclass describes the scene once (:meth:`scene_dict`), writes a scene graph's values into it (:meth:`pose`), and
+    gives a scene's :class:`Quality` and the class of each shape in the mask (:meth:`mask_classes`). ``field_of_view``
+    is the horizontal one in degrees. Images smaller than (height, width) are enlarged bilinearly; masks are always cast
+    through the centres of the final pixels, so they are exact at any quality. ``variant`` is one of Mitsuba's: pixels
+    of LLVM's and of the scalar one differ within the noise of their samples. LLVM's begins each image with some
+    milliseconds of preparation, so images of fewer than :data:`WORTH_LLVM` samples are always rendered by the scalar
+    one.
 
     LLVM's variant has an adjoint where a subclass gives :meth:`differentiable_pose`: that of Mitsuba's projective
     sampling (Zhang et al., "Projective Sampling for Differentiable Rendering of Geometry", SIGGRAPH Asia 2023), which
     accounts for what comes into view and for shadows. It is right for spheres; it is not for meshes with split vertices
-    or that touch others. With few samples it differs from differences of the same images: the curve of sRGB bends, so
-    that noise moves its mean, which only differences follow.
+    or that touch others. With few samples it differs from finite differences of the same images: the sRGB curve is not
+    linear, so noise changes the mean of a pixel, which only differences take into account.
 
-    A subclass may tell windows (:meth:`window`), for which :attr:`view` finds what of the picture solids and their
-    shadows take up. An image in a window has noise of its own.
+    A subclass may give windows (:meth:`window`), for which :attr:`view` computes where solids and their shadows are in
+    the picture. The noise of an image in a window differs from that of the whole image.
     """
 
     field_of_view: float
@@ -101,7 +101,7 @@ class MitsubaRenderer(Renderer):
 
     @abstractmethod
     def quality(self, scene: SceneGraph) -> Quality:
-        """Quality that the scene asks for."""
+        """Render quality of a scene."""
 
     @abstractmethod
     def mask_classes(self, scene: SceneGraph) -> dict[str, int]:
@@ -111,19 +111,19 @@ class MitsubaRenderer(Renderer):
         """Those parameters of :meth:`pose` that depend on mutable continuous attributes, as functions of these.
 
         ``values`` holds the attributes by node's index and name, in their own units, as ``mi.Float`` that derivatives
-        are taken with respect to. Only asked of scenes that :meth:`undifferentiable` has nothing against.
+        are taken with respect to. Only called for scenes where :meth:`undifferentiable` gives None.
         """
         raise NotImplementedError(f"{type(self).__name__} has no differentiable pose")
 
     def undifferentiable(self, scene: SceneGraph) -> str | None:
-        """What of a scene is against an adjoint, as what follows the renderer's name; None where nothing is.
+        """Why a scene cannot have an adjoint, as a message to follow the renderer's name; None where it can.
 
-        A subclass that gives :meth:`differentiable_pose` says here which scenes and attributes that is right for.
+        A subclass that gives :meth:`differentiable_pose` says here for which scenes and attributes it is right.
         """
         return "has no adjoint"
 
     def adjoint_refusal(self, scene: SceneGraph) -> str | None:
-        """See :meth:`Renderer.adjoint_refusal`: what :meth:`undifferentiable` names, or the variant."""
+        """See :meth:`Renderer.adjoint_refusal`: the reason that :meth:`undifferentiable` gives, or the variant."""
         refusal = self.undifferentiable(scene)
         if refusal is None and self.variant != "llvm_ad_rgb":
             return f"variant {self.variant} has no adjoint, which needs llvm_ad_rgb"
@@ -146,9 +146,9 @@ class MitsubaRenderer(Renderer):
         mi.set_variant(self.variant)
         mi.set_log_level(mi.LogLevel.Error)
         self._mi: Any = mi
-        # The types of this variant, whichever is at work: to change it takes longer than an image.
+        # The types of this variant, whichever is active: changing the active one takes longer than an image.
         self._types: Any = import_module(f"mitsuba.{self.variant}")
-        # Merging equal materials or meshes would make parameters vanish, and would order shapes by address.
+        # Merging equal materials or meshes would remove parameters and order shapes by memory address.
         self._scene = mi.load_dict({"type": "scene", **self.scene_dict(mi)}, optimize=False)
         self._parameters = mi.traverse(self._scene)
         camera, shape = self.camera(mi), (self.height, self.width)
@@ -177,7 +177,7 @@ class MitsubaRenderer(Renderer):
         return srgb(enlarge_window(self._radiance(scene, seed, effort, source), film, picture, window))
 
     def cost(self, scene: SceneGraph, effort: float = 1.0, window: Window | None = None) -> float:
-        """Samples a pixel times pixels of the film that the scene asks for."""
+        """Samples a pixel times pixels of the scene's film."""
         film = self._film(scene)
         source = window and source_window(film, (self.height, self.width), window)
         return float(_samples(self.quality(scene), effort) * _pixels(film, source))
@@ -192,7 +192,7 @@ class MitsubaRenderer(Renderer):
     ) -> NDArray[np.float64]:
         """See :meth:`Renderer.adjoint`: an image with the samples of :meth:`draw`, then as many backwards.
 
-        The way back has noise of its own, or its products with that of the image would not vanish in the mean.
+        The backward pass has noise of its own: if it shared the image's, the gradient would be biased.
         """
         import drjit as dr
 
@@ -213,7 +213,7 @@ class MitsubaRenderer(Renderer):
             spp=_samples(quality, effort),
         )
         slopes = [float(dr.grad(value)[0]) for value in values.values()]
-        # Else the scene would hold the graph of derivatives until it is posed for the next image.
+        # Otherwise the scene would keep the graph of derivatives in memory until the next image.
         self._apply(scene)
         return np.array([slope * (spec.high - spec.low) for slope, (_, spec) in zip(slopes, places, strict=True)])
 
@@ -221,7 +221,7 @@ class MitsubaRenderer(Renderer):
         """``mask``: uint8 (height, width), the class seen through each pixel's centre."""
         if self._scalar is not None and self._is_small(scene):
             return self._scalar.annotate(scene)
-        # Right after an image of this scene it is still posed.
+        # Right after an image of the same scene, Mitsuba's scene already has its values.
         if scene is not self._posed:
             self._apply(scene)
         classes = {self._shapes[name]: value for name, value in self.mask_classes(scene).items()}
@@ -238,13 +238,13 @@ class MitsubaRenderer(Renderer):
         return {"mask": mask.reshape(self.height, self.width)}
 
     def _film(self, scene: SceneGraph) -> tuple[int, int]:
-        """Height and width of the film that a scene asks for."""
+        """Height and width of a scene's film."""
         return film_shape(self.quality(scene).size, self.height, self.width)
 
     def _radiance(
         self, scene: SceneGraph, seed: int, effort: float, window: Window | None = None
     ) -> NDArray[np.float32]:
-        """Linear radiance of the film that the scene asks for, or of a window of that film: (rows, columns, 3)."""
+        """Linear radiance of the scene's film, or of a window of it: (rows, columns, 3)."""
         quality = self.quality(scene)
         self._apply(scene)
         sensors = self._sensors
@@ -267,7 +267,7 @@ class MitsubaRenderer(Renderer):
 
     def _projective_integrator(self, depth: int) -> Any:
         if depth not in self._projective:
-            # Guiding would learn where shadows' edges are from samples of its own, at a cost beyond that of an image.
+            # Guiding learns where shadows' edges are from samples of its own, which cost more than an image.
             how = {"type": "prb_projective", "max_depth": depth, "guiding": "none"}
             self._projective[depth] = self._mi.load_dict(how)
         return self._projective[depth]
@@ -279,7 +279,7 @@ class MitsubaRenderer(Renderer):
     def _set(self, values: Mapping[str, Any]) -> None:
         self._posed = None
         for name, value in values.items():
-            # Setting an equal value would be skipped, and derived quantities with it.
+            # Mitsuba skips setting an equal value, and with it the update of derived quantities.
             self._parameters.set_dirty(name)
             self._parameters[name] = value
         self._parameters.update()

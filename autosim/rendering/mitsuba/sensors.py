@@ -39,7 +39,7 @@ class Sensors:
             sensor = self._load(edge)
             self._windows[edge] = sensor, self._mi.traverse(sensor)
         sensor, parameters = self._windows[edge]
-        # Setting an equal value would be skipped.
+        # Mitsuba skips setting an equal value.
         for name in ("film.crop_offset", "film.crop_size"):
             parameters.set_dirty(name)
         parameters["film.crop_offset"] = self._types.ScalarPoint2u(window.left, window.top)
@@ -56,8 +56,8 @@ class Sensors:
         return self._sensor(height, width, self._seen(edge, width))
 
     def _seen(self, edge: int, width: int) -> float:
-        """The film's horizontal field of view. Where its width was rounded, a pixel is still as many of the picture's
-        pixels wide as it is high.
+        """The film's horizontal field of view, chosen so that the film's pixels are square in the picture even where
+        its width was rounded.
         """
         longest = max(self._height, self._width)
         if width * longest == self._width * edge:

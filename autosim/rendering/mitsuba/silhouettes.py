@@ -42,7 +42,7 @@ class View:
         found = self.pixels(points)
         if found is None:
             return None
-        # Beyond the picture by more than its size is all the same, and may be more than an integer holds.
+        # Places far outside the picture are limited to its size beyond the edge: they may exceed an integer's range.
         limits = np.array([self._width, self._height])
         left, top = np.floor(np.clip(found.min(axis=0), -limits, 2 * limits)).astype(int) - margin
         right, bottom = np.ceil(np.clip(found.max(axis=0), -limits, 2 * limits)).astype(int) + margin
@@ -73,8 +73,7 @@ def ground_shadow(
     """Where the shadows of points (n, 3) fall on the plane z = ``ground``: (n, 3).
 
     ``light`` is the place of a light, or the direction in which a ``distant`` one shines. Points at or below the ground
-    are their own shadow. None where a point casts no shadow on the ground (the light is not above it), so that nothing
-    can be said.
+    are their own shadow. None where a point casts no shadow on the ground, because the light is not above it.
     """
     points = np.asarray(points, dtype=np.float64)
     source = np.asarray(light, dtype=np.float64)

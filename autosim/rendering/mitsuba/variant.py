@@ -1,8 +1,8 @@
 """Which of Mitsuba's variants renders here: LLVM's, about twice as fast at images of many samples, or the scalar one,
 which works everywhere.
 
-Older LLVMs bring the process down, so that each is tried in a process of its own: ``python -m
-autosim.rendering.mitsuba.variant`` ends well where a small scene comes out as it should.
+Older LLVMs crash the process, so each is tried in a process of its own: ``python -m autosim.rendering.mitsuba.variant``
+exits with 0 where a small scene is rendered correctly.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Any, Literal
 
 Variant = Literal["auto", "scalar_rgb", "llvm_ad_rgb"]
 VARIANTS: tuple[Variant, ...] = ("auto", "scalar_rgb", "llvm_ad_rgb")
-# What tells Mitsuba's compiler where LLVM is.
+# The environment variable that tells Mitsuba's compiler where LLVM is.
 LIBRARY = "DRJIT_LIBLLVM_PATH"
-# Those before it crash.
+# Older versions crash.
 OLDEST = 16
 PLACES = (
     "/usr/lib/llvm-*/lib",
@@ -65,7 +65,7 @@ def llvm_library() -> str | None:
 
 
 def candidates() -> list[str]:
-    """Libraries to try: the one that the environment names, or else the newest that are where systems keep them."""
+    """Libraries to try: the one that the environment names, or else the newest in the systems' usual folders."""
     if named := os.environ.get(LIBRARY):
         return [named]
     found = {path.resolve(): _version(path.resolve()) for path in _libraries()}
@@ -80,7 +80,7 @@ def _libraries() -> Iterator[Path]:
 
 
 def _version(path: Path) -> int:
-    """Major version by the name of the file or of its folders; 0 where they do not tell."""
+    """Major version by the name of the file or of its folders; 0 where these do not contain it."""
     for part in (path.name, *(parent.name for parent in path.parents)):
         if number := re.search(r"(?:LLVM-|\.so\.|llvm[@-])(\d+)", part):
             return int(number[1])
@@ -88,7 +88,7 @@ def _version(path: Path) -> int:
 
 
 def renders_correctly(mi: Any) -> bool:
-    """Whether a white ball before a background of one half comes out: that, all around, and a hit in the middle."""
+    """Whether a white ball before a background of one half is rendered correctly: background and centre."""
     import numpy as np
 
     look = mi.ScalarTransform4f().look_at(origin=[0, 0, 5], target=[0, 0, 0], up=[0, 1, 0])
@@ -105,7 +105,7 @@ def renders_correctly(mi: Any) -> bool:
     image = np.array(mi.render(scene, spp=64, seed=0))
     hit = scene.ray_intersect_preliminary(mi.Ray3f([0, 0, 5], [0, 0, -1]))
     valid = bool(np.array(hit.is_valid()).all())
-    # Under even light a white ball of one bounce is as bright as what is around it, up to the noise of its samples.
+    # Under even light a white ball with one bounce is as bright as the background, up to the samples' noise.
     return valid and np.allclose(image[0], 0.5, atol=1e-3) and abs(float(image[6:10, 6:10].mean()) - 0.5) < 0.05
 
 

@@ -1,9 +1,9 @@
 """Work in parallel on Ray: how Ray is started, and an ordered map over tasks.
 
-Nothing here asks Ray for logical CPUs by default. A render actor would hold its CPU for as long as it lives, so that on
-a machine of two cores two actors would leave none for a training, which would wait for ever. Instead every actor and
-task asks for ``num_cpus=0``, and the caller bounds how many run at once: ``workers`` actors in a pool, ``limit`` tasks
-in a map.
+Nothing here reserves logical CPUs of Ray by default. A render actor would hold its CPU as long as it lives: on a
+machine of two cores, two actors would leave none for a training, which would wait for ever. Instead every actor and
+task has ``num_cpus=0``, and the caller limits how many run at once: ``workers`` actors in a pool, ``limit`` tasks in a
+map.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from autosim.ranges import Checked, Range
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# Seconds for a cluster's head to answer.
+# Seconds that a cluster's head may take to answer.
 REACHED_WITHIN = 10.0
-# Processes that a task may lose before it fails.
+# Lost processes after which a task fails.
 ATTEMPTS = 3
-# Ray takes 127.0.0.1 for this machine's address where this is 0, and then every one of its ports is bound to loopback.
+# Where this is 0, Ray uses 127.0.0.1 as this machine's address, and all of its ports listen on loopback alone.
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -68,17 +68,17 @@ def start_ray(workers: int, address: str = "", packages: Sequence[str] = ()) -> 
     """Start Ray on this machine for ``workers`` processes (at least 1), or join the cluster at ``address`` (by default
     ``RAY_ADDRESS``), to whose nodes the Python ``packages`` are sent. ``UserError`` where it cannot be joined.
 
-    Does nothing where Ray runs already. Its processes get one thread each for numerical libraries, and see every GPU.
-    A Ray that is started here listens on loopback alone; its session folder is removed when this process ends.
+    Does nothing where Ray runs already. Its processes use one thread each for numerical libraries, and see every GPU. A
+    Ray that is started here listens on loopback alone; its session folder is removed when this process ends.
     """
     if workers < 1:
         raise ValueError(f"workers: {workers} is not at least 1")
-    # Ray hides the GPUs from tasks that reserve none; tasks here reserve nothing and are bounded by the caller.
+    # Ray hides GPUs from tasks that reserve none; tasks here reserve nothing, and the caller limits their number.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = address or os.environ.get("RAY_ADDRESS", "")
     if not address:
-        # Read when Ray is imported.
+        # Ray reads this when it is imported.
         os.environ.setdefault(LOOPBACK, "0")
     import ray
 
@@ -121,9 +121,9 @@ def parallel_map(
     """``[function(item) for item in items]`` as Ray tasks, at most ``limit`` at once; in this process if it is 0.
 
     Each call computes with one torch thread, in this process too, so that numbers do not depend on ``limit``.
-    ``done(index, result)`` is called here as results arrive. An exception of ``function`` is raised as it was, that of
-    the earliest item where several fail. A task whose process dies (killed, or out of memory) is tried again;
-    ``LostProcessError`` where it has lost three. Arrays that a task receives or returns may be read-only.
+    ``done(index, result)`` is called here as results arrive. An exception of ``function`` is raised unchanged, that of
+    the earliest item where several fail. A task whose process dies (killed, or out of memory) is repeated;
+    ``LostProcessError`` when three of its processes have died. Arrays that a task receives or returns may be read-only.
     """
     if limit < 0:
         raise ValueError(f"limit: {limit} is below 0")
@@ -195,14 +195,14 @@ _TASKS = _Tasks()
 
 
 def core_seconds() -> float:
-    """CPU seconds of this process, and of other processes for the tasks that it gave them in :func:`parallel_map`."""
+    """CPU seconds of this process and of its tasks of :func:`parallel_map` in other processes."""
     return time.process_time() + _TASKS.core_seconds
 
 
 def placement() -> dict[str, str]:
-    """Options of actors and tasks that spread them over all nodes; in a placement group none, so that they stay in it.
+    """Options that spread actors and tasks over all nodes; none within a placement group, so that they stay in it.
 
-    Ray takes them along into a group only where they state no strategy of their own.
+    Ray places them in the group only where they have no strategy of their own.
     """
     from ray.util import get_current_placement_group
 
@@ -210,9 +210,9 @@ def placement() -> dict[str, str]:
 
 
 def in_background(work: Callable[[], Result]) -> Callable[[], Result]:
-    """Begin ``work`` in a thread of its own; what is returned waits for it and gives its result, or raises its error.
+    """Begin ``work`` in a thread of its own; the function that is returned waits for its result or raises its error.
 
-    For work that runs outside Python's lock, such as training, while this thread waits for others, such as renders.
+    For work outside Python's lock, such as training, while this thread waits, for renders say.
     """
     thread = ThreadPoolExecutor(max_workers=1)
     future = thread.submit(work)
@@ -221,14 +221,14 @@ def in_background(work: Callable[[], Result]) -> Callable[[], Result]:
 
 
 def original_error(error: BaseException) -> BaseException:
-    """What a Ray task raised, without Ray's wrapping where Ray could carry it."""
+    """The exception that a Ray task raised, without Ray's wrapper where Ray could send it."""
     cause = getattr(error, "cause", None)
     return cause if isinstance(cause, BaseException) else error
 
 
 def check_reachable(address: str) -> None:
-    """``UserError`` unless something listens at ``HOST:PORT``; Ray itself would try for minutes. Other forms of address
-    are Ray's own to judge.
+    """``UserError`` unless something listens at ``HOST:PORT``; Ray itself would try for minutes. Ray checks other forms
+    of address itself.
     """
     host, colon, port = address.rpartition(":")
     if not colon or "/" in address or not port.isdigit():

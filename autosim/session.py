@@ -1,4 +1,4 @@
-"""What a run gives every method: the environment, rendering that is counted, training, scoring, seeds."""
+"""What a run provides to every method: the environment, counted rendering, training, scoring, seeds."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ from autosim.target import Target, folder_target, hidden_target
 @dataclass
 class Session:
     """Services of one run. ``images`` counts every image rendered for the method, perturbations included, and
-    ``render_cost`` what they cost (``Renderer.cost``). ``feature_usage`` is what the frames of the features that the
-    method uses cost to draw, whether that was done now or for an earlier run: it belongs to the run and is kept apart.
+    ``render_cost`` what they cost (``Renderer.cost``). ``feature_usage`` is the cost of drawing the frames of the
+    method's features, whether they were drawn now or for an earlier run; it is reported separately.
 
     ``target_folder`` holds the user's own target images; where it is None, the target is the environment's hidden one.
-    ``targets`` holds targets by what they are of; runs that are given the same one share its frames.
+    ``targets`` holds targets by environment and folder; sessions with the same dictionary share their frames.
     """
 
     env: Env
@@ -68,18 +68,19 @@ class Session:
 
     @property
     def render_cost(self) -> float:
-        """Render cost of these: samples times pixels."""
+        """Render cost of these images: samples times pixels."""
         return self.used.cost
 
     def core_seconds(self) -> float:
-        """CPU seconds so far of this process, the workers that render and the tasks in other processes; differences of
-        it tell what a part of a run takes.
+        """CPU seconds so far of this process, the workers that render and the tasks in other processes; the difference
+        of two values is what a part of a run took.
         """
         return core_seconds() + (self.pool.core_seconds if self.pool.workers else 0.0)
 
     def progress(self, iteration: int, iterations: int) -> float:
-        """Share in [0, 1] of a run that is over before ``iteration`` of ``iterations``, or of its budget of images:
-        what decays over a run follows this. Seconds have no say, or equal seeds would not give equal runs.
+        """Share in [0, 1] of a run that is over before ``iteration`` of ``iterations``, or of its budget of images,
+        whichever is larger. What decays over a run follows it. It does not depend on seconds, so that equal seeds give
+        equal runs.
         """
         shares = [iteration / iterations]
         if self.image_budget is not None:
@@ -88,7 +89,7 @@ class Session:
 
     @contextmanager
     def uncounted(self) -> Iterator[None]:
-        """Images rendered inside are not the method's: target, final evaluation, shared preparation."""
+        """Images rendered inside are not counted: target, closing scores, shared preparation."""
         before = self.pool.used
         try:
             yield
@@ -114,7 +115,7 @@ class Session:
 
     @property
     def validation(self) -> Frames:
-        """Labelled frames of the target, which steer; ``UserError`` where it has no labels."""
+        """Labelled frames of the target, by which methods learn; ``UserError`` where it has no labels."""
         if self.target.validation is None:
             raise UserError("the target is unlabelled: there is no validation score")
         return self.target.validation
@@ -125,14 +126,14 @@ class Session:
         return self.load_features(self.feature_source.load)
 
     def load_features(self, load: Callable[[Env, RenderPool, torch.device], ReferencedFeatures]) -> ReferencedFeatures:
-        """The features that ``load`` gives. Their frames are charged to the run, apart (``feature_usage``)."""
+        """The features that ``load`` gives. Their frames are charged to the run separately (``feature_usage``)."""
         with self.uncounted():
             features = load(self.env, self.pool, self.device)
         self.feature_usage += features.usage
         return features
 
     def broad_frames(self, count: int) -> DrawnFrames:
-        """The first ``count`` frames of scenes from the whole space, the same for every run on the environment."""
+        """The first ``count`` broad frames of the environment, the same for every run on it."""
         with self.uncounted():
             return broad_frames(self.env, self.pool, count)
 
@@ -153,25 +154,25 @@ class Session:
         return self.pool.render(scenes, self.frame_seeds(purpose, iteration, len(scenes)))
 
     def draw(self, scenes: Sequence[SceneGraph], purpose: str, iteration: int = 0) -> DrawnFrames:
-        """The same together with scenes and seeds: a method that holds frames writes these down in its state."""
+        """The same together with scenes and seeds, which a method that holds frames stores in its state."""
         seeds = self.frame_seeds(purpose, iteration, len(scenes))
         return DrawnFrames(tuple(scenes), seeds, self.pool.render(scenes, seeds))
 
     def redraw(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> Frames:
-        """Frames that this run has drawn and counted before, drawn again: they are not counted a second time."""
+        """Draw again frames that this run has drawn and counted before; they are not counted a second time."""
         with self.uncounted():
             return self.pool.render(scenes, seeds)
 
     def differentiable_render(self, samples: Samples, purpose: str, iteration: int = 0) -> tuple[Tensor, DrawnFrames]:
-        """Images (n, 3, H, W) in [0, 1], differentiable in ``samples.values``, and the frames they are of."""
+        """Images (n, 3, H, W) in [0, 1], differentiable in ``samples.values``, and their frames."""
         seeds = self.frame_seeds(purpose, iteration, len(samples))
         images, frames = differentiable_render(self.pool, samples.scenes, samples.values, seeds, self.gradient)
         return images, DrawnFrames(samples.scenes, seeds, frames)
 
     def in_background(self, work: Callable[[], Result]) -> Callable[[], Result]:
-        """Begin work of this process while workers render; what is returned waits for its result. Neither may draw from
-        torch's global random state but inside ``torch_seeded``, and not both. Torch computes with one thread meanwhile:
-        a second one and the workers would slow each other down tenfold.
+        """Begin work in this process while workers render; the function that is returned waits for the result. Only one
+        of the two may draw from torch's global random state, and only inside ``torch_seeded``. Torch uses one thread
+        meanwhile: with a second one, it and the workers would slow each other down tenfold.
         """
         if self.workers == 0:
             return work

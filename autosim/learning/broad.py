@@ -1,7 +1,7 @@
-"""Broad frames: scenes from the whole space, known for nothing, that whatever learns from labels shares.
+"""Broad frames: labelled frames of scenes from the whole space, shared by everything that learns from labels.
 
-They belong to an environment and not to a run, so that they are drawn once and kept. Who asks for fewer gets the first
-of those that are kept; who asks for more has the rest drawn.
+They belong to an environment and not to a run: they are drawn once and cached. A request for fewer returns the first of
+the cached ones; a request for more draws the rest.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 # Broad frames belong to an environment: all seeds share them.
 SEED = 0
-# Frames that tell whether what is kept was drawn by this renderer.
+# Frames that are drawn to check whether this renderer drew the cached ones.
 PROBES = 4
 # Bytes of pixels and annotations beyond which frames are drawn every time.
 LARGEST = 2**30
-# How the names of annotations begin in the file.
+# Prefix of the names of annotations in the file.
 ANNOTATION = "annotation "
 
 
 def broad_frames(env: Env, pool: RenderPool, count: int) -> DrawnFrames:
-    """The first ``count`` broad frames of an environment, kept on disk up to :data:`LARGEST` bytes."""
+    """The first ``count`` broad frames of an environment, cached on disk up to :data:`LARGEST` bytes."""
     scenes = broad_scenes(env, max(count, PROBES))
     seeds = broad_seeds(len(scenes))
     probe = pool.render(scenes[:PROBES], seeds[:PROBES])
@@ -60,11 +60,11 @@ def broad_seeds(count: int) -> list[int]:
 
 
 def broad_scenes(env: Env, count: int) -> list[SceneGraph]:
-    """Scenes of all that can occur: in every other one, attributes are uniform over their ranges, in the rest around
-    their middles; those that no method moves are as the prior has them, if it says anything of them.
+    """Scenes over the whole space: in every other one attributes are uniform over their ranges, in the rest normal
+    around the middles; immutable attributes that have a prior follow it.
 
-    At the ends of the ranges there is often little to see (objects out of the picture, say), so that features trained
-    on uniform draws alone know little of what a plausible picture shows.
+    At the ends of the ranges there is often little to see (objects outside the picture, say), so that features trained
+    on uniform draws alone learn little about plausible pictures.
     """
     uniform = env.prior().widened()
     middles: dict[str, Prior] = {}
@@ -88,7 +88,7 @@ def digest(frames: Frames) -> str:
 
 
 def _kept(description: dict[str, Any], pool: RenderPool) -> Frames | None:
-    """What is kept of an environment's broad frames; None where that is nothing, or nothing that could be right."""
+    """The cached broad frames of an environment; None where there are none or they do not fit the renderer."""
     arrays = read_arrays("broad", description)
     if arrays is None or "images" not in arrays:
         return None

@@ -22,8 +22,7 @@ def log_kernel_density(
     ``variance · I`` (variance above 0); weighted with ``weights`` (m,), if given.
 
     With ``own`` the first n samples are ``x`` itself, and each point's own kernel is left out: a density estimated from
-    the point in question is large at that point whatever the distribution. Raises ``ValueError`` where no kernel is
-    left.
+    a point is large at that point whatever the distribution. Raises ``ValueError`` where no kernel is left.
     """
     n, m = len(x), len(samples)
     if m - own < 1 or (own and m < n):
@@ -42,11 +41,11 @@ class DensityRatio:
     """``log q(φ) − log p(φ)`` at generated features φ, for a fixed target set with density p.
 
     In each of ``groups`` (slices; by default one of all) kernels have variance ``bandwidth² · d_g``, d_g the number of
-    its features; with one group and ``bandwidth`` 1 that is the paper's ``H = d I``. The groups' ratios add up: the sum
-    of the divergences of each group's features by themselves, which takes far fewer samples than that of all together,
-    and is blind to how the groups hang together.
+    its features; with one group and ``bandwidth`` 1 that is the paper's ``H = d I``. The groups' ratios are summed: the
+    sum of the groups' separate divergences needs far fewer samples than the divergence of all features together, and
+    ignores how the groups depend on each other.
 
-    The density q is that of the generated features in question, each without its own kernel.
+    The density q is estimated from the generated features, each without its own kernel.
     """
 
     def __init__(self, target: Tensor, groups: Sequence[slice] | None = None, bandwidth: float = 1.0) -> None:
@@ -58,8 +57,8 @@ class DensityRatio:
 
     @torch.no_grad()
     def __call__(self, features: Tensor, weights: Tensor | None = None) -> Tensor:
-        """(n,) for generated features (n, d), n at least 2: what a scene of each adds to the divergence. ``weights``
-        (n,) above 0 are how much each stands for, the same by default.
+        """(n,) for generated features (n, d), n at least 2: what each scene adds to the divergence. ``weights`` (n,)
+        above 0 are the scenes' weights, equal by default.
         """
         total = features.new_zeros(len(features))
         for group in self.groups:

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-# The widest still pull on features that start far from the target, the narrowest tell the last bit apart.
+# The widest kernels have a gradient far from the target, the narrowest resolve small differences near it.
 DEFAULT_SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     """(n, m) squared Euclidean distances between the rows of ``x`` (n, d) and ``y`` (m, d), never negative."""
-    # Centred on one of the sets, the matrix form loses no digits to an offset that all features share.
+    # Subtracting the mean of one set avoids the rounding errors of an offset that all features share.
     centre = y.detach().mean(dim=0)
     x, y = x - centre, y - centre
     return ((x * x).sum(dim=1)[:, None] + (y * y).sum(dim=1)[None, :] - 2.0 * x @ y.T).clamp_min(0.0)
@@ -44,7 +44,7 @@ def mmd2(
     ``1/n² ΣΣ k(x_i, x_i') + 1/m² ΣΣ k(y_j, y_j') − 2/(nm) ΣΣ k(x_i, y_j)`` where ``biased``: never negative, and above
     0 by O(1/n) for two samples of one distribution. Otherwise the first two sums leave out the diagonal and are divided
     by n(n−1) and m(m−1): the mean over samples is the squared MMD of the distributions, and the value may be negative.
-    ``within_y`` is the second term (:func:`mean_kernel`) where it is known, which among many y takes longest.
+    ``within_y`` is the second term (:func:`mean_kernel`) where it is known; with many y it is the slowest one.
 
     Raises ``ValueError`` where shapes do not fit or a set is too small (1 vector if biased, 2 otherwise).
     """
@@ -89,8 +89,8 @@ class Standardiser:
 def median_bandwidths(features: Tensor, scales: Sequence[float] = DEFAULT_SCALES, limit: int = 1000) -> Tensor:
     """(len(scales),) kernel bandwidths: ``scales`` times the median distance between two different rows of (n, d).
 
-    Rows that are equal are passed over, so that the median is above 0; 1 stands in where all rows are equal. Of more
-    than ``limit`` rows an evenly spaced choice is used.
+    Pairs of equal rows are ignored, so that the median is above 0; it is 1 where all rows are equal. Of more than
+    ``limit`` rows, evenly spaced ones are used.
     """
     if min(scales, default=0.0) <= 0:
         raise ValueError(f"bandwidth scales {tuple(scales)} must be non-empty and above 0")
@@ -111,8 +111,8 @@ class DistributionMatcher:
     full ranges say; by default the target itself. A broad reference matters: in units of a narrow target's spread,
     generated features would lie so far out that every kernel value is 0 and no gradient is left. Bandwidths follow from
     the median heuristic on the standardised reference. Each of ``groups`` (slices of the features; by default one) has
-    bandwidths of its own, and the groups' MMD² values, times ``weights`` (1 by default), add up: a small group is not
-    drowned by a large one.
+    bandwidths of its own, and the groups' MMD² values, times ``weights`` (1 by default), are summed: a small group
+    counts as much as a large one.
     """
 
     def __init__(
@@ -161,18 +161,17 @@ class DistributionMatcher:
 
     @torch.no_grad()
     def group_witness(self, features: Tensor, shares: Tensor | None = None, baseline: bool = False) -> Tensor:
-        """(groups, n) cost of each generated sample whose score-function estimate is the gradient of the group's MMD².
+        """(groups, n) cost of each generated sample; its score-function estimate is the gradient of the group's MMD².
 
         The MMD² of the generating distribution q and the target p is ``E_q E_q k(s, s') − 2 E_q E_p k(s, y) + const``,
         so ``∇ MMD² = E_q[∇ log q(s) · 2 (E_q k(s, s') − E_p k(s, y))]`` (both places of the first term give the same,
         hence the 2). Sample i gets ``2 (1/(n−1) Σ_{i'≠i} k(x_i, x_i') − 1/m Σ_j k(x_i, y_j))``. Its own kernel is left
-        out: k(s, s) = 1 would be a constant 1/n here, but x_i' has to be independent of x_i for the mean over samples
-        to be unbiased.
+        out: the estimate is unbiased only where x_i' is independent of x_i.
 
         ``baseline`` subtracts from each sample's cost the mean cost of the *other* samples, among themselves: the
-        estimate stays unbiased, which it would not with the plain mean of the others' costs, for those contain k(x_i',
+        estimate stays unbiased. With the plain mean of the others' costs it would not, because those contain k(x_i',
         x_i). Needs n >= 2, or 3 with ``baseline``; ``ValueError`` otherwise. ``shares`` (n,) above 0, without
-        ``baseline``, are how much each sample stands for in the mean over i', the same by default.
+        ``baseline``, are the samples' weights in the mean over i', equal by default.
         """
         n = len(features)
         least = 3 if baseline else 2

@@ -16,8 +16,8 @@ from autosim.scenes.policy import GrammarPolicy
 
 @dataclass(frozen=True)
 class ImitationSettings:
-    """``steps`` of Adam, whose rate falls from ``learning_rate`` to a hundredth on half a cosine, on ``batch_size``
-    strings each.
+    """``steps`` of Adam on ``batch_size`` strings each; the rate falls from ``learning_rate`` to a hundredth on half a
+    cosine.
     """
 
     steps: int = 600
@@ -28,8 +28,8 @@ class ImitationSettings:
 def prior_strings(
     grammar: Grammar, count: int, longest: int, seed: np.random.SeedSequence
 ) -> tuple[list[tuple[int, ...]], int]:
-    """``count`` strings of rules of a grammar's scenes, and how long those of a policy may be: ``longest``, or where
-    that is 0 half as many rules again as the longest has.
+    """``count`` strings of rules of a grammar's scenes, and the most rules that a policy's strings may have:
+    ``longest``, or 1.5 times those of the longest string where that is 0.
 
     ``UserError`` where all strings are the same, so that there is nothing to learn, or ``longest`` is too short.
     """

@@ -1,4 +1,4 @@
-"""How a network is trained: batches as tensors, the descent, its learning rate."""
+"""How a network is trained: batches as tensors, the optimisation, its learning rate."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def fit(
     order: torch.Generator,
     loss_of: Callable[[Tensor], Tensor],
 ) -> None:
-    """Descend by Adam on ``loss_of(batch)``, a scalar, ``batch`` being indices below ``count``, int64, in an order that
-    is drawn anew for each epoch.
+    """Minimise ``loss_of(batch)``, a scalar, by Adam; ``batch`` are indices below ``count``, int64, in a new random
+    order in each epoch.
 
-    The learning rate rises over the first tenth of the steps and falls to 0 on half a cosine: a network that ends at
-    rest scores more evenly from seed to seed than one that is stopped at full speed.
+    The learning rate rises over the first tenth of the steps and falls to 0 on half a cosine: scores then vary less
+    from seed to seed than with a rate that is high to the end.
     """
     optimiser = torch.optim.Adam(network.parameters(), lr=schedule.learning_rate)
     steps = schedule.epochs * -(-count // schedule.batch_size)

@@ -1,4 +1,4 @@
-"""Conformance suites: subclass one in your tests, say how to make your part, and pytest runs the contract on it."""
+"""Conformance suites: subclass one in your tests, return your part, and pytest checks it against the contract."""
 
 from autosim.testing.algorithm import AlgorithmSuite
 from autosim.testing.env import EnvSuite

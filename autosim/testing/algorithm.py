@@ -1,4 +1,4 @@
-"""What every algorithm has to hold: it steps and counts, repeats itself for equal seeds, and takes up a saved state."""
+"""What every algorithm has to fulfil: it steps and counts, equal seeds give equal runs, and it can be resumed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class AlgorithmSuite:
 
     @abstractmethod
     def algorithm(self, session: Session) -> Algorithm:
-        """The algorithm with a configuration that makes its steps quick."""
+        """The algorithm, configured so that its steps are fast."""
 
     def session(self, seed: int = 0) -> Session:
         """A session in this process."""
@@ -84,7 +84,7 @@ class AlgorithmSuite:
         resumed = self.algorithm(self.session())
         resumed.load_state_dict(_saved(stopped.state_dict()))
         assert _drawn(resumed) == _drawn(undisturbed)
-        # What an optimiser or a moving average forgot shows in the second step at the earliest.
+        # A lost state of an optimiser or a moving average shows in the second step at the earliest.
         for iteration in range(2, 5):
             assert _untimed(undisturbed.step(iteration)) == _untimed(resumed.step(iteration))
         assert _drawn(resumed) == _drawn(undisturbed)
@@ -108,7 +108,7 @@ class AlgorithmSuite:
 
     def test_without_labels_it_refuses_or_reports_no_score(self) -> None:
         session = self.session()
-        # Takes the place of what the session would have drawn, once and for all.
+        # Replaces the session's cached target.
         session.__dict__["target"] = Target(session.target.images, None, None)
         try:
             algorithm = self.algorithm(session)
@@ -119,12 +119,12 @@ class AlgorithmSuite:
 
 
 def _untimed(figures: Mapping[str, float | None]) -> dict[str, float | None]:
-    """Figures but for seconds, which no two runs have in common."""
+    """Figures without seconds, which differ from run to run."""
     return {name: value for name, value in figures.items() if not name.endswith("seconds")}
 
 
 def _drawn(algorithm: Algorithm) -> tuple[SceneGraph, ...]:
-    """What the generator as of now draws."""
+    """Scenes that the generator draws now."""
     return algorithm.generator.sample(4, seed_sequence(1, "suite")).scenes
 
 
@@ -141,12 +141,12 @@ def _tensors(state: Any) -> Iterator[torch.Tensor]:
 
 
 def _is_picture(tensor: torch.Tensor, shape: tuple[int, int]) -> bool:
-    """Whether a tensor is of the pixels of frames, or of masks, of (height, width)."""
+    """Whether a tensor has the type and shape of images or masks of (height, width)."""
     return tensor.dtype == torch.uint8 and tensor.ndim >= 2 and shape in (tensor.shape[-3:-1], tensor.shape[-2:])
 
 
 def _saved(state: dict[str, Any]) -> dict[str, Any]:
-    """Through a file, as a checkpoint would be, read back without running any code from it."""
+    """The state written to a file and read back, as from a checkpoint, without running code from it."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     buffer.seek(0)

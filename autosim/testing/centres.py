@@ -1,4 +1,4 @@
-"""A tiny task of detection in both forms of targets: find the cells that hold the middle of a box, and its size."""
+"""A small detection task with both forms of targets: find the cell with the centre of each box, and the box's size."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CELL = 8
 class DenseCentres(Task):
     """Find boxes of ``classes`` in the annotation ``boxes``, float32 (n, most, 5); targets are these, still padded.
 
-    The network gives, for each cell of 8 × 8 pixels, a logit of each class, whether the middle of such a box is there,
+    For each cell of 8 × 8 pixels the network gives a logit for each class (whether the centre of such a box is there)
     and the logarithms of the box's width and height in cells: (n, classes + 2, rows, columns). In training, half of the
     images are mirrored.
     """
@@ -107,14 +107,14 @@ class ListedCentres(DenseCentres):
 
 
 class CentreScorer(Scorer):
-    """F1 of the cells in which a class is found, over all images, of all classes together and of each."""
+    """F1 of the predicted cells over all images, for all classes together and for each."""
 
     def __init__(self, classes: Sequence[str]) -> None:
         self.classes = tuple(classes)
         self.right, self.found, self.there = (torch.zeros(len(classes)) for _ in range(3))
 
     def update(self, outputs: Tensor, targets: Targets) -> None:
-        """Take in outputs of the network and boxes, padded or listed."""
+        """Add outputs of the network and boxes, padded or listed."""
         for output, boxes in zip(outputs, targets, strict=True):
             _, kind, row, column, _ = _cells(boxes[None], output[None])
             heat = torch.zeros_like(output[: len(self.classes)], dtype=torch.bool)
@@ -125,19 +125,19 @@ class CentreScorer(Scorer):
             self.there += heat.sum(dim=(1, 2)).cpu()
 
     def compute(self) -> float:
-        """F1; 1 where nothing is there and nothing is found."""
+        """F1; 1 where there are no boxes and none are predicted."""
         either = float((self.found + self.there).sum())
         return 2 * float(self.right.sum()) / either if either else 1.0
 
     def by_class(self) -> dict[str, float]:
-        """F1 of each class that is there or found."""
+        """F1 of each class that is in the targets or predicted."""
         either = (self.found + self.there).tolist()
         shares = zip(self.classes, self.right.tolist(), either, strict=True)
         return {name: 2 * right / both for name, right, both in shares if both}
 
 
 def _cells(boxes: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Sample, class, row and column of the cell that holds the middle of each box (n, most, 5), and the box, (k, 5)."""
+    """Sample, class, row and column of the cell with the centre of each of the k used boxes, and the boxes (k, 5)."""
     sample, place = (boxes[..., 4] >= 0).nonzero(as_tuple=True)
     used = boxes[sample, place]
     middle = (used[:, :2] + used[:, 2:4]) / 2 / CELL

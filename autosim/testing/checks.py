@@ -1,4 +1,4 @@
-"""The conformance suites on an installed part, without pytest: which checks there are, and what became of each."""
+"""The conformance suites on an installed part, without pytest: the checks that there are, and their outcomes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Check:
-    """One check: what it is about, and what has to hold, as a sentence."""
+    """One check: the part that it checks, and what has to hold, as a sentence."""
 
     about: str
     sentence: str
@@ -60,14 +60,14 @@ class Check:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Why a check does not hold, in one line ("" where it does), and the traceback of that."""
+    """Why a check fails, in one line ("" where it holds), and the traceback."""
 
     reason: str = ""
     trace: str = ""
 
 
 def checks(part: Part) -> list[tuple[Check, Callable[[], Outcome]]]:
-    """Every check of a part, in the order of its suites, with what carries it out."""
+    """Every check of a part, in the order of its suites, with the function that runs it."""
     found = []
     for about, suite in _suites(part).items():
         for name in _names(type(suite)):
@@ -76,19 +76,19 @@ def checks(part: Part) -> list[tuple[Check, Callable[[], Outcome]]]:
 
 
 def making(part: Part) -> Outcome:
-    """Whether the environment can be made as it is configured: without that there is nothing to check."""
+    """Whether the environment can be made with its configuration: otherwise nothing can be checked."""
     return _outcome_of(lambda: _made(part), part)()
 
 
 def sentence(name: str) -> str:
-    """What a test says by its name: ``test_a_sample_s_loss_is_finite`` is "a sample's loss is finite"."""
+    """A test's name as a sentence: ``test_a_sample_s_loss_is_finite`` is "a sample's loss is finite"."""
     return name.removeprefix("test_").replace("_s_", "'s_").replace("_", " ")
 
 
 def reason(error: BaseException, own: Sequence[Path] = ()) -> str:
-    """Why a check failed, in one line: for a bare assertion what does not hold, else the error.
+    """Why a check failed, in one line: the error, or for an assertion without a message the assertion itself.
 
-    The last place in the files below the folders ``own`` is named where the error has passed through one.
+    It names the last line of the traceback that is in a file below one of the folders ``own``.
     """
     steps = list(_steps(error.__traceback__))
     told = one_line(error)
@@ -185,7 +185,7 @@ def _steps(trace: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
 
 
 def _assertion(frame: FrameType, line: int) -> str:
-    """The assertion at a line, and what the names on its sides stand for; "" where its source cannot be read."""
+    """The assertion at a line, with the values of its two sides; "" where its source cannot be read."""
     try:
         tree = ast.parse("".join(linecache.getlines(frame.f_code.co_filename)))
     except SyntaxError:
@@ -199,7 +199,7 @@ def _assertion(frame: FrameType, line: int) -> str:
 
 
 def _value(side: ast.expr, frame: FrameType) -> str:
-    """What a side of a comparison stands for; "" for constants, and for calls, which would be made a second time."""
+    """The value of a side of a comparison; "" for constants, and for calls, which would run a second time."""
     if isinstance(side, ast.Constant) or any(isinstance(node, ast.Call) for node in ast.walk(side)):
         return ""
     try:

@@ -1,4 +1,4 @@
-"""What every environment has to hold: prior and target share a schema, the renderer draws both, the task can learn."""
+"""What every environment has to fulfil: prior and target share a schema, the renderer draws both, the task learns."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class EnvSuite:
 
     @abstractmethod
     def env(self) -> Env:
-        """The environment, as small as it goes."""
+        """The environment, as small as possible."""
 
     def drawn(self, env: Env, which: str) -> Frames:
-        """A few frames of the ``prior`` or the ``target``; of the prior where a user has to give the target."""
+        """A few frames of the ``prior`` or the ``target``; of the prior where the environment has no target."""
         grammar = (env.target() if which == "target" else None) or env.prior()
         renderer = env.renderer()
         renderer.build()
@@ -104,7 +104,7 @@ class EnvSuite:
         network = task.network(0).train()
         for module in network.modules():
             if isinstance(module, nn.modules.dropout._DropoutNd):
-                # Dropout draws for each sample apart: it is random, but mixes nothing.
+                # Dropout is random, but draws for each sample separately and mixes none.
                 module.eval()
         together = task.losses(network(inputs), targets)
         alone = torch.cat([task.losses(network(inputs[i : i + 1]), targets[i : i + 1]) for i in range(self.frames)])

@@ -1,4 +1,4 @@
-"""What every generator has to hold: seeds, valid scenes, the gradient of its log-probability, its bounds and state."""
+"""What every generator has to fulfil: seeds, valid scenes, the gradient of ``log_prob``, bounds and saved state."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class GeneratorSuite:
         samples = self.drawn(generator)
         if len(samples.values):
             values = np.concatenate([generator.schema.values(scene) for scene in samples.scenes])
-            # Scenes hold attributes in their own units: the way there and back costs some digits.
+            # Scenes hold attributes in their own units: converting there and back loses some digits.
             np.testing.assert_allclose(samples.values.detach().cpu().numpy(), values, atol=1e-5)
 
     def test_log_probabilities_are_one_finite_number_a_scene(self) -> None:
@@ -114,7 +114,7 @@ class GeneratorSuite:
         generator = self.generator()
         generator.explore(0, 0)
         before = self.drawn(generator).scenes
-        # Spreads come back; choices that were made likelier are learned from there on.
+        # Spreads return to their values; choices that were made likelier stay likelier.
         for share in (0.0, 0.25):
             generator.explore(0.3, share)
             samples = self.drawn(generator)

@@ -1,4 +1,4 @@
-"""Toy problems whose answers are known, drawn by numpy in no time: to try a method or a task on."""
+"""Toy problems with known answers, drawn quickly by numpy, for trying out a method or a task."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SCHEMA = Schema(
         ),
     )
 )
-# Where the rectangles' middles are at the start, and where the target's are: shares of the width and the height.
+# Centres of the rectangles at the start and in the target, as shares of width and height.
 START, TARGET = (0.3, 0.6), (0.7, 0.4)
 SPREAD = 0.1
 
@@ -43,8 +43,8 @@ SPREAD = 0.1
 class RectangleRenderer(Renderer):
     """Red and blue rectangles, twice as wide as high, on a grey ground with a little noise.
 
-    ``boxes`` are those of the rectangles as far as they are in the picture, ``mask`` the kind that each pixel shows.
-    The last node is on top. Edges are soft over a pixel, so that differences of images see a rectangle move.
+    ``boxes`` are those of the rectangles, clipped to the picture, ``mask`` is the kind that each pixel shows. The last
+    node is on top. Edges are soft over a pixel, so that images change when a rectangle moves by less than a pixel.
     """
 
     schema = SCHEMA
@@ -91,7 +91,9 @@ class RectangleRenderer(Renderer):
 
 
 def rectangle_grammar(x: float, y: float) -> Grammar:
-    """One to three rectangles, each number as likely, of any size and kind, around (x, y) in shares of the picture."""
+    """One to three rectangles, all numbers equally likely, of any size and kind, around (x, y) in shares of the
+    picture.
+    """
     priors: dict[str, Prior] = {"rectangle.x": Normal(x, SPREAD), "rectangle.y": Normal(y, SPREAD)}
     rules = tuple(Rule("Scene", ("Rectangle",) * count) for count in range(1, MOST + 1))
     return Grammar(SCHEMA, "Scene", rules, {"Scene": Emission("room"), "Rectangle": Emission("rectangle")}, priors)

@@ -1,4 +1,4 @@
-"""What every renderer has to hold: right shapes, determinism, no memory of earlier scenes, picklable when unbuilt."""
+"""What every renderer has to fulfil: right shapes, determinism, no memory of earlier scenes, picklable when unbuilt."""
 
 from __future__ import annotations
 

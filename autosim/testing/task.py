@@ -1,4 +1,4 @@
-"""What every task has to hold: equal seeds, samples that do not mix, a loss that can be learned, a score in [0, 1]."""
+"""What every task has to fulfil: equal seeds, no mixing of samples, a loss that training lowers, a score in [0, 1]."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class TaskSuite:
 
     @abstractmethod
     def task(self) -> Task:
-        """The task, with a network as small as it goes."""
+        """The task, with a network as small as possible."""
 
     @abstractmethod
     def frames(self) -> Frames:
         """Four to a dozen different frames."""
 
     def perfect_outputs(self, targets: Targets) -> Tensor | None:
-        """Outputs that no network could better; None, the default, where that is not easily said."""
+        """Outputs with the best possible score; None, the default, where they are hard to give."""
         return None
 
     def network(self) -> nn.Module:
-        """A fresh network that draws nothing at random: dropout mixes nothing, but no two passes of it are equal."""
+        """A fresh network without random layers: dropout mixes no samples, but two passes through it differ."""
         network = self.task().network(0).train()
         for module in network.modules():
             if isinstance(module, nn.modules.dropout._DropoutNd):

@@ -1,9 +1,9 @@
-"""Content features: a small network that has learned to say what is in the picture.
+"""Content features: a small network that has learned to predict what is in the picture.
 
-It is trained on frames whose scenes are known, so its labels are free: how much of each cell of a coarse grid each
-class covers, how many nodes there are, and the attributes of the nodes that every scene has once, lights and camera
-say. Meta-Sim2 (Devaranjan et al., ECCV 2020) trains its features in the same spirit, to predict the presence or the
-counts of classes.
+It is trained on frames whose scenes are known, so its labels cost nothing: how much of each cell of a coarse grid each
+class covers, how many nodes there are, and the attributes of nodes that every scene has once, lights and camera say.
+The features of Meta-Sim2 (Devaranjan et al., ECCV 2020) are similar: they predict the presence or the counts of
+classes.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from autosim.rendering.frames import Frames
 from autosim.scenes.graph import SceneGraph, Schema
 from autosim.seeding import torch_seeded
 
-# To be raised where features of equal settings and frames come to be others: stored ones are known by it.
+# Part of the cache key: raise it when the code gives other features for equal settings and frames.
 VERSION = 4
-# Pixels of the images that are converted at once, and how many images at most.
+# Most pixels, and most images, that are converted at once.
 PIXELS, IMAGES = 2**21, 256
 # Continuous labels of which less than this share of the variance is predicted are left out of the features.
 SHOWN = 0.05
@@ -59,19 +59,18 @@ class ContentSettings:
 
 
 class ContentFeatures(Features):
-    """Features of a trained :class:`ContentNetwork`; groups, each present where there is something to say:
+    """Features of a trained :class:`ContentNetwork`; groups, each present where it has features:
 
     ``layout``: the predicted foreground as a soft map, blurred at two scales, so that features vary smoothly with the
-    places of objects; ``moments``: its mass and moments, which pull from any distance: in the map alone, an object
-    that covers for another's absence sees no way over; ``classes``: both coarsely for each foreground class;
-    ``attributes``: predicted scene-wide continuous attributes and counts of nodes; ``CLASS.ATTRIBUTE``:
-    log-probabilities or counts of a categorical attribute's choices; ``colour`` and ``texture``:
-    :func:`image_statistics`, where the settings have ``appearance``.
+    places of objects; ``moments``: its mass and moments, which have a gradient at any distance, where the map has none;
+    ``classes``: both at a lower resolution for each foreground class; ``attributes``: predicted scene-wide continuous
+    attributes and counts of nodes; ``CLASS.ATTRIBUTE``: log-probabilities or counts of a categorical attribute's
+    choices; ``colour`` and ``texture``: :func:`image_statistics`, where the settings have ``appearance``.
 
     The ``weights`` of groups that hold predictions are the share of the label's variance (of its entropy, if
-    categorical) that the network explains on held-out frames: what pictures do not show would only add noise. So would
-    continuous attributes that are not ``shown``; these are the places of those that are among the targets' continuous
-    ones, all by default.
+    categorical) that the network explains on held-out frames: what pictures do not show would only add noise. ``shown``
+    are the positions of the targets' continuous attributes that are features, all by default; the others would only add
+    noise too.
     """
 
     def __init__(
@@ -158,14 +157,14 @@ class ContentFeatures(Features):
 
 
 def coarse_map(maps: Tensor) -> Tensor:
-    """(n, c · h/2 · w/2) maps (n, c, h, w) blurred over two cells and thinned out."""
+    """(n, c · h/2 · w/2) maps (n, c, h, w) blurred over two cells, at half the resolution."""
     return functional.avg_pool2d(gaussian_blur(maps, 2.0), 2, ceil_mode=True).flatten(1)
 
 
 def moments(maps: Tensor) -> Tensor:
     """(n, 6 c) mass, first and second moments of maps (n, c, h, w) about the centre, in units of half the map's edge.
 
-    They are not divided by the mass, so they stay smooth where a map is nearly empty, and those of several objects add.
+    They are not divided by the mass, so they stay smooth where a map is nearly empty, and several objects' add up.
     """
     h, w = maps.shape[-2:]
     y = torch.linspace(-1, 1, h, dtype=maps.dtype, device=maps.device)[:, None]
@@ -234,7 +233,7 @@ def _parts_of(images: NDArray[np.uint8], size: int) -> Iterator[NDArray[np.uint8
 
 
 def _explained(targets: ContentTargets, scene: Tensor, labels: ContentLabels) -> dict[str, list[float]]:
-    """Shares in [0, 1] of its labels that the scene-wide outputs explain, for each group that holds any of them."""
+    """Shares in [0, 1] of the labels that the scene-wide outputs explain, by group."""
     continuous, counts, choices = split_outputs(targets, scene)
     shares: dict[str, list[float]] = {}
 

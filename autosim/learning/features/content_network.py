@@ -1,4 +1,4 @@
-"""The network behind content features, its input, its labels' loss."""
+"""The network of content features, its input and its loss."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ STATISTICS = COLOUR_STATISTICS + TEXTURE_STATISTICS
 class ContentNetwork(nn.Module):
     """A ResNet of three residual blocks at strides 4, 8 and 8, with a head for each kind of label.
 
-    Normalisation takes an image's overall brightness away, so image statistics join the pooled activations before the
-    heads of the scene-wide labels.
+    Normalisation removes an image's overall brightness, so the heads of the scene-wide labels take image statistics
+    beside the pooled activations.
     """
 
     statistics_mean: Tensor
@@ -74,8 +74,8 @@ def _whole_cells(pixels: float) -> int:
 def network_input(images: Tensor, size: tuple[int, int]) -> Tensor:
     """Images at (height, width), each new pixel the mean of what it covers, lightly blurred.
 
-    Unblurred, the network's derivative with respect to an image is mostly of pixel-to-pixel frequency, and gradients
-    through a renderer drown in its sampling noise.
+    Without the blur, the network's derivative with respect to an image varies mostly from pixel to pixel, and gradients
+    through a renderer are smaller than their sampling noise.
     """
     if images.shape[-2:] != torch.Size(size):
         images = functional.interpolate(images, size=size, mode="area")
@@ -93,7 +93,7 @@ def split_outputs(targets: ContentTargets, scene: Tensor) -> tuple[Tensor, Tenso
 
 
 class ContentLoss:
-    """Sum of the heads' losses, each about 1 for a network that knows the label's frequencies alone."""
+    """Sum of the heads' losses, each scaled to be about 1 where only the label's frequencies are known."""
 
     def __init__(self, targets: ContentTargets, labels: ContentLabels) -> None:
         self.targets = targets

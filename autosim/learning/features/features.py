@@ -1,4 +1,4 @@
-"""The contract of image features for distribution matching, and simple statistics of images."""
+"""The contract of image features for distribution matching."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Features(nn.Module, ABC):
     """Maps each image to a vector. Parameters are frozen and the module stays in evaluation mode.
 
     ``groups`` are slices that cover 0 … ``dimension`` in order, with a name each: kinds of features that a divergence
-    should treat apart, so that many of one kind do not drown the few of another. ``weights`` say how much each should
-    count, in [0, 1]: little where a group tells little.
+    should treat separately, so that many of one kind do not outweigh the few of another. ``weights`` in [0, 1] say how
+    much each should count: little for a group with little information.
     """
 
     groups: list[slice]
@@ -40,15 +40,15 @@ class Features(nn.Module, ABC):
     def of_images(
         self, images: NDArray[np.uint8], device: torch.device | str = "cpu", batch_size: int | None = None
     ) -> Tensor:
-        """(n, d) features of images, uint8 (n, H, W, 3), without gradient. Batches of ``batch_size`` are converted as
-        their turn comes; by default of 128, or of fewer where images are large.
+        """(n, d) features of images, uint8 (n, H, W, 3), without gradient. Batches of ``batch_size`` are converted one
+        by one; by default of 128, or of fewer where images are large.
         """
         size = batch_size or images_at_once(images, PIXELS, 128)
         parts = (images[start : start + size] for start in range(0, len(images), size))
         return torch.cat([self(to_tensor(part, device)) for part in parts])
 
     def freeze(self) -> None:
-        """Take the parameters out of learning and set evaluation mode; to be called at the end of construction."""
+        """Freeze the parameters and set evaluation mode; call it at the end of the constructor."""
         self.requires_grad_(False)
         super().train(False)
 

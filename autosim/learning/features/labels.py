@@ -1,4 +1,4 @@
-"""Labels of what is in a picture, read off its scene graph and its mask."""
+"""Labels of what is in a picture, from its scene graph and its mask."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from autosim.rendering.annotations import Annotation, class_mask
 from autosim.rendering.frames import Frames
 from autosim.scenes.graph import Categorical, Continuous, SceneGraph, Schema
 
-# Pixels of the masks that are converted at once, and how many masks at most.
+# Most pixels, and most masks, that are converted at once.
 PIXELS, IMAGES = 2**21, 256
-# Parts of periodic attributes. Twice the angle tells the axis of what looks the same, or nearly so, from behind.
+# Parts of periodic attributes. Twice the angle gives the axis of objects that look (nearly) the same from behind.
 TURNS = {"sine": (np.sin, 1), "cosine": (np.cos, 1), "double sine": (np.sin, 2), "double cosine": (np.cos, 2)}
 
 
 @dataclass(frozen=True)
 class ContinuousTarget:
-    """A normalised continuous attribute, the mean over a scene's nodes of the class: ``part`` is value, or of one that
-    is periodic the sine or cosine of the angle or of twice the angle (:data:`TURNS`).
+    """A normalised continuous attribute, the mean over a scene's nodes of the class: ``part`` is value, or for a
+    periodic one the sine or cosine of the angle or of twice the angle (:data:`TURNS`).
     """
 
     node_class: str
@@ -49,7 +49,7 @@ class CategoricalTarget:
 
 @dataclass(frozen=True)
 class CountTarget:
-    """Number of nodes of a class, of those with choice number ``choice`` of ``attribute`` where one is named.
+    """Number of nodes of a class; with ``attribute``, only of those whose choice of it has the index ``choice``.
 
     ``most`` is the largest number of nodes of the class in a scene: the unit of the label.
     """
@@ -120,13 +120,13 @@ class ContentLabels:
 def content_targets(
     schema: Schema, scenes: Sequence[SceneGraph], frames: Frames, declared: Mapping[str, Annotation]
 ) -> ContentTargets:
-    """What can be asked of any picture like these, whose annotations are ``declared``; of several class masks the first
-    is asked.
+    """What can be predicted from pictures like these, whose annotations are ``declared``; of several class masks the
+    first is used.
 
-    Classes without slots of which each scene has exactly one node give their attributes (of continuous ones those that
-    are mutable); those of other nodes would be ambiguous, for a picture does not tell which node is which. They give
-    counts instead, of nodes and of their choices, and the means of their angles, which the mask's cells hardly show.
-    Raises ``ValueError`` where scenes and frames differ in number or there is nothing to predict.
+    Classes without slots of which each scene has exactly one node give their attributes (of the continuous ones only
+    the mutable). Attributes of other nodes would be ambiguous, because a picture does not show which node is which:
+    these give counts instead, of nodes and of their choices, and the means of their angles, which the mask hardly
+    shows. Raises ``ValueError`` where scenes and frames differ in number or there is nothing to predict.
     """
     if len(scenes) != len(frames) or not scenes:
         raise ValueError(f"content labels: {len(scenes)} scenes for {len(frames)} frames; equal numbers above 0 needed")

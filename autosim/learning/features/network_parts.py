@@ -1,4 +1,4 @@
-"""What networks that learn features share: residual blocks, frames kept from training, what is explained of these."""
+"""What networks that learn features share: residual blocks, held-out frames, the share of these that is explained."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-# One cell of the grid that these networks tell classes in, in pixels: the total stride of their convolutions.
+# Edge in pixels of a cell of the grid of these networks' classes: the total stride of their convolutions.
 CELL = 8
-# Of the frames, this share is kept from training and tells how well each kind of label is predicted.
+# Share of the frames that is held out from training, to measure how well each kind of label is predicted.
 HELD_OUT = 0.1
 
 
@@ -25,7 +25,7 @@ def residual_body(inputs: int, outputs: int, stride: int, normalisation: Callabl
 
 
 def held_out_split(count: int, order: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Indices below ``count`` in a random order: those kept from training, and the rest."""
+    """Indices below ``count`` in a random order: the held-out ones, and the rest."""
     shuffled, aside = torch.randperm(count, generator=order), int(HELD_OUT * count)
     return shuffled[:aside], shuffled[aside:]
 

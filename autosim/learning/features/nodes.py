@@ -1,4 +1,4 @@
-"""Labels of frames down to the attributes of single nodes, as padded arrays: for whatever learns to read scenes."""
+"""Labels of frames with the attributes of every node, as padded arrays: for networks that predict scenes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from autosim.scenes.graph import Continuous, SceneGraph, Schema
 
 @dataclass(frozen=True)
 class NodePart:
-    """A column of the continuous labels: ``part`` is value of an attribute in [0, 1] over its range, or of one that is
-    periodic the sine or cosine of its angle, in [-1, 1].
+    """A column of the continuous labels: ``part`` is value for an attribute in [0, 1] over its range, or for a periodic
+    one the sine or cosine of its angle, in [-1, 1].
     """
 
     node_class: str
@@ -29,8 +29,8 @@ class NodeLabels:
 
     ``node_class`` is the position in ``Schema.classes``, ``parent`` the place of the parent's node, −1 for a root; both
     and ``slot`` are int64 (n, N), −1 where a scene has fewer nodes. ``continuous`` float32 (n, N, K) has the columns
-    ``parts``, 0 where a node's class lacks them; ``has`` bool (n, N, K) tells where it does not. ``categorical`` int64
-    (n, N, D) holds indices of choices, in the columns ``Schema.categorical_columns``, −1 where a node lacks them.
+    ``parts``, 0 where a node's class lacks them; ``has`` bool (n, N, K) is True where it has them. ``categorical``
+    int64 (n, N, D) holds indices of choices, in the columns ``Schema.categorical_columns``, −1 where a node lacks them.
     """
 
     parts: tuple[NodePart, ...]

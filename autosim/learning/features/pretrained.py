@@ -1,6 +1,4 @@
-"""Features of networks trained on ImageNet, from a file of weights of the user's: torchvision's SqueezeNet and
-Inception.
-"""
+"""Features of networks trained on ImageNet, torchvision's SqueezeNet and Inception, from the user's file of weights."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ from autosim.learning.features.features import Features
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-# Pixels of the shortest edge, below which the networks' layers have nothing left to look at.
+# Fewest pixels of the shortest edge: below, the networks' later layers have no input left.
 LEAST = 32
 
 

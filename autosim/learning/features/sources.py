@@ -1,4 +1,4 @@
-"""Where the features of a run come from: trained on the spot and cached, or read from a file of weights."""
+"""Where the features of a run come from: trained here and cached, or read from a file of weights."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
     TrainedFeatures = ContentFeatures | StructureFeatures
 
-# Frames over the full ranges whose features set the scale of a divergence.
+# Frames whose features set the scale of a divergence.
 REFERENCES = 400
 
 
 @dataclass(frozen=True)
 class ReferencedFeatures:
-    """Features with those of a broad set of frames (r, d), which give a divergence its scale. ``usage``: the images
-    that they were made with, and their render cost.
+    """Features, and the features (r, d) of a broad set of frames, which give a divergence its scale. ``usage``: the
+    images that they needed, and their render cost.
     """
 
     features: Features
@@ -45,8 +45,8 @@ class ReferencedFeatures:
 
 @dataclass(frozen=True)
 class FeatureSource:
-    """``content`` is trained on ``frames`` broad frames (:func:`broad_frames`), as many as the environment asks for
-    where it is None; the others need ``weights``.
+    """``content`` is trained on ``frames`` broad frames (:func:`broad_frames`), by default the environment's
+    ``feature_frames``; the others need ``weights``.
     """
 
     kind: Literal["content", "squeezenet", "inception"] = "content"
@@ -87,7 +87,7 @@ class FeatureSource:
 
 def structure_features(env: Env, pool: RenderPool, device: torch.device, count: int) -> ReferencedFeatures:
     """Features that count what is in the picture, trained on ``count`` frames of the environment's prior and cached;
-    the reference are those frames' features.
+    the first of these frames are the reference.
     """
     from autosim.learning.features.structure import (
         VERSION,
@@ -120,9 +120,8 @@ def _trained(
     train: Callable[[Frames], TrainedFeatures],
     read: Callable[[dict[str, Any]], Features],
 ) -> ReferencedFeatures:
-    """Features trained on the frames of ``scenes`` that ``draw`` gives, from the cache where they are there. They are
-    known by ``known_by`` and by what they are trained on, so that neither another target nor another renderer finds the
-    wrong ones.
+    """Features trained on the frames of ``scenes`` that ``draw`` gives, or read from the cache. The cache finds them by
+    ``known_by`` and by what they are trained on, so that other scenes or another renderer never get the wrong ones.
     """
     import torch
 

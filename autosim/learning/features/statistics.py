@@ -16,7 +16,7 @@ def image_statistics(images: Tensor) -> Tensor:
 
     Colour and contrast: mean and standard deviation of each channel. Sharpness and noise: for the grey image at full,
     half and quarter resolution, the logarithms of the mean absolute gradient and of the mean absolute response to a
-    mask that is blind to straight edges (Immerkær, "Fast Noise Variance Estimation", 1996).
+    filter that ignores straight edges (Immerkær, "Fast Noise Variance Estimation", 1996).
     """
     parts = [images.mean(dim=(2, 3)), (images.var(dim=(2, 3)) + 1e-6).sqrt()]
     grey = images.mean(dim=1, keepdim=True)
@@ -32,7 +32,7 @@ def image_statistics(images: Tensor) -> Tensor:
 
 
 def _mean_absolute(x: Tensor, softness: float = 2e-3) -> Tensor:
-    # Half a grey level of softness: differentiable at 0, and the logarithm of a flat image is finite.
+    # Rounded by half a grey level: differentiable at 0, and the logarithm of a flat image is finite.
     return (x * x + softness * softness).sqrt().mean(dim=(1, 2, 3))[:, None]
 
 

@@ -1,4 +1,4 @@
-"""Structure features: a network that has learned to say how many of each kind of thing are in a picture.
+"""Structure features: a network that has learned how many objects of each kind are in a picture.
 
 Devaranjan, Kar and Fidler, "Meta-Sim2", ECCV 2020, §3.2 and supplement: a ResNet of three residual blocks and three
 fully connected layers, trained on samples of the prior, whose derivations are known, to predict counts.
@@ -28,16 +28,16 @@ from autosim.scenes.grammar import Grammar
 from autosim.scenes.graph import SceneGraph
 from autosim.seeding import torch_seeded
 
-# To be raised where features of equal settings and frames come to be others: stored ones are known by it.
+# Part of the cache key: raise it when the code gives other features for equal settings and frames.
 VERSION = 2
-# Cells of the grid that the network's last maps are pooled to, an edge: what is where matters for order.
+# Cells of each edge of the grid that the last maps are pooled to: places matter for order.
 GRID = 4
-# Weight of its cross-entropy beside the error of the counts.
+# Weight of the cross-entropy of the cells' classes, relative to the error of the counts.
 GRID_WEIGHT = 3.0
 
 
 def structure_counts(grammar: Grammar, scenes: Sequence[SceneGraph]) -> list[Counter[str]]:
-    """What a scene's derivation says of its structure, for each scene; names that do not occur count 0.
+    """Counts of each scene's structure, from its derivation; names that do not occur count 0.
 
     ``symbol`` is the number of nodes that a symbol has emitted; ``all class`` that of a node class with several;
     ``parent.i.symbol`` the number of a symbol's nodes under the parent that is the i-th of its symbol. ``ValueError``
@@ -62,7 +62,7 @@ def structure_counts(grammar: Grammar, scenes: Sequence[SceneGraph]) -> list[Cou
 
 
 def is_of_one_parent(name: str) -> bool:
-    """Whether a count is that of the parent of a certain place, ``parent.i.symbol``."""
+    """Whether a count belongs to one numbered parent, ``parent.i.symbol``."""
     return name.count(".") == 2
 
 
@@ -92,12 +92,12 @@ class ResidualBlock(nn.Module):
 
 class StructureNetwork(nn.Module):
     """Images (n, 3, H, W) to the counts ``names``, and to logits of ``mask_classes`` (0 for none) in each cell of a
-    grid an eighth as fine, which is learned beside.
+    grid of an eighth of the resolution, which are learned as well.
 
-    A count is the sum over the grid of what each cell has of it, which is the same wherever a thing is, however many
-    there are. Those of a parent of a certain place (:func:`is_of_one_parent`) have a correction by fully connected
-    layers beside, which see what is where: order shows only there. Such layers know the layouts that they were trained
-    on and are wrong about others, so that other counts do without.
+    A count is a sum over the cells of the grid, so it does not depend on where objects are or how many there are.
+    Counts of one numbered parent (:func:`is_of_one_parent`) are corrected by fully connected layers, which see the
+    places of objects and thus their order. Such layers are wrong about layouts that they were not trained on, so the
+    other counts do not use them.
     """
 
     def __init__(self, names: Sequence[str], mask_classes: int, width: int) -> None:
@@ -114,7 +114,7 @@ class StructureNetwork(nn.Module):
         )
         self.cells = nn.Conv2d(4 * width, outputs + mask_classes, 1)
         assert self.cells.bias is not None
-        # Training starts from almost nothing in each cell, and from no correction.
+        # At the start of training the cells' counts are almost 0, and the correction is 0.
         nn.init.constant_(self.cells.bias[:outputs], -6.0)
         if self.corrected:
             last = nn.Linear(64, len(self.corrected))
@@ -139,7 +139,7 @@ class StructureNetwork(nn.Module):
 class StructureFeatures(Features):
     """Predicted counts, named as by :func:`structure_counts`; each is a group of its own, in units of nodes.
 
-    ``explained`` is the share of each count's variance that the network explains on frames kept from training.
+    ``explained`` is the share of each count's variance that the network explains on held-out frames.
     """
 
     def __init__(
@@ -216,7 +216,7 @@ def train_structure_features(
         batch = training[part]
         images = to_tensor(frames.images[batch.numpy()], device).contiguous(memory_format=torch.channels_last)
         found, logits = network(images)
-        # In things, and not in shares of the spread: that of all things together is by far the largest.
+        # In objects, not in standard deviations: that of all objects together is by far the largest.
         loss = functional.smooth_l1_loss(found, truth[batch], beta=0.3)
         if shares is None:
             return loss

@@ -1,8 +1,8 @@
 """Second-order tools for a task's loss: influences, curvature products and damped linear systems.
 
 AutoSimulate (Behl et al., ECCV 2020, Eq. 8 and 11) weighs each scene by its influence ``v·∂l_k/∂θ`` with
-``v = (H + λI)^-1 g_val``. Nothing here needs memory for a gradient of each sample or for a matrix of P × P entries, but
-for :meth:`LossSurface.sample_gradients`, which tests compare with.
+``v = (H + λI)^-1 g_val``. Nothing here holds a gradient of each sample or a matrix of P × P entries in memory, except
+:meth:`LossSurface.sample_gradients`, with which tests compare.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Product = Callable[[Tensor], Tensor]
 Solver = Literal["cg", "fmin_ncg"]
 """Conjugate gradients, or Newton's method with conjugate gradients inside: scipy's functions of these names."""
 
-# Samples whose graph is held at once where a sum over samples is all that is wanted.
+# Samples whose graph is held at once for sums over samples.
 AT_ONCE = 256
 
 
@@ -38,13 +38,13 @@ class LossSurface:
     """The mean loss of a task on fixed samples, as a function of a network's parameters.
 
     ``theta`` (P,) are the parameters that require a gradient, flattened one after another in the order of
-    ``network.named_parameters()``. Each method takes them as they are when it is called, and leaves the network as it
-    was: parameters, gradients and mode.
+    ``network.named_parameters()``. Each method uses their values at the time of the call and changes nothing of the
+    network: neither parameters nor gradients nor mode.
 
-    Targets of either form serve: nothing but the task's losses looks into them.
+    Targets may have either form: only the task's losses read them.
 
     Raises ``ValueError`` where there are no samples or no such parameters, or where a layer in training mode mixes
-    samples or draws at random (batch normalisation, dropout): the loss is then no sum over samples.
+    samples or is random (batch normalisation, dropout): the loss is then not a sum over samples.
     """
 
     def __init__(self, task: Task, network: nn.Module, inputs: Tensor, targets: Targets) -> None:
@@ -66,8 +66,8 @@ class LossSurface:
 
     @torch.enable_grad()
     def gradient(self, count: int | None = None) -> Tensor:
-        """(P,) gradient of the mean loss; with ``count`` that of the summed losses over ``count``, the part that these
-        samples have in the gradient of so many.
+        """(P,) gradient of the mean loss; with ``count`` that of the sum of the losses divided by ``count``: the part
+        of these samples in the gradient of ``count`` samples.
         """
         parameters, total = self._parameters(), torch.zeros(())
         for inputs, targets in zip(self.inputs.split(AT_ONCE), split(self.targets, AT_ONCE), strict=True):
@@ -77,7 +77,7 @@ class LossSurface:
 
     @torch.enable_grad()
     def sample_gradients(self) -> Tensor:
-        """(n, P) gradient of each sample's loss: memory for all of them, time for each; for small networks."""
+        """(n, P) gradient of each sample's loss, one backward pass each; for small networks."""
         rows = []
         for i in range(len(self.inputs)):
             loss = self.task.losses(self.network(self.inputs[i : i + 1]), self.targets[i : i + 1]).sum()
@@ -106,9 +106,9 @@ class LossSurface:
     def gauss_newton(self, linearise: bool = True) -> Product:
         """``v -> Jᵀ H_out J v``: J the Jacobian of the outputs, H_out the Hessian of the mean loss in the outputs.
 
-        Positive semi-definite where each loss is convex in its outputs. The product holds the graph of one pass until
-        it is dropped. With ``linearise`` the forward direction, too, is linearised here, once: a product then saves a
-        pass, but tracing the network costs most of a second, which pays from about 20 products on.
+        Positive semi-definite where each loss is convex in its outputs. The product holds the graph of one pass as long
+        as it exists. With ``linearise`` the forward direction is linearised once as well: each product then saves a
+        pass, but tracing the network takes most of a second, which pays from about 20 products on.
         """
         with torch.enable_grad():
             outputs = self.network(self.inputs)
@@ -128,7 +128,7 @@ class LossSurface:
     def hessian(self) -> Product:
         """``v -> H v`` for the Hessian H of the mean loss, by double backward; symmetric, but seldom definite.
 
-        The graph of the gradient is made here, once, and held until the product is dropped.
+        The graph of the gradient is made once and held as long as the product exists.
         """
         parameters = self._parameters()
         with torch.enable_grad():
@@ -151,7 +151,7 @@ class LossSurface:
         return found
 
     def _named(self, v: Tensor) -> dict[str, Tensor]:
-        """The parts of ``v`` (P,) by parameter, laid out in memory as these are: other layouts are slower."""
+        """The parts of ``v`` (P,) by parameter, in the same memory layout as these: other layouts are slower."""
         if v.shape != (self.size,):
             raise ValueError(f"loss surface: vector of shape {tuple(v.shape)} for {self.size} parameters")
         values = self._parameters()
@@ -198,7 +198,7 @@ def _forward_mode(function: Callable[[Any], Tensor], point: Any) -> Callable[[An
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Without torch's warnings about functions that it deprecates and itself still calls, and about its own graphs."""
+    """Without torch's warnings about deprecated functions that it calls itself, and about its own graphs."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
         warnings.filterwarnings("ignore", category=DeprecationWarning, module="torch")
@@ -256,8 +256,8 @@ def solve(
     """Solve ``(H + damping · I) v = gradient`` by scipy's ``cg``, or by its ``fmin_ncg`` on ``½ vᵀHv − gᵀv``.
 
     Ends where the relative residual is below ``tolerance`` or after ``limit`` products, with the last finite iterate.
-    On an indefinite or non-finite matrix there may be no solution to find: it does not raise, the residual says so.
-    Raises ``ValueError`` for an unknown method and for settings out of range.
+    An indefinite or non-finite matrix may have no solution: then the residual is large, and nothing is raised. Raises
+    ``ValueError`` for an unknown method and for settings out of range.
     """
     import numpy as np
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -272,9 +272,9 @@ def solve(
         residual = 0.0 if scale == 0 else float("nan")
         return Solution(torch.zeros_like(gradient), 0, residual, 0.0 if scale == 0 else float("nan"))
     system = _System(product, gradient, damping, limit)
-    # In units of its own length the absolute tolerances inside fmin_ncg mean the same for every gradient.
+    # Scaled to length 1, so that the absolute tolerances inside fmin_ncg mean the same for every gradient.
     target = gradient.detach().double().cpu().numpy() / scale
-    # The threads of linear algebra on vectors this short wait for each other, on cores that others need.
+    # On vectors this short, threads of linear algebra mostly wait for each other and occupy cores that others need.
     with np.errstate(all="ignore"), warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore")
         with contextlib.suppress(_Stop):
@@ -301,14 +301,14 @@ class _System:
         self.iterate: NDArray[np.float64] = np.zeros(len(like))
 
     def times(self, v: NDArray[np.float64]) -> NDArray[np.float64]:
-        """One product, in double precision but for the network's own computation."""
+        """One product, in double precision except within the network."""
         import numpy as np
 
         found = self._product(torch.from_numpy(np.asarray(v, dtype=np.float64)).to(self._like))
         return found.detach().double().cpu().numpy() + self._damping * v
 
     def counted(self, v: NDArray[np.float64]) -> NDArray[np.float64]:
-        """One product of the method's; ends it where too many were taken or the result is not finite."""
+        """One product for the method; ends the method after too many products or a result that is not finite."""
         import numpy as np
 
         if self.products >= self._limit:
@@ -320,7 +320,7 @@ class _System:
         return found
 
     def keep(self, v: NDArray[np.float64]) -> None:
-        """Take in an iterate, if it is finite."""
+        """Keep an iterate, if it is finite."""
         import numpy as np
 
         if np.isfinite(v).all():

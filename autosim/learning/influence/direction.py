@@ -14,8 +14,8 @@ from autosim.learning.influence.frames_loss import FramesLoss
 Approximation = Literal["quadratic", "exact", "exact-ncg", "approximate", "linear", "none"]
 """Of ``v = (H + λI)^-1 g_val`` (AutoSimulate, Table 1): ``quadratic`` solves with the Gauss-Newton matrix in place of
 H, ``exact`` with H by conjugate gradients and ``exact-ncg`` by Newton-CG; ``approximate`` is ``H g_val`` (without
-inverse, as printed), ``linear`` is ``g_val``; ``none`` is constant and of the length of ``g_val``, blind to the
-validation frames.
+inverse, as printed), ``linear`` is ``g_val``; ``none`` is a constant vector with the norm of ``g_val``, which ignores
+the validation frames.
 """
 
 
@@ -59,7 +59,7 @@ def influence_direction(
         v = product(g)
         return Direction(v, 0.0, 1, 0.0, float(g @ v))
     if approximation == "quadratic":
-        # A gradient leans towards the directions of largest curvature: few steps suffice from there.
+        # A gradient points mostly along the directions of largest curvature, so few steps from it suffice.
         damping *= largest_eigenvalue(product, len(g), steps=2, start=g)
     method: Solver = "fmin_ncg" if approximation == "exact-ncg" else "cg"
     found = solve(product, g, damping, method, tolerance=1e-2, limit=limit)

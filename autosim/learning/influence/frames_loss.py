@@ -17,10 +17,10 @@ PIXELS, INFLUENCES = 2**20, 50
 
 
 class FramesLoss:
-    """What :class:`LossSurface` tells of samples, of frames: these are converted when their part's turn comes.
+    """:class:`LossSurface` for frames, which are converted part by part.
 
-    A product of curvature holds the graph of one pass where all frames are one part; where they are several, each
-    product makes the graph of every part anew, which takes a pass more and no memory.
+    A product of curvature holds the graph of one pass where all frames are one part; where there are several parts,
+    each product computes every part's graph again, which takes one more pass but no memory.
     """
 
     def __init__(self, task: Task, network: nn.Module, frames: Frames, device: torch.device | str = "cpu") -> None:

@@ -1,7 +1,7 @@
-"""Group normalisation whose derivative along a direction costs little.
+"""Group normalisation with a fast forward-mode derivative.
 
-Torch has no derivative rule of its own for it in forward mode: it composes one of many passes over the activations,
-which for a small U-Net is a third of the time of all influences.
+Torch has no forward-mode rule of its own for it: it composes one from many passes over the activations, which for a
+small U-Net takes a third of the time of all influences.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class CheapGroupNorm(TorchFunctionMode):
 def group_norm(
     input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
-    """As ``torch.nn.functional.group_norm``, for input (n, c, …); to be differentiated in forward mode only."""
+    """As ``torch.nn.functional.group_norm``, for input (n, c, …); only differentiable in forward mode."""
     channels = input.shape[1]
     weight = input.new_ones(channels) if weight is None else weight
     bias = input.new_zeros(channels) if bias is None else bias

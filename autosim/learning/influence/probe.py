@@ -16,11 +16,11 @@ from autosim.rendering.frames import Frames
 
 
 class Probe:
-    """Influences of frames at ``network``, once it has been pointed.
+    """Influences of frames at ``network``; :meth:`point` has to be called first.
 
     How long the network has trained matters more than anything else. An influence says what a frame does for the
     validation frames through what the network still has to learn: one that has learned all that its frames can teach
-    gets the most from what is farthest from them.
+    learns most from frames that are farthest from them.
     """
 
     def __init__(self, task: Task, network: nn.Module, device: torch.device | str = "cpu") -> None:
@@ -28,8 +28,8 @@ class Probe:
         self.direction: Direction | None = None
 
     def renew(self, seed: int, frames: Frames, schedule: TrainingSchedule) -> None:
-        """Train a network with fresh weights on ``frames``, once through, in the schedule's batches and at its rate;
-        it has to be pointed again.
+        """Train a network with fresh weights on ``frames`` for one epoch, with the schedule's batches and rate;
+        :meth:`point` has to be called again.
         """
         self.network = self.task.network(seed).to(self.device)
         self.task.train(self.network, frames, replace(schedule, epochs=1), seed, self.device)

@@ -19,8 +19,8 @@ from autosim.scenes.graph import Continuous, SceneGraph, Schema
 
 @dataclass(frozen=True)
 class ReplayedBatch:
-    """Scenes of one step, what was drawn of them, the parameters of the generator that they come from; for each scene
-    the sums of the signals it got, tempered, (n, columns), and how many times it got them, (n,).
+    """Scenes of one step, their frames, the parameters of the generator that drew them; for each scene the sum of its
+    tempered signals, (n, columns), and their number, (n,).
     """
 
     samples: Samples
@@ -33,21 +33,21 @@ class ReplayedBatch:
 @dataclass
 class SceneReplay:
     """The latest batches, of ``capacity`` scenes together (always at least the last batch). A scene gets ``columns``
-    signals at a time. Its state holds scenes and seeds; ``redraw`` makes the frames of these again.
+    signals at a time. Its state holds scenes and seeds; ``redraw`` draws their frames again.
     """
 
     capacity: int
     redraw: Redraw
     columns: int = 1
     batches: list[ReplayedBatch] = field(default_factory=list)
-    # Row i: log-densities of what every batch's scenes show, under the parameters that drew batch i.
+    # Row i: log-densities of every batch's pictures, under the parameters that drew batch i.
     _densities: list[list[Tensor]] = field(default_factory=list, repr=False)
 
     def add(
         self, samples: Samples, drawn: DrawnFrames, generator: SceneGenerator, signal: Tensor | None = None
     ) -> None:
-        """Take in a batch of ``generator`` as it is now, its frames, and the signals (n, columns) that its scenes got,
-        if any; the oldest batches beyond the capacity are dropped.
+        """Add a batch of ``generator`` with its present parameters, its frames, and the signals (n, columns) of its
+        scenes, if any; the oldest batches beyond the capacity are dropped.
         """
         values = Samples(samples.scenes, samples.values.detach(), samples.sources)
         parameters = copy.deepcopy(generator.state_dict())
@@ -74,13 +74,13 @@ class SceneReplay:
 
     @property
     def signal(self) -> Tensor:
-        """(n, columns) float64 mean of the signals that each of the scenes held got, each time :func:`tempered` among
-        those that got some with it: the level and scale of an influence change with the network. 0 before the first.
+        """(n, columns) float64 mean signal of each of the scenes held. Each time, signals are :func:`tempered` among
+        those measured together, because level and scale of an influence change with the network. 0 without a signal.
         """
         return torch.cat([batch.total / batch.counts.clamp(min=1)[:, None] for batch in self.batches])
 
     def add_signals(self, signal: Tensor) -> None:
-        """Take in further signals (n, columns) of all scenes held."""
+        """Add signals (n, columns) of all scenes held."""
         latest = tempered(signal).split([len(batch.samples) for batch in self.batches])
         for batch, part in zip(self.batches, latest, strict=True):
             batch.total.add_(part)
@@ -91,7 +91,7 @@ class SceneReplay:
         """(n,) float64 importance weights of the scenes held under ``generator``, adding up to 1.
 
         A scene's weight is its density now over its mean density under all parameters that drew the scenes held, the
-        balance heuristic (Veach and Guibas, SIGGRAPH 1995): no scene can weigh more than as if all were drawn now.
+        balance heuristic (Veach and Guibas, SIGGRAPH 1995), which limits the weight of any single scene.
         """
         sizes = torch.tensor([len(batch.samples) for batch in self.batches])
         now = copy.deepcopy(generator.state_dict())
@@ -109,8 +109,8 @@ class SceneReplay:
         return torch.softmax(present - mixture, dim=0)
 
     def draw(self, count: int, weights: Tensor, seed: np.random.SeedSequence, replace: bool = True) -> Frames:
-        """``count`` frames of the scenes held, half of them by ``weights``, half whichever; without ``replace`` all are
-        different, and fewer where they run out.
+        """``count`` frames of the scenes held, half of them drawn by ``weights``, half uniformly; without ``replace``
+        all are different, and there are fewer where not enough scenes are held.
         """
         chances = 0.5 * weights.cpu().numpy() + 0.5 / len(weights)
         count = count if replace else min(count, len(weights))
@@ -144,7 +144,8 @@ class SceneReplay:
 
 def tempered(signal: Tensor) -> Tensor:
     """(n, columns) float64 roots of the signals' distances from their median, with their signs, of mean 0 and standard
-    deviation 1 (0 where a column does not vary): influences have heavy tails, and a few frames would outvote others.
+    deviation 1 (0 where a column does not vary): influences have heavy tails, and a few frames would outweigh all
+    others.
     """
     distance = signal.detach() - signal.detach().median(dim=0).values
     root = (distance.sign() * distance.abs().sqrt()).double().cpu()
@@ -153,16 +154,16 @@ def tempered(signal: Tensor) -> Tensor:
 
 
 def benefit(replay: SceneReplay, schema: Schema, weights: Tensor) -> Tensor:
-    """(n,) the first signal of the scenes held, freed of what the other signals and their immutable parts
+    """(n,) the first signal of the scenes held, without the part that the other signals and the immutable attributes
     explain, with variance 1 under ``weights`` (n,), which add up to 1.
 
-    What a method does not learn (shapes, colours, which classes there are) is distributed the same whatever the learned
-    parameters are. A function of it is thus a baseline that leaves the score-function estimate unbiased, apart from the
-    regression's own use of the same samples, and takes away the variance that those parts bring in.
+    The distribution of what a method does not learn (shapes, colours, which classes there are) does not depend on the
+    learned parameters. A function of it is thus a baseline that leaves the score-function estimate unbiased, except
+    that the regression uses the same samples, and removes the variance of those parts.
 
-    The other signal is the frame's own loss. A frame that the network does badly on gives a long gradient, and with it
-    a large influence, whatever it shows: unless that is taken out, dark and coarse frames are preferred for being
-    hard. What is left says what a frame does for the validation frames beyond what any does that is as hard.
+    The other signal is the frame's own loss. A frame with a large loss has a long gradient, and thus a large influence,
+    whatever it shows: unless that is removed, dark and coarse frames are preferred because they are hard. What is left
+    is a frame's benefit for the validation frames compared with other frames that are as hard.
     """
     signal, *others = replay.signal.unbind(dim=1)
     others = [ranked(other, weights) for other in others]
@@ -172,8 +173,8 @@ def benefit(replay: SceneReplay, schema: Schema, weights: Tensor) -> Tensor:
 
 
 def ranked(signal: Tensor, weights: Tensor) -> Tensor:
-    """(n,) float64 normal scores of the ranks of a signal (n,): the shape of its distribution, outliers above all, no
-    longer matters. ``weights`` (n,) add up to 1; the weighted mean of the result is 0.
+    """(n,) float64 normal scores of the ranks of a signal (n,): the shape of its distribution, outliers in particular,
+    no longer matters. ``weights`` (n,) add up to 1; the weighted mean of the result is 0.
     """
     order = signal.argsort(stable=True)
     middle = torch.zeros_like(weights)

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Most that a string counts as often as when it was drawn (truncated importance sampling; Ionides, J. Comput. Graph.
-# Stat. 2008), and least.
+# Largest and smallest importance weight of a string (truncated importance sampling; Ionides, J. Comput. Graph. Stat.
+# 2008).
 MOST_OFTEN, LEAST_OFTEN = 8.0, 1e-6
 
 
 class StringReplay:
-    """The last ``memory`` strings with the features of their frames, what they cost besides, and their
-    log-probabilities when they were drawn.
+    """The last ``memory`` strings with the features of their frames, their penalties, and their log-probabilities when
+    they were drawn.
     """
 
     def __init__(self, memory: int) -> None:
@@ -27,7 +27,7 @@ class StringReplay:
         self.log_probs = torch.empty(0)
 
     def add(self, rules: Sequence[tuple[int, ...]], features: Tensor, penalties: Tensor, log_probs: Tensor) -> None:
-        """Take in n strings: features (n, d), penalties (n,) and log-probabilities (n,)."""
+        """Add n strings: features (n, d), penalties (n,) and log-probabilities (n,)."""
         new = {"features": features, "penalties": penalties, "log_probs": log_probs}
         for name, values in new.items():
             held = getattr(self, name).to(values)
@@ -36,8 +36,8 @@ class StringReplay:
         self.rules = [*self.rules, *rules][-self.memory :]
 
     def weights(self, log_probs: Tensor) -> Tensor:
-        """(n,) that add up to 1: how often each string would be drawn now, of log-probability ``log_probs``, beside how
-        often it was.
+        """(n,) importance weights that add up to 1: the probability of each string now, of which ``log_probs`` is the
+        logarithm, over that when it was drawn.
         """
         ratio = (log_probs.detach() - self.log_probs).clamp(math.log(LEAST_OFTEN), math.log(MOST_OFTEN)).exp()
         return ratio / ratio.sum()
@@ -48,7 +48,7 @@ class StringReplay:
         return {"rules": [list(string) for string in self.rules], **tensors}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Hold what :meth:`state_dict` gave."""
+        """Take up where :meth:`state_dict` was called."""
         self.rules = [tuple(string) for string in state["rules"]]
         for name in ("features", "penalties", "log_probs"):
             setattr(self, name, state[name])

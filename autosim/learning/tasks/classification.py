@@ -14,7 +14,7 @@ from autosim.seeding import torch_seeded
 
 class ConvolutionalClassifier(nn.Module):
     """Two 5×5 convolutions, each with 2×2 maximum pooling, then layers of 50, 100 and ``classes`` units with dropout
-    between them: Meta-Sim's network for digits (Kar et al., ICCV 2019, §4.1), which leaves ``filters`` open.
+    between them: Meta-Sim's network for digits (Kar et al., ICCV 2019, §4.1), whose ``filters`` the paper does not say.
 
     For images (n, 3, height, width) of one size. No layer mixes samples.
     """
@@ -47,8 +47,8 @@ class Classification(Task):
     """Assign each image one of ``classes`` (at least 2); targets are indices in the annotation ``label``, int (n,).
 
     ``height`` and ``width`` (at least 16) are those of the images. The loss is the cross-entropy in nats, the score the
-    share of images whose class is told right. In training, an image is shifted by up to ``shift`` pixels each way, anew
-    each time it is seen; what comes in from beyond its edge is black.
+    share of images whose class is predicted correctly. In training, an image is shifted by up to ``shift`` pixels each
+    way, at random each time it is used; pixels from beyond its edge are black.
     """
 
     score_name = "accuracy"
@@ -83,7 +83,7 @@ class Classification(Task):
         return images, labels.to(device)
 
     def vary(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, 3, H, W) images, each shifted by a number of pixels of its own; labels stay."""
+        """(n, 3, H, W) images, each shifted by its own number of pixels; labels stay."""
         if not self.shift:
             return inputs, targets
         n, _, height, width = inputs.shape
@@ -104,13 +104,13 @@ class Classification(Task):
 
 
 class Accuracy(Scorer):
-    """The share of samples whose class is told right; of each of ``classes`` classes that of its own samples."""
+    """The share of samples whose class is predicted correctly, overall and by class (``classes`` of them)."""
 
     def __init__(self, classes: int) -> None:
         self.right, self.seen = (torch.zeros(classes, dtype=torch.int64) for _ in range(2))
 
     def update(self, outputs: Tensor, targets: Tensor) -> None:
-        """Count the logits (n, classes) that are largest at their targets, int64 (n,)."""
+        """Count the samples whose logits (n, classes) are largest at their target, int64 (n,)."""
         classes = len(self.seen)
         self.seen += torch.bincount(targets.cpu(), minlength=classes)
         self.right += torch.bincount(targets[outputs.argmax(dim=1) == targets].cpu(), minlength=classes)

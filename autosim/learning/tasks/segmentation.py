@@ -20,9 +20,9 @@ Normalisation = Literal["group", "none"]
 class UNet(nn.Module):
     """A U-Net of eight 3×3 convolutions with ``width`` to ``4 * width`` filters, for images (n, 3, H, W) of any size.
 
-    The first three convolutions have stride 2, so that nothing but the image itself is held at full resolution, and the
-    last predicts the four pixels of each 2×2 block at once (pixel shuffle): on a CPU three times as fast as a U-Net
-    that begins and ends at full resolution. No layer mixes samples.
+    The first three convolutions have stride 2, so that only the image itself is held at full resolution, and the last
+    predicts the four pixels of each 2×2 block at once (pixel shuffle): on a CPU three times as fast as a U-Net that
+    begins and ends at full resolution. No layer mixes samples.
     """
 
     def __init__(self, classes: int, width: int = 16, normalisation: Normalisation = "group") -> None:
@@ -124,9 +124,9 @@ class Segmentation(Task):
 
 
 class MeanIntersectionOverUnion(Scorer):
-    """Mean over the classes of their intersection over union, each class's pixels pooled over all that was seen.
+    """Mean over the classes of their intersection over union, with each class's pixels pooled over all images.
 
-    A class that is neither predicted nor there is left out of the mean; one that is there or predicted counts.
+    Classes that are neither predicted nor in the targets are left out of the mean.
     """
 
     def __init__(self, classes: Sequence[str]) -> None:

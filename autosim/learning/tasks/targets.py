@@ -1,4 +1,4 @@
-"""The form of a task's targets: one tensor, or a list with a tensor for each sample; and what is done with either."""
+"""The form of a task's targets: one tensor, or a list with a tensor for each sample; and functions for both."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 Targets = Tensor | list[Tensor]
-"""Of n samples: a tensor (n, …), or a list of n tensors of any shapes, for truth that comes in any number."""
+"""For n samples: a tensor (n, …), or a list of n tensors of any shapes, for ground truth of any number of objects."""
 
 
 def select(targets: Targets, index: Tensor | slice) -> Targets:

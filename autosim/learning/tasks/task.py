@@ -15,31 +15,31 @@ from autosim.learning.training import fit, images_at_once
 from autosim.rendering.frames import Frames
 from autosim.seeding import torch_seeded
 
-# Pixels, and images, that a network is asked about at once.
+# Most pixels, and most images, in a batch that is evaluated.
 EVALUATED_PIXELS, EVALUATED_IMAGES = 2**19, 128
 
 
 class Scorer(ABC):
-    """Sums up how good a network's outputs are, batch by batch, so that a whole set's never have to be held."""
+    """Scores a network's outputs batch by batch, so that those of a whole data set are never in memory."""
 
     @abstractmethod
     def update(self, outputs: Tensor, targets: Any) -> None:
-        """Take in the outputs (n, …) for a batch and its targets."""
+        """Add the outputs (n, …) for a batch and its targets."""
 
     @abstractmethod
     def compute(self) -> float:
-        """The score of all that was taken in, in [0, 1], larger is better."""
+        """The score of everything added so far, in [0, 1], larger is better."""
 
     def by_class(self) -> dict[str, float]:
-        """The score of each class that there is something to say of, by name; empty for tasks without classes."""
+        """The score of each class that has one, by name; empty for tasks without classes."""
         return {}
 
 
 class Task(ABC):
     """What the rendered data is for. ``score_name`` names the score; larger is better, in [0, 1].
 
-    The form of the targets is the task's own, a tensor or a list of tensors (:data:`Targets`): nobody else looks into
-    them, so that a task says in its own signatures which of both it takes.
+    A task chooses the form of its targets, a tensor or a list of tensors (:data:`Targets`), and states it in its own
+    signatures: nothing else reads them.
     """
 
     score_name: str
@@ -66,8 +66,8 @@ class Task(ABC):
         """A scorer that has seen nothing yet."""
 
     def vary(self, inputs: Tensor, targets: Any) -> tuple[Tensor, Targets]:
-        """A batch as training sees it, drawn by torch's global random state; as it is by default. What is done to an
-        input, a flip say, is done to its target; shapes of inputs and the number of samples stay.
+        """A batch as training uses it, varied by torch's global random state; unchanged by default. A change of an
+        input, a flip say, is made to its target too; shapes of inputs and the number of samples stay.
         """
         return inputs, targets
 
@@ -107,7 +107,7 @@ class Task(ABC):
     def scored(
         self, network: nn.Module, frames: Frames, device: torch.device | str = "cpu", batch_size: int | None = None
     ) -> Scorer:
-        """A scorer that has seen a network's outputs on frames, to be asked for more than the score alone."""
+        """A scorer with a network's outputs on frames: it gives the score, and the score of each class."""
         if not len(frames):
             raise ValueError("evaluation: no frames to score on")
         scorer = self.scorer()

@@ -31,17 +31,17 @@ if TYPE_CHECKING:
     from autosim.scenes.graph import SceneGraph
     from autosim.session import Session
 
-# A renderer is checked on so many scenes of the start and of the target each, a task on so many frames of the start.
+# Scenes each of the start and of the target for the checks of a renderer; frames of the start for those of a task.
 SCENES = 3
 FRAMES = 8
-# The longest reason in characters.
+# Most characters of a reason.
 LONGEST = 300
 
 
 @dataclass(frozen=True)
 class Part:
-    """What is checked: an environment by name, or an algorithm on one; each with an instance of its ``Config``. Without
-    an environment's name an algorithm is checked on a toy problem.
+    """The part to check: an environment by name, or an algorithm on one, each with an instance of its ``Config``.
+    Without an environment's name an algorithm is checked on a toy problem.
     """
 
     env: str | None = None

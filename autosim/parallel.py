@@ -50,7 +50,7 @@ class RaySettings(Checked):
     """GPUs that a render actor reserves, or a part of one, for renderers that use them."""
 
     patience: Annotated[float, Range(above=0)] = 60.0
-    """Seconds of silence, beside thirty times what its work should take, after which a render actor is replaced."""
+    """Seconds of silence, plus thirty times what its work should take, after which a render actor is replaced."""
     recycle_after: Annotated[int, Range(least=0)] = 0
     """Images after which a render actor is replaced by a fresh one; 0 for never."""
     growth: Annotated[int, Range(least=1)] = 1024

@@ -125,7 +125,7 @@ def scene_vjp(
     """``dL/d(normalised value)`` of each mutable continuous attribute of a scene, in the order of ``Schema.values``.
 
     ``cotangent`` (H, W, 3) is ``dL/dR`` for an image ``R`` in [0, 1]. The renderer must be built. ``RendererError``
-    where its adjoint is asked for and there is none.
+    where the method is the adjoint and the renderer has none.
     """
     if settings.method == "adjoint":
         return renderer.checked_adjoint(scene, seed, cotangent, settings.effort)

@@ -94,7 +94,7 @@ class RenderPool(ABC):
         None no images are drawn. ``labels`` holds by the name of a class mask ``dL/d(one-hot mask)`` (n, H, W,
         classes): a loss that is linear in the mask is differenced exactly between the masks of perturbed scenes. A
         scene whose cotangents are zero throughout has gradient zero and is not rendered. ``ValueError`` where shapes do
-        not fit, a cotangent is not finite, a label is no class mask, or the adjoint is asked for labels;
+        not fit, a cotangent is not finite, a label is no class mask, or the method is the adjoint and there are labels;
         ``RendererError`` where the renderer fails or has no adjoint of a scene.
         """
         seeds = _checked(scenes, seeds)

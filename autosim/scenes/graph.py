@@ -34,7 +34,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class NodeClass:
-    """A kind of node. ``slots`` > 1 tells nodes of one class apart (object 0, object 1, …)."""
+    """A kind of node. With ``slots`` > 1 nodes of one class are numbered (object 0, object 1, …)."""
 
     name: str
     attributes: tuple[Attribute, ...] = ()

@@ -67,11 +67,17 @@ def interrupts(request: pytest.FixtureRequest) -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.fixture
+def ignored_interrupts() -> Iterator[None]:
+    """SIGINT as processes find it that a shell starts in the background: for tests too long to be run both ways."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
     """Ray for two processes, started once for all tests that ask for it; its workers can import ``tests``."""
-    import ray
-
     with pytest.MonkeyPatch.context() as patch:
         root = str(Path(__file__).resolve().parents[1])
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])))
@@ -80,6 +86,8 @@ def ray_session() -> Iterator[None]:
             patch.setenv(name, "2")
         start_ray(2)
     yield
+    import ray
+
     ray.shutdown()
 
 

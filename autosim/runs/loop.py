@@ -21,7 +21,7 @@ from autosim.runs.gallery import Gallery
 from autosim.runs.interrupt import StopRequest
 from autosim.runs.lock import locked
 from autosim.runs.opening import choose_device, open_environment, open_session
-from autosim.runs.progress import RunProgress, figures_text, summary_table
+from autosim.runs.progress import RunProgress, cost_text, figures_text, summary_table
 from autosim.runs.summary import attribute_recoveries, summarise_run
 
 if TYPE_CHECKING:
@@ -131,8 +131,9 @@ def make(
         console.print(f"{config.algo} on {config.env}, in {folder.path}: setting up", highlight=False)
         with open_session(config, env, device, targets) as session:
             planned = replace(config.algo_config, iterations=config.iterations)
-            algorithm = registry.find_algorithm(config.algo)(session, planned)
+            # Before the algorithm is set up, which takes long: an image of the user's own may be unreadable.
             gallery.add_target(session)
+            algorithm = registry.find_algorithm(config.algo)(session, planned)
             gallery.show(session, algorithm.generator, "start")
             gallery.sample(session, algorithm.generator, "start")
             tally.setup_seconds = time.perf_counter() - started
@@ -167,6 +168,7 @@ def make(
     write_evidence(folder, env, gallery, recoveries, summary)
     title = f"{config.algo} on {config.env}, seed {config.settings.seed}"
     console.print(summary_table(summary).rich(title))
+    console.print(cost_text(summary), highlight=False, soft_wrap=True)
     if tally.figures:
         console.print(figures_text(tally.figures), highlight=False, soft_wrap=True)
     console.print(f"report: {folder.path / 'report.html'}", highlight=False, soft_wrap=True)

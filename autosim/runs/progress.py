@@ -47,8 +47,8 @@ def figures_text(figures: Mapping[str, float]) -> str:
 
 
 def summary_table(summary: Mapping[str, Any]) -> Table:
-    """The closing table: prior, learned, oracle, gap closed, images, render cost, seconds, core-seconds, peak memory of
-    this process.
+    """The closing table: prior, learned, oracle, gap closed, images, seconds. What else a run has cost is in
+    :func:`cost_text`: a terminal of 80 columns has no room for more.
     """
     cells = {
         f"prior {summary['score_name']}": score_text(summary["prior_score"]),
@@ -56,9 +56,12 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
         "oracle": score_text(summary["oracle_score"]),
         "gap closed": percent_text(summary["gap_closed"]),
         "images": f"{summary['images']:,}",
-        "render cost": f"{summary['render_cost']:.3g}",
         "seconds": f"{summary['seconds']:.0f}",
-        "core-seconds": f"{summary['core_seconds']:.0f}",
-        "MiB": memory_text(summary.get("peak_memory")),
     }
     return Table(tuple(cells), (tuple(cells.values()),), "r" * len(cells))
+
+
+def cost_text(summary: Mapping[str, Any]) -> str:
+    """What a run has cost beside images and seconds, in one line."""
+    parts = [f"render cost {summary['render_cost']:.3g}", f"core-seconds {summary['core_seconds']:.0f}"]
+    return " · ".join([*parts, f"peak memory {memory_text(summary.get('peak_memory'))} MiB"])

@@ -68,11 +68,12 @@ class Outcome:
 
 def checks(part: Part) -> list[tuple[Check, Callable[[], Outcome]]]:
     """Every check of a part, in the order of its suites, with the function that runs it."""
-    found = []
+    found: dict[str, tuple[Check, Callable[[], Outcome]]] = {}
     for about, suite in _suites(part).items():
         for name in _names(type(suite)):
-            found.append((Check(about, sentence(name)), _outcome_of(getattr(suite, name), part)))
-    return found
+            # What two suites ask by the same name is checked once.
+            found.setdefault(name, (Check(about, sentence(name)), _outcome_of(getattr(suite, name), part)))
+    return list(found.values())
 
 
 def making(part: Part) -> Outcome:

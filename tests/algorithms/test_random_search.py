@@ -107,8 +107,7 @@ def test_numbers_do_not_depend_on_the_number_of_workers(ray_session: None) -> No
     here = RandomSearch(blob_session(), QUICK)
     expected = here.step(0)
     assert 0 < float(expected["round_mean"] or 0) < 1
-    for workers in (1, 2):
-        with RayPool(BlobRenderer(BlobConfig().size, slots=2), workers) as pool:
-            there = RandomSearch(blob_session(pool=pool, workers=workers), QUICK)
-            assert there.step(0) == expected
-        assert there.scores == here.scores
+    with RayPool(BlobRenderer(BlobConfig().size, slots=2), 2) as pool:
+        there = RandomSearch(blob_session(pool=pool, workers=2), QUICK)
+        assert there.step(0) == expected
+    assert there.scores == here.scores

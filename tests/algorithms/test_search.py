@@ -59,7 +59,7 @@ def test_each_generator_is_scored_by_frames_of_its_own() -> None:
 
 def test_a_training_that_diverges_is_scored_nan_and_survived() -> None:
     session = blob_session()
-    session.env.schedule = TrainingSchedule(epochs=1, batch_size=8, learning_rate=1e30)
+    session.env.schedule = TrainingSchedule(epochs=1, batch_size=8, learning_rate=1e12)
     search = RandomSearch(session, RandomSearchConfig(datasets=2, frames=8, epochs=2))
     metrics = search.step(0)
     assert all(math.isnan(score) for score in search.scores) and len(search.scores) == 2

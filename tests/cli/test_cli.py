@@ -118,4 +118,4 @@ def test_the_command_without_arguments_shows_its_subcommands(capsys: pytest.Capt
     assert "run" in capsys.readouterr().out
     assert main(["--help"]) == 0
     assert main(["frobnicate"]) == 2
-    assert "there are: run" in capsys.readouterr().err
+    assert "there are: list, check, run" in capsys.readouterr().err

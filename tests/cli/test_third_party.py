@@ -24,7 +24,7 @@ def test_its_algorithm_runs_on_its_environment(tmp_path: Path) -> None:
     assert (summary["algo"], summary["env"], summary["iterations"]) == ("walk", "spot", 3)
 
 
-def test_ctrl_c_leaves_a_complete_folder(tmp_path: Path, interrupts: None) -> None:
+def test_ctrl_c_leaves_a_complete_folder(tmp_path: Path, ignored_interrupts: None) -> None:
     environment = install_toy(tmp_path / "site")
     arguments = ["run", "--algo=walk", "--env=spot", "--workers=0", "--out=out", "--algo.pause_seconds=0.1"]
     arguments += ["--algo.iterations=10000"]

@@ -26,7 +26,6 @@ REQUIRES = [
     "threadpoolctl>=3.1",
     "torch>=2.4",
     "torch-geometric>=2.5",
-    "torchmetrics>=1.3",
     "torchvision>=0.19",
 ]
 OPTUNA_REQUIRES = ["optuna>=4.0"]
@@ -39,6 +38,7 @@ TEST_REQUIRES = [
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
     "ruff>=0.8",
+    "torchmetrics>=1.3",
     "supervision>=0.31",
     "types-PyYAML",
     "types-psutil",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LIBRARIES = (
     "bayes_opt", "matplotlib.figure", "optuna", "scipy.optimize", "scipy.sparse.linalg", "scipy.stats",
     "sklearn.gaussian_process", "sklearn.model_selection", "torch._dynamo", "torch.func", "torch.utils.tensorboard",
-    "torch_geometric.nn", "torchmetrics.functional.classification",
+    "torch_geometric.nn",
 )  # fmt: skip
 
 # Targets that this process has rendered for one of its runs.

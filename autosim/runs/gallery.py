@@ -48,8 +48,10 @@ class Gallery:
         self.scenes[stage] = generator.sample(SCENES_SAMPLED, session.seed_sequence("attributes")).scenes
 
     def add_target(self, session: Session) -> None:
-        """Keep target frames, and scenes of the target where its distribution is known."""
-        self.frames["target"] = session.target.images.select(slice(SCENES_SHOWN))
+        """Keep target frames, with their truth where it is known, and scenes of the target where these are."""
+        target = session.target
+        shown = target.images if target.validation is None else target.validation
+        self.frames["target"] = shown.select(slice(SCENES_SHOWN))
         grammar = session.env.target()
         if grammar is not None and session.target_folder is None:
             seed = seed_sequence(TARGET_SEED, "target attributes")

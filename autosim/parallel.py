@@ -77,10 +77,10 @@ def start_ray(workers: int, address: str = "", packages: Sequence[str] = ()) -> 
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = address or os.environ.get("RAY_ADDRESS", "")
-    if not address:
-        # Ray reads this when it is imported.
-        os.environ.setdefault(LOOPBACK, "0")
-    import ray
+    # For this Ray alone: a process that is started from here may join a cluster, which loopback does not reach.
+    loopback = {} if address else {LOOPBACK: os.environ.get(LOOPBACK, "0")}
+    with _environment(loopback):  # read when Ray is imported
+        import ray
 
     if ray.is_initialized():
         return
@@ -94,7 +94,7 @@ def start_ray(workers: int, address: str = "", packages: Sequence[str] = ()) -> 
             raise UserError(f"ray.address: {address!r} cannot be joined: {' '.join(str(error).split())}") from error
         return
     # Workers inherit the environment of the process that starts Ray; a runtime_env costs seconds per actor instead.
-    with one_thread_each():
+    with one_thread_each(), _environment(loopback):
         context: Any = ray.init(address="local", num_cpus=workers, include_dashboard=False, **quiet)
     atexit.register(remove_session, Path(context.address_info["session_dir"]), os.getpid())
 

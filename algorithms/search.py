@@ -89,7 +89,7 @@ def require_labels(
 ) -> None:
     """``UserError`` with the ``reason`` where the target has no labels."""
     if not session.target.labelled:
-        raise UserError(f"{method} needs a labelled target: {reason}")
+        raise UserError(f"{method} needs a labelled target: {reason} (--target.validation DIR gives labels)")
 
 
 def best_of(scores: list[float]) -> int | None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from autosim import seeding
 from autosim.env import Env
 from autosim.errors import UserError
+from autosim.formats.parts import TargetSettings
 from autosim.learning.broad import broad_frames
 from autosim.learning.features.sources import FeatureSource, ReferencedFeatures
 from autosim.learning.schedule import TrainingSchedule
@@ -38,8 +38,9 @@ class Session:
     ``render_cost`` what they cost (``Renderer.cost``). ``feature_usage`` is the cost of drawing the frames of the
     method's features, whether they were drawn now or for an earlier run; it is reported separately.
 
-    ``target_folder`` holds the user's own target images; where it is None, the target is the environment's hidden one.
-    ``targets`` holds targets by environment and folder; sessions with the same dictionary share their frames.
+    ``target_settings`` say where the user's own target images are; where there are none, the target is the
+    environment's hidden one. ``targets`` holds targets by environment and settings; sessions with the same dictionary
+    share their frames.
     """
 
     env: Env
@@ -53,7 +54,7 @@ class Session:
     uncounted_usage: Usage = field(default_factory=Usage)
     resumed_usage: Usage = field(default_factory=Usage)
     feature_usage: Usage = field(default_factory=Usage)
-    target_folder: Path | None = None
+    target_settings: TargetSettings = field(default_factory=TargetSettings)
     targets: dict[str, Target] = field(default_factory=dict)
 
     @property
@@ -104,20 +105,23 @@ class Session:
     @cached_property
     def target(self) -> Target:
         """Target frames: the user's own images, or drawn from the environment's hidden distribution."""
-        key = json.dumps([self.env.describe(), str(self.target_folder)], sort_keys=True)
+        key = json.dumps([self.env.describe(), repr(self.target_settings)], sort_keys=True)
         if key not in self.targets:
-            if self.target_folder is None:
+            if not self.target_settings.given:
                 with self.uncounted():
                     self.targets[key] = hidden_target(self.env, self.pool)
             else:
-                self.targets[key] = folder_target(self.target_folder, self.pool.height, self.pool.width)
+                pool, reads = self.pool, self.task.reads
+                declared = {name: kind for name, kind in pool.annotations.items() if reads is None or name in reads}
+                camera = self.env.renderer().field_of_view
+                self.targets[key] = folder_target(self.target_settings, declared, pool.height, pool.width, camera)
         return self.targets[key]
 
     @property
     def validation(self) -> Frames:
         """Labelled frames of the target, by which methods learn; ``UserError`` where it has no labels."""
         if self.target.validation is None:
-            raise UserError("the target is unlabelled: there is no validation score")
+            raise UserError("the target is unlabelled: no validation score (--target.validation DIR gives labels)")
         return self.target.validation
 
     @cached_property

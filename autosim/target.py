@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from autosim import seeding
 from autosim.env import Env
 from autosim.errors import UserError
-from autosim.formats.images import read_image_folder
-from autosim.rendering.frames import Frames
+from autosim.formats.dataset import DataSet
+from autosim.formats.fitting import place
+from autosim.formats.frame_reader import FrameReader
+from autosim.formats.parts import Place, TargetSettings, find_places
+from autosim.rendering.annotations import Annotation
+from autosim.rendering.frames import Frame, Frames
 from autosim.rendering.pool import RenderPool
 
 # Target frames do not depend on the run's seed: all runs on a target see the same ones.
@@ -21,12 +27,16 @@ class Target:
     """Frames to do well on.
 
     ``images`` are what distribution matching sees: they have no annotations. ``validation`` has labels and steers; None
-    where there are no labels. ``test`` is only ever scored; None where there is nothing to score against.
+    where there are no labels. ``test`` is only ever scored; None where there is nothing to score against. ``train`` are
+    labelled images of the user's own that a network is trained on for comparison; None without. ``notes`` are sentences
+    on how a user's images were read, to be shown.
     """
 
     images: Frames
     validation: Frames | None
     test: Frames | None
+    train: Frames | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.images.annotations:
@@ -55,6 +65,134 @@ def hidden_target(env: Env, pool: RenderPool) -> Target:
     return Target(Frames(validation.images), validation, test)
 
 
-def folder_target(folder: Path, height: int, width: int) -> Target:
-    """The images of a folder, brought to (height, width); ``UserError`` where they cannot be read."""
-    return Target(read_image_folder(folder, height, width), None, None)
+def folder_target(
+    settings: TargetSettings,
+    declared: Mapping[str, Annotation],
+    height: int,
+    width: int,
+    field_of_view: float | None = None,
+) -> Target:
+    """The user's own images, brought to (height, width), with the ``declared`` annotations where they have labels.
+
+    ``field_of_view`` is that of the environment's camera. Without a part of images to match, those of the validation
+    part are matched, or else those of the training part. ``UserError`` names the file where one cannot be read, a class
+    that is not known, and an annotation that no format holds.
+    """
+    zoom = camera_zoom(settings.field_of_view, field_of_view)
+    places = find_places(settings)
+    matched = next(role for role in ("images", "validation", "train") if role in places)
+    reader = _PartReader(settings, declared, (height, width), zoom)
+    frames = {role: reader.labelled(role, found) for role, found in places.items() if role != "images"}
+    reader.check_mapping()
+    images = reader.unlabelled(places[matched]) if matched == "images" else Frames(frames[matched].images)
+    counts = {"to match": len(images), **{f"for {role}": len(part) for role, part in frames.items()}}
+    notes = [_where(places), f"images: {', '.join(f'{count} {what}' for what, count in counts.items())}"]
+    notes += [_fitted(reader.sizes, settings, (height, width), field_of_view, zoom), *reader.notes]
+    return Target(images, frames.get("validation"), frames.get("test"), frames.get("train"), tuple(notes))
+
+
+def camera_zoom(own: float | None, field_of_view: float | None) -> float | None:
+    """How much of the picture's width the longer edge of an image takes up, if its camera has the field of view ``own``
+    along it and the environment's has ``field_of_view`` across (degrees): tan(own / 2) / tan(field_of_view / 2).
+    """
+    if own is None:
+        return None
+    if field_of_view is None:
+        raise UserError("--target.field_of_view: the renderer of this environment has no perspective camera")
+    return math.tan(math.radians(own) / 2) / math.tan(math.radians(field_of_view) / 2)
+
+
+class _PartReader:
+    """Reads the parts of a target, and keeps what is to be said about them."""
+
+    def __init__(
+        self,
+        settings: TargetSettings,
+        declared: Mapping[str, Annotation],
+        size: tuple[int, int],
+        zoom: float | None,
+    ) -> None:
+        self.settings, self.declared, self.size, self.zoom = settings, declared, size, zoom
+        self.sizes: Counter[tuple[int, int]] = Counter()
+        self.notes: list[str] = []
+        self.classes: dict[str, None] = {}
+
+    def unlabelled(self, found: Place) -> Frames:
+        """The pictures of a part; labels are not looked at."""
+        data = found.read()
+        return self._frames(data, FrameReader(data, {}, *self.size, fit=self.settings.fit, zoom=self.zoom))
+
+    def labelled(self, role: str, found: Place) -> Frames:
+        """The pictures of a part with their labels."""
+        data, settings = found.read(), self.settings
+        self.classes.update(dict.fromkeys(data.classes))
+        known = {name: to for name, to in settings.mapping.items() if name in data.classes}
+        try:
+            reader = FrameReader(data, self.declared, *self.size, known, settings.fit, zoom=self.zoom)
+        except UserError as error:
+            raise UserError(f"{found.folder}: {error} (--target.classes yours=theirs, or yours=)") from error
+        self.notes += [f"{role}: {note}" for note in data.notes]
+        return self._frames(data, reader, role)
+
+    def check_mapping(self) -> None:
+        """``UserError`` for a mapped class that no part has."""
+        for name in self.settings.mapping:
+            if self.classes and name not in self.classes:
+                raise UserError(f"--target.classes: {name!r} is none of the target's classes {', '.join(self.classes)}")
+
+    def _frames(self, data: DataSet, reader: FrameReader, role: str = "") -> Frames:
+        frames, lost = list[Frame](), 0
+        for i, labels in enumerate(data.images):
+            frame, dropped = reader.read(i)
+            frames.append(frame)
+            self.sizes[labels.read_size()] += 1
+            lost += dropped
+        if lost:
+            self.notes.append(f"{role}: {lost} boxes lie outside the picture as it is fitted and are left out")
+        return Frames.stack(frames)
+
+
+def _where(places: Mapping[str, Place]) -> str:
+    """Where images come from and in which format, each folder once."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for role, each in places.items():
+        found.setdefault((str(each.folder), each.format, each.reason), []).append(role)
+    texts = []
+    for (folder, form, reason), roles in found.items():
+        named = "" if len(found) == 1 else f"{', '.join(roles)}: "
+        texts.append(f"{named}{folder}: {form} ({reason})")
+    halves = {role: each.half for role, each in places.items() if each.half}
+    said = "; the first half is for validation, the rest for the test (--target.test DIR chooses)" if halves else ""
+    return f"target {'; '.join(texts)}{said}"
+
+
+def _fitted(
+    sizes: Counter[tuple[int, int]],
+    settings: TargetSettings,
+    size: tuple[int, int],
+    field_of_view: float | None,
+    zoom: float | None,
+) -> str:
+    """How pictures came to the environment's size, and what their camera is taken to be."""
+    high, wide = sizes.most_common(1)[0][0]
+    height, width = size
+    others = f" (and {len(sizes) - 1} other sizes)" if len(sizes) > 1 else ""
+    text = f"images of {wide}×{high}{others}"
+    if (high, wide) == size and zoom is None:
+        return f"{text} have the environment's size"
+    placed = place((high, wide), size, settings.fit, zoom)
+    inner = f"{round(wide * placed.scale_x)}×{round(high * placed.scale_y)}"
+    if zoom is not None:
+        return (
+            f"{text} are scaled to {inner} in {width}×{height}, from a field of view of {settings.field_of_view:g}° "
+            f"to that of the environment's camera, {field_of_view:g}°"
+        )
+    if settings.fit == "crop":
+        text += f" are scaled to {inner} and cropped to {width}×{height}"
+    else:
+        text += f" fill {inner} of {width}×{height}, edges are repeated"
+    if field_of_view is None:
+        return text
+    seen = math.tan(math.radians(field_of_view) / 2) * wide * placed.scale_x / width
+    across = 2 * math.degrees(math.atan(seen))
+    return f"{text}; their field of view is taken to be {across:.1f}° across (--target.field_of_view says another)"

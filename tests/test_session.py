@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from autosim.errors import UserError
+from autosim.formats.parts import TargetSettings
 from autosim.learning.features.sources import ReferencedFeatures
 from autosim.learning.schedule import TrainingSchedule
 from autosim.rendering.differences import GradientSettings
@@ -136,7 +137,7 @@ def test_what_is_matched_are_the_validation_frames_without_their_labels() -> Non
 def test_runs_that_share_targets_render_each_of_them_once(tmp_path: Path) -> None:
     targets: dict[str, Target] = {}
     first, second, other = (replace(blob_session(seed=seed), targets=targets) for seed in (0, 7, 0))
-    other.target_folder = image_folder(tmp_path / "images", count=3, edge=40)
+    other.target_settings = TargetSettings(folder=image_folder(tmp_path / "images", count=3, edge=40))
     assert first.target is second.target
     assert first.pool.images == 28 and second.pool.images == 0
     assert not other.target.labelled and first.target.labelled and len(targets) == 2
@@ -264,7 +265,7 @@ def test_further_closing_networks_and_seeds_say_how_much_chance_there_is_in_a_sc
 
 def test_scores_on_labelled_images_of_the_user_s_own_have_no_oracle(tmp_path: Path) -> None:
     hidden, session = blob_session(), blob_session()
-    session.target_folder = tmp_path
+    session.target_settings = TargetSettings(folder=tmp_path)
     session.__dict__["target"] = hidden.target
     scores = closing_scores(session, target_of(session))
     assert scores.oracle is None and scores.gap_closed is None and "no oracle" in scores.note

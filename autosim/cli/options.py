@@ -97,10 +97,18 @@ def parse(parser: ArgumentParser, options: Sequence[Option], arguments: list[str
     """Values by dotted key; ``UserError`` in one line, led by ``source``, where an argument is wrong."""
     keys = [option.key for option in options]
     try:
-        namespace = parser.parse_args(arguments)
+        namespace = parser.parse_args([spelled_out(argument, keys) for argument in arguments])
     except (argparse.ArgumentError, ValueError, TypeError) as error:
         raise UserError(source + tidy(str(error), keys)) from error
     return {key: namespace[key] for key in keys}
+
+
+def spelled_out(argument: str, known: Sequence[str]) -> str:
+    """An argument with the option's whole key: a group's ``folder`` may be given by the group's name alone, as in
+    ``--target DIR``.
+    """
+    name, given, value = argument.partition("=")
+    return f"{name}.folder{given}{value}" if f"{name.removeprefix('--')}.folder" in known else argument
 
 
 def tidy(message: str, known: Sequence[str]) -> str:

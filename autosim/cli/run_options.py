@@ -207,6 +207,8 @@ def as_arguments(values: Mapping[str, Any], known: list[str], source: str, prefi
         name_alone = key in ("algo", "env") and not isinstance(value, dict)
         if named_apart or name_alone:
             continue
+        if f"{key}.folder" in known and not isinstance(value, dict):
+            key = f"{key}.folder"
         if key in known:
             try:
                 yield f"--{key}={value if isinstance(value, str) else json.dumps(plain(value), default=str)}"

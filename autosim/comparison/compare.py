@@ -17,6 +17,7 @@ from autosim.comparison.report import write_comparison_report
 from autosim.comparison.tables import comparison_document
 from autosim.errors import UserError
 from autosim.files import write_whole
+from autosim.formats.parts import find_places
 from autosim.runs.folder import check_free
 from autosim.runs.opening import open_environment
 from autosim.runs.planned import PlannedRun, discard, import_libraries, is_finished, make_run
@@ -85,10 +86,13 @@ def check_targets(comparison: Comparison) -> None:
     """``UserError`` where an environment cannot be opened or its target has no labels."""
     method = comparison.methods[0]
     for target in comparison.targets:
-        unlabelled = comparison.settings.target is not None
-        if unlabelled or open_environment(comparison.job(method, target, comparison.seeds[0]).config).target() is None:
+        env = open_environment(comparison.job(method, target, comparison.seeds[0]).config)
+        own = comparison.settings.target
+        labelled = {"validation", "test"} <= set(find_places(own)) if own.given else env.target() is not None
+        if not labelled:
             raise UserError(
-                f"environment {comparison.env!r}: the target is unlabelled, and methods are compared by their scores"
+                f"environment {comparison.env!r}: the target is unlabelled, and methods are compared by their scores "
+                "on labelled images for validation and test"
             )
 
 

@@ -31,18 +31,21 @@ class Placement:
         from PIL import Image
 
         (height, width), (high, wide) = self.target, self.source
-        if self.source == self.target:
+        if self.source == self.target and self.scale_x == self.scale_y == 1:
             return pixels
-        if self.left >= 0 and self.top >= 0:
-            inner = (round(wide * self.scale_x), round(high * self.scale_y))
-            resized = Image.fromarray(pixels).resize(inner, Image.Resampling.BICUBIC)
-            left, top = int(self.left), int(self.top)
-            border = ((top, height - inner[1] - top), (left, width - inner[0] - left), (0, 0))
-            return np.pad(np.asarray(resized), border, mode="edge")
-        box = (max(0.0, -self.left / self.scale_x), max(0.0, -self.top / self.scale_y))
-        ends = (min(wide, box[0] + width / self.scale_x), min(high, box[1] + height / self.scale_y))
-        resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC, box=(*box, *ends))
-        return np.array(resized, dtype=np.uint8)
+        # What is seen of the source, in pixels of the target; outside of it edges are repeated.
+        left, top = max(0, round(self.left)), max(0, round(self.top))
+        right = min(width, round(self.left + wide * self.scale_x))
+        bottom = min(height, round(self.top + high * self.scale_y))
+        start = (max(0.0, (left - self.left) / self.scale_x), max(0.0, (top - self.top) / self.scale_y))
+        end = (
+            min(wide, start[0] + (right - left) / self.scale_x),
+            min(high, start[1] + (bottom - top) / self.scale_y),
+        )
+        size = (right - left, bottom - top)
+        resized = Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC, box=(*start, *end))
+        border = ((top, height - bottom), (left, width - right), (0, 0))
+        return np.pad(np.asarray(resized, dtype=np.uint8), border, mode="edge")
 
     def boxes(self, boxes: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Boxes xyxy (n, 4) clipped to the source and then to the target, and which of them are left, bool (n,).
@@ -72,15 +75,16 @@ class Placement:
         return np.floor((centres - shift) / scale).astype(np.int64)
 
 
-def place(source: tuple[int, int], target: tuple[int, int], fit: Fit = "pad") -> Placement:
-    """How a picture of ``source`` (height, width) comes to ``target`` with its aspect kept.
+def place(source: tuple[int, int], target: tuple[int, int], fit: Fit = "pad", zoom: float | None = None) -> Placement:
+    """How a picture of ``source`` (height, width) comes to ``target`` with its aspect kept, in the middle.
 
-    ``pad``: all of it is seen, in the middle, and the rest is filled. ``crop``: the target is filled, and what juts out
-    on two sides is cut off alike. ``ValueError`` for another ``fit``.
+    ``pad``: all of it is seen, and the rest is filled. ``crop``: the target is filled, and what juts out on two sides
+    is cut off alike. Where ``zoom`` is given it decides instead of ``fit``: the longer edge of the picture has ``zoom``
+    times the target's width; what is missing is filled, what juts out is cut off. ``ValueError`` for another ``fit``.
     """
     (high, wide), (height, width) = source, target
-    if fit == "pad":
-        scale = min(height / high, width / wide)
+    if fit == "pad" or zoom is not None:
+        scale = min(height / high, width / wide) if zoom is None else zoom * width / max(high, wide)
         inner_height, inner_width = max(1, round(high * scale)), max(1, round(wide * scale))
         before = (width - inner_width) // 2, (height - inner_height) // 2
         return Placement(source, target, inner_width / wide, inner_height / high, *before)

@@ -13,7 +13,7 @@ from autosim.formats.dataset import VOID, DataSet, LabelledImage
 from autosim.formats.fitting import Fit, Placement, place
 from autosim.formats.reading import fault
 from autosim.formats.shapes import Pixels, bounding_box
-from autosim.rendering.annotations import Annotation, Boxes, ClassMask, InstanceMask
+from autosim.rendering.annotations import Annotation, Boxes, ClassLabel, ClassMask, InstanceMask
 from autosim.rendering.frames import Frame
 
 LEFT_OUT = -1
@@ -29,7 +29,8 @@ class FrameReader:
     unless ``with_ignored``.
 
     A class mask repeats its edges where the picture repeats its own; void pixels count as background. Boxes and
-    instance masks end where the picture ends.
+    instance masks end where the picture ends. A class label is the one class that all objects of a picture have, or the
+    pixels of its class mask. ``zoom``: see :func:`~autosim.formats.fitting.place`.
     """
 
     data: DataSet
@@ -39,10 +40,11 @@ class FrameReader:
     mapping: Mapping[str, str | None] = field(default_factory=dict)
     fit: Fit = "pad"
     with_ignored: bool = False
+    zoom: float | None = None
 
     def __post_init__(self) -> None:
         for name, kind in self.declared.items():
-            if not isinstance(kind, (ClassMask, InstanceMask, Boxes)):
+            if not isinstance(kind, (ClassMask, InstanceMask, Boxes, ClassLabel)):
                 raise UserError(f"annotation {name!r} ({type(kind).__name__}) is in no format of labelled images")
         known = self._declared_classes()
         for name, target in self.mapping.items():
@@ -67,7 +69,7 @@ class FrameReader:
         """
         labels = self.data.images[index]
         pixels = labels.read()
-        placement = place((pixels.shape[0], pixels.shape[1]), (self.height, self.width), self.fit)
+        placement = place((pixels.shape[0], pixels.shape[1]), (self.height, self.width), self.fit, self.zoom)
         boxes, inside = placement.boxes(labels.boxes)
         objects = self._objects(labels)
         kept = np.flatnonzero(objects & inside)
@@ -80,13 +82,15 @@ class FrameReader:
                 annotations[name] = self._instances(labels, kind, kept, placement)
             elif isinstance(kind, ClassMask):
                 annotations[name] = self._class_mask(labels, kind, placement)
+            elif isinstance(kind, ClassLabel):
+                annotations[name] = self._class_label(labels, kind)
         return Frame(placement.picture(pixels), annotations), int(np.count_nonzero(objects & ~inside))
 
     def _declared_classes(self) -> list[str]:
         """All names that any annotation declares, without backgrounds."""
         names: dict[str, None] = {}
         for kind in self.declared.values():
-            if isinstance(kind, Boxes):
+            if isinstance(kind, (Boxes, ClassLabel)):
                 names.update(dict.fromkeys(kind.classes))
             elif isinstance(kind, ClassMask):
                 names.update(dict.fromkeys(kind.classes[1:]))
@@ -147,6 +151,17 @@ class FrameReader:
         values[1 : len(table) + 1] = np.where(table == LEFT_OUT, 0, table)
         values[VOID] = 0
         return placement.mask(values[found])
+
+    def _class_label(self, labels: LabelledImage, kind: ClassLabel) -> NDArray[np.int64]:
+        wanted = np.full(len(labels), True) if self.with_ignored else ~labels.ignored
+        used = labels.classes[wanted]
+        if not len(labels) and (mask := labels.read_class_mask()) is not None:
+            used = np.unique(mask[(mask > 0) & (mask != VOID)]).astype(np.int64) - 1
+        found = sorted(set(self._table(kind.classes)[used].tolist()) - {LEFT_OUT})
+        if len(found) != 1:
+            names = ", ".join(kind.classes[i] for i in found) or "none"
+            raise fault(labels.source or labels.name, f"{labels.name} shows the classes {names}; a label is one class")
+        return np.array(found[0], dtype=np.int64)
 
 
 def frame_classes(declared: Mapping[str, Annotation]) -> tuple[str, ...]:

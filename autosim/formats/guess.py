@@ -10,7 +10,7 @@ from autosim.errors import UserError
 from autosim.formats import bop, coco, kitti, masks, voc, yolo
 from autosim.formats.dataset import DataSet, LabelledImage
 from autosim.formats.pictures import PICTURE_SUFFIXES, picture_names
-from autosim.formats.reading import fault, is_folder, list_folder, read_json
+from autosim.formats.reading import exists, fault, is_folder, list_folder, read_json
 
 READERS: dict[str, Callable[[Path, str | None], DataSet]] = {
     "bop": bop.read,
@@ -27,6 +27,15 @@ WRITERS: dict[str, Callable[[DataSet, Path, str | None], None]] = {
     "masks": masks.write,
     "voc": voc.write,
     "yolo": yolo.write,
+}
+# Whether a folder in a format has a part of some name.
+PARTS: dict[str, Callable[[Path, str], bool]] = {
+    "bop": lambda folder, part: bool(bop.scenes(folder, part)),
+    "coco": lambda folder, part: bool(coco.find(folder, part)),
+    "kitti": lambda folder, part: kitti.find(folder, part) is not None,
+    "masks": lambda folder, part: masks.find(folder, part) is not None,
+    "voc": lambda folder, part: exists(folder / voc.LISTS / f"{part}.txt"),
+    "yolo": yolo.has_part,
 }
 # A folder of pictures without labels.
 IMAGES = "images"
@@ -56,6 +65,11 @@ def guess_format(folder: Path) -> Guess:
         if is_folder(place) and (count := len(picture_names(place))):
             return Guess(IMAGES, f"{count} pictures, {what}")
     raise fault(folder, f"is in none of the formats {', '.join(FORMATS)}")
+
+
+def has_part(name: str, folder: Path, part: str) -> bool:
+    """Whether a folder in the format ``name`` has a part that its reader would read as ``part``."""
+    return PARTS[name](folder, part)
 
 
 def read_data_set(folder: Path, name: str | None = None, part: str | None = None) -> DataSet:

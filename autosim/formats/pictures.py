@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosim.errors import UserError
-from autosim.formats.images import SUFFIXES
 from autosim.formats.reading import check_file, fault, list_folder
 
 if TYPE_CHECKING:
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-# What data sets come in beside the suffixes of plain folders.
-PICTURE_SUFFIXES = (*SUFFIXES, ".tif", ".tiff")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 EXIF_ORIENTATION = 0x0112
 # Greyscale PNG of 2 and 4 bits are spread over 0 to 255 as they are read: the steps between neighbouring values.
 SPREAD = {"L;2": 85, "L;4": 17}

@@ -44,6 +44,15 @@ def settings_file(folder: Path) -> Path | None:
     return folder / names[0] if len(names) == 1 else None
 
 
+def has_part(folder: Path, part: str) -> bool:
+    """Whether ``data.yaml`` names a split, or there is a folder of its pictures where no splits are named."""
+    path = settings_file(folder)
+    settings = {} if path is None else _read_settings(path)
+    if any(settings.get(split) for split in (*SPLITS, "valid")):
+        return bool(settings.get(part))
+    return is_folder(folder / PICTURES / part) or is_folder(folder / part / PICTURES)
+
+
 def read(folder: Path, part: str | None = None) -> DataSet:
     """Pictures of a split (``train``, ``val``, ``test``; a folder or list that ``data.yaml`` names), or all that are
     there. Names of classes are those of ``data.yaml`` or of ``classes.txt``.

@@ -37,6 +37,10 @@ class Frames:
         chosen = index if isinstance(index, slice) else np.asarray(index)
         return Frames(self.images[chosen], {name: values[chosen] for name, values in self.annotations.items()})
 
+    def frame(self, index: int) -> Frame:
+        """One of the frames."""
+        return Frame(self.images[index], {name: values[index] for name, values in self.annotations.items()})
+
     @staticmethod
     def stack(frames: Sequence[Frame]) -> Frames:
         """Frames of one renderer, one after another; ``ValueError`` where there are none or shapes differ."""

@@ -31,13 +31,15 @@ class Renderer(ABC):
     A renderer implements :meth:`draw`, and :meth:`annotate` where it has ground truth; :meth:`render` is made of both.
     One that gives image and ground truth at once, as an engine in another process does, implements :meth:`render`
     alone; the others are then made of it. ``annotations`` declares the ground truth by name, and every frame is
-    checked against it.
+    checked against it. ``field_of_view`` is the horizontal one of the picture in degrees, None where there is no
+    perspective camera.
     """
 
     schema: Schema
     height: int
     width: int
     annotations: Mapping[str, Annotation] = MappingProxyType({})
+    field_of_view: float | None = None
 
     def __new__(cls: type[Kind], *args: Any, **kwargs: Any) -> Kind:
         """``TypeError`` for a class that implements neither ``draw`` nor ``render``."""

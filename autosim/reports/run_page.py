@@ -49,7 +49,7 @@ def write_report(folder: Path, summary: Mapping[str, Any]) -> Path:
         f"seed {summary['seed']} · {summary['iterations']} iterations · {summary['date']}{interrupted}",
         sections,
         cards(summary),
-        [summary["note"]] if summary.get("note") else [],
+        [note for note in (summary.get("note"), *summary.get("target", ())) if note],
     )
     path = folder / "report.html"
     write_whole(path, content)
@@ -62,8 +62,17 @@ def cards(summary: Mapping[str, Any]) -> list[Card]:
     shown = [
         Card(f"{name}, start", score_text(summary.get("prior_score")), "start"),
         Card(f"{name}, learned", score_text(summary.get("test_score")), "learned"),
-        Card(f"{name}, target's own", score_text(summary.get("oracle_score")), "target"),
-        Card("gap closed", percent_text(summary.get("gap_closed"))),
+        *(
+            (
+                Card(f"{name}, broad randomisation", score_text(summary["broad_score"])),
+                Card(f"{name}, trained on real", score_text(summary.get("real_score")), "target"),
+            )
+            if "broad_score" in summary
+            else (
+                Card(f"{name}, target's own", score_text(summary.get("oracle_score")), "target"),
+                Card("gap closed", percent_text(summary.get("gap_closed"))),
+            )
+        ),
         Card("images rendered", f"{summary['images']:,}"),
         Card("seconds", f"{summary['seconds']:.0f}"),
         Card("MiB at most", memory_text(summary.get("peak_memory"))),

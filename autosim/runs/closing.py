@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from autosim.rendering.frames import Frames
 
 UNLABELLED = "the target is unlabelled: distribution matching only, scores cannot be computed"
+NO_TEST = "the target has no labelled images for the test: scores cannot be computed (--target.test DIR gives them)"
 NO_ORACLE = "the target's own distribution is not known: there is no oracle score"
 NO_GAP = "the oracle is no better than the prior: there is no gap to close"
 INTERRUPTED = "interrupted: test scores were not computed"
@@ -43,6 +44,8 @@ class Scores:
     """Test scores in [0, 1]; None where they cannot be known, and then ``note`` says why.
 
     Each is the mean over the closing networks; ``each`` holds those of the single ones on the learned distribution.
+    On a user's own images ``broad`` is the score of broad randomisation, attributes uniform over their ranges, and
+    ``real`` that of networks trained on real images, where there are labelled ones to train on.
     """
 
     prior: float | None = None
@@ -50,6 +53,8 @@ class Scores:
     oracle: float | None = None
     note: str = ""
     each: tuple[float, ...] = ()
+    broad: float | None = None
+    real: float | None = None
 
     @property
     def gap_closed(self) -> float | None:
@@ -81,7 +86,7 @@ def closing_scores(session: Session, learned: SceneGenerator, networks: int = 1,
     frames and of the first network. Prior and oracle are computed once for a target and cached.
     """
     if session.target.test is None:
-        return Scores(note=UNLABELLED)
+        return Scores(note=NO_TEST if session.target.labelled else UNLABELLED)
     own = known_distributions(session)
     computed: dict[str, list[float]] = {}
 
@@ -95,9 +100,11 @@ def closing_scores(session: Session, learned: SceneGenerator, networks: int = 1,
     if "learned" not in computed:
         computed["learned"] = closing_test_scores(session, [learned], networks, seed)[0]
     each = tuple(computed["learned"])
+    train = session.target.train
+    real = None if train is None else real_score(session, train, networks, seed)
     prior, best = fixed["prior"], fixed.get("oracle")
     note = NO_ORACLE if best is None else "" if best > prior else NO_GAP
-    return Scores(prior, math.fsum(each) / networks, best, note, each)
+    return Scores(prior, math.fsum(each) / networks, best, note, each, fixed.get("broad"), real)
 
 
 def closing_test_scores(
@@ -107,7 +114,23 @@ def closing_test_scores(
     test = session.target.test
     if test is None:
         raise UserError("the target is unlabelled: there is nothing to score against")
-    datasets = [closing_frames(session, generator, seed) for generator in generators]
+    return _test_scores(session, [closing_frames(session, each, seed) for each in generators], test, networks, seed)
+
+
+def real_score(session: Session, train: Frames, networks: int = 1, seed: int = TARGET_SEED) -> float:
+    """The mean test score of fresh networks that were trained on real images. Where these are fewer than the frames
+    that the others are trained on, they are gone through again within an epoch: all see as many images.
+    """
+    test = session.target.test
+    assert test is not None
+    count = max(len(train), session.env.train_frames)
+    repeated = train.select(np.arange(count) % len(train))
+    return math.fsum(_test_scores(session, [repeated], test, networks, seed)[0]) / networks
+
+
+def _test_scores(
+    session: Session, datasets: Sequence[Frames], test: Frames, networks: int, seed: int
+) -> list[list[float]]:
     work = [(frames, own) for frames in datasets for own in network_seeds(networks, seed)]
     train = partial(_train_and_score, session.task, session.env.schedule, test, session.device)
     scores = parallel_map(train, work, limit=session.workers)
@@ -135,9 +158,15 @@ def network_seeds(networks: int, seed: int = TARGET_SEED) -> list[int]:
 
 
 def known_distributions(session: Session) -> dict[str, SceneGenerator]:
-    """What runs are compared with: ``prior``, and ``oracle`` where the target's distribution is known."""
-    oracle = session.env.oracle() if session.target_folder is None else None
-    known = {"prior": session.env.prior(), "oracle": oracle}
+    """What runs are compared with: ``prior``, and ``oracle`` where the target's distribution is known, otherwise
+    ``broad``: every attribute that can be learned uniform over its range.
+    """
+    prior, own = session.env.prior(), session.target_settings.given
+    known = {
+        "prior": prior,
+        "oracle": None if own else session.env.oracle(),
+        "broad": prior.widened() if own else None,
+    }
     return {name: GrammarSource(grammar) for name, grammar in known.items() if grammar is not None}
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from autosim.formats.parts import TargetSettings
 from autosim.parallel import RaySettings
 from autosim.ranges import Checked, Range
 from autosim.rendering.differences import GradientSettings
@@ -53,10 +54,6 @@ class RunSettings(Checked):
     Results depend on it in their last digits, for sums come in another order."""
     device: str = "auto"
     """Where networks are trained: cpu, cuda, cuda:1, …; auto takes a GPU where there is one."""
-    target: Path | None = None
-    """A folder of your own images as the target, in place of the environment's hidden one."""
-    target_test: Path | None = None
-    """A folder of labelled images that are only ever scored; not supported yet."""
     closing_networks: Annotated[int, Range(least=1)] = 1
     """Fresh networks that each test score is the mean of."""
     features: Literal["content", "squeezenet", "inception"] = "content"
@@ -67,6 +64,8 @@ class RunSettings(Checked):
     """Most iterations between two checkpoints, which --resume goes on from."""
     checkpoint_seconds: Annotated[float, Range(least=0)] = 20.0
     """Most seconds between two checkpoints, as far as iterations allow."""
+    target: TargetSettings = field(default_factory=TargetSettings)
+    """Your own images as the target."""
     budget: Budget = field(default_factory=Budget)
     """When to stop."""
     render: GradientSettings = field(default_factory=GradientSettings)
@@ -80,14 +79,6 @@ class RunSettings(Checked):
             object.__setattr__(self, "threads", available_cpus())
         if self.workers == 0 and self.ray != RaySettings():
             raise ValueError("ray: with workers 0 nothing runs on Ray")
-        if self.target is not None:
-            # Absolute, so that a configuration means the same in another working directory.
-            object.__setattr__(self, "target", self.target.expanduser().absolute())
-        if self.target_test is not None:
-            raise ValueError(
-                f"target_test: {self.target_test}: images without labels cannot be scored, and labelled ones cannot be "
-                "a target yet"
-            )
         if self.features != "content" and self.feature_weights is None:
             raise ValueError(f"feature_weights: features {self.features} needs a file of weights")
         if self.feature_weights is not None and not Path(self.feature_weights).is_file():

@@ -53,7 +53,7 @@ class Gallery:
         shown = target.images if target.validation is None else target.validation
         self.frames["target"] = shown.select(slice(SCENES_SHOWN))
         grammar = session.env.target()
-        if grammar is not None and session.target_folder is None:
+        if grammar is not None and not session.target_settings.given:
             seed = seed_sequence(TARGET_SEED, "target attributes")
             self.scenes["target"] = tuple(grammar.sample_many(SCENES_SAMPLED, seed))
 

@@ -126,6 +126,7 @@ def make(
 ) -> dict[str, Any]:
     """The run in its folder, from the beginning or from a checkpoint's state."""
     tally, gallery, scores = Tally(), Gallery(), Scores(note=INTERRUPTED)
+    notes: tuple[str, ...] = ()
     started = time.perf_counter()
     try:
         console.print(f"{config.algo} on {config.env}, in {folder.path}: setting up", highlight=False)
@@ -133,6 +134,9 @@ def make(
             planned = replace(config.algo_config, iterations=config.iterations)
             # Before the algorithm is set up, which takes long: an image of the user's own may be unreadable.
             gallery.add_target(session)
+            notes = session.target.notes
+            for note in notes:
+                console.print(note, highlight=False, soft_wrap=True, markup=False)
             algorithm = registry.find_algorithm(config.algo)(session, planned)
             gallery.show(session, algorithm.generator, "start")
             gallery.sample(session, algorithm.generator, "start")
@@ -163,7 +167,7 @@ def make(
     finally:
         folder.close()
     recoveries = attribute_recoveries(env.schema, gallery)
-    summary = summarise_run(config, env, asdict(tally), scores, recoveries, command)
+    summary = summarise_run(config, env, asdict(tally), scores, recoveries, command, notes)
     folder.write_summary(summary)
     write_evidence(folder, env, gallery, recoveries, summary)
     title = f"{config.algo} on {config.env}, seed {config.settings.seed}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from autosim import registry
 from autosim.errors import UserError
-from autosim.formats.images import image_files
+from autosim.formats.parts import find_places
 from autosim.rendering.renderer import ALLOWED
 from autosim.runs.config import RunConfig
 from autosim.seeding import seed_sequence
@@ -29,8 +29,8 @@ def open_environment(config: RunConfig) -> Env:
     adjoint of the environment's scenes and that is asked for.
     """
     env = make_environment(config.env, config.env_config)
-    if config.settings.target is not None:
-        image_files(config.settings.target)
+    if config.settings.target.given:
+        find_places(config.settings.target)
     if config.settings.render.method == "adjoint":
         check_adjoint(env)
     return env
@@ -100,6 +100,6 @@ def open_session(
             gradient=settings.render,
             image_budget=settings.budget.images,
             feature_source=FeatureSource(settings.features, settings.feature_weights),
-            target_folder=settings.target,
+            target_settings=settings.target,
             targets={} if targets is None else targets,
         )

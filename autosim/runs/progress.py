@@ -47,14 +47,18 @@ def figures_text(figures: Mapping[str, float]) -> str:
 
 
 def summary_table(summary: Mapping[str, Any]) -> Table:
-    """The closing table: prior, learned, oracle, gap closed, images, seconds. What else a run has cost is in
+    """The closing table: prior, learned, oracle, gap closed, images, seconds; on a user's own images broad
+    randomisation and training on real images in place of oracle and gap. What else a run has cost is in
     :func:`cost_text`: a terminal of 80 columns has no room for more.
     """
+    if "broad_score" in summary:
+        known = {"broad": score_text(summary["broad_score"]), "trained on real": score_text(summary["real_score"])}
+    else:
+        known = {"oracle": score_text(summary["oracle_score"]), "gap closed": percent_text(summary["gap_closed"])}
     cells = {
         f"prior {summary['score_name']}": score_text(summary["prior_score"]),
         "learned": score_text(summary["test_score"]),
-        "oracle": score_text(summary["oracle_score"]),
-        "gap closed": percent_text(summary["gap_closed"]),
+        **known,
         "images": f"{summary['images']:,}",
         "seconds": f"{summary['seconds']:.0f}",
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -44,8 +44,11 @@ def summarise_run(
     scores: Scores,
     recoveries: Mapping[str, Recovery],
     command: str,
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The summary of a run; the method's own closing figures come under their own names."""
+    """The summary of a run; the method's own closing figures come under their own names. ``notes`` say how a user's own
+    images were read, and come with scores of their own.
+    """
     figures = dict(tally["figures"])
     summary: dict[str, Any] = {
         "algo": config.algo,
@@ -67,9 +70,11 @@ def summarise_run(
         "test_scores": list(scores.each),
         "prior_score": scores.prior,
         "oracle_score": scores.oracle,
+        **({"broad_score": scores.broad, "real_score": scores.real} if notes else {}),
         "gap_closed": scores.gap_closed,
         "interrupted": tally["interrupted"],
         "note": scores.note,
+        **({"target": list(notes)} if notes else {}),
     }
     summary |= {name: value for name, value in figures.items() if name not in summary}
     summary["attributes"] = {key: move.to_json() for key, move in recoveries.items()}

@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from autosim.errors import UserError
+from autosim.formats.parts import find_places
 from autosim.runs.folder import RUNS, check_free, default_folder
 from autosim.runs.lock import locked
 from autosim.runs.opening import choose_device, open_environment
@@ -54,7 +55,8 @@ def tune(request: TuneRequest, console: Console, command: str) -> bool:
 
 def check(request: TuneRequest) -> None:
     """``UserError`` where the environment, the device, the metric or Optuna cannot be had."""
-    if request.settings.metric == "val_score" and request.config.settings.target is not None:
+    own = request.config.settings.target
+    if request.settings.metric == "val_score" and own.given and "validation" not in find_places(own):
         raise UserError("the target is unlabelled: there is no val_score to go by; name another figure with --metric")
     open_environment(request.config)
     choose_device(request.config.settings.device)

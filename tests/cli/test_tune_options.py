@@ -19,6 +19,7 @@ from autosim.tuning.display import TuneDisplay
 from autosim.tuning.records import Records, TrialRecord, read_trials
 from autosim.tuning.request import TuneRequest
 from autosim.tuning.tune import check, plan
+from tests.toy import image_folder
 
 TOY = ["--algo", "walk", "--env", "spot"]
 
@@ -112,6 +113,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     toy: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], parts: list[str]
 ) -> None:
     begun("--samples=4")
+    image_folder(toy / "images")
     before = sorted(toy.rglob("*"))
     assert main(["tune", *arguments]) == 2
     captured = capsys.readouterr()

@@ -22,7 +22,7 @@ from benchmarks.evidence import main as evidence_main
 from benchmarks.record import read_record
 from benchmarks.tables import with_tables
 from tests.comparison.comparison_toy import install_comparison_toy
-from tests.toy import ROOT, install_toy
+from tests.toy import ROOT, image_folder, install_toy
 
 COMMAND = ["--env=spots", "--budget.images=20", "--hop.frames", "4", "--targets=1,0"]
 SHORT = ["--env=spots", "--budget.images=10", "--seeds=1", "--workers=0"]
@@ -327,6 +327,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     import yaml
 
     monkeypatch.chdir(tmp_path)
+    image_folder(tmp_path / "images", count=1)
     Path("full").mkdir()
     Path("full/file").write_text("kept")
     theirs = parse_comparison(["--env=spots", "--algos=hop", "--out=other"])

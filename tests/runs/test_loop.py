@@ -8,12 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
 
 from autosim.cli.run_options import parse_run
 from autosim.errors import UserError
+from autosim.formats.dataset import DataSet
+from autosim.formats.frame_reader import frame_classes, from_frame
+from autosim.formats.masks import write as write_masks
+from autosim.rendering.pool import LocalPool
 from autosim.runs.closing import Scores
 from autosim.runs.loop import execute
 from autosim.runs.progress import RunProgress
@@ -122,6 +127,31 @@ def test_an_unlabelled_target_has_no_scores_and_says_why(toy: Path) -> None:
     assert set(summary["attributes"]["spot.x"]) == {"recovered", "start", "learned"}
 
 
+def test_labelled_images_steer_score_and_are_compared_with_broad_and_real_ones(toy: Path) -> None:
+    from autosim.api import make_env
+
+    env = make_env("spot")
+    with LocalPool(env.renderer()) as pool:
+        scenes = env.target().sample_many(12, np.random.SeedSequence(1))  # type: ignore[union-attr]
+        frames = pool.render(scenes, range(12))
+        for part, start in (("val", 0), ("test", 4), ("train", 8)):
+            shown = [frames.frame(i) for i in range(start, start + 4)]
+            images = [from_frame(str(i), frame, pool.annotations) for i, frame in enumerate(shown)]
+            write_masks(DataSet(frame_classes(pool.annotations), images), Path("photos"), part)
+    screen = io.StringIO()
+    request = parse_run(
+        ["--algo=walk", "--env=spot", "--workers=0", "--out=a", "--target=photos", "--algo.iterations=2"]
+    )
+    summary = execute(request.config, request.out, Console(file=screen, width=200), "")
+    assert summary["oracle_score"] is None is summary["gap_closed"] and "no oracle" in summary["note"]
+    scores = [summary[key] for key in ("prior_score", "test_score", "broad_score", "real_score")]
+    assert all(0 <= score <= 1 for score in scores) and summary["real_score"] > summary["prior_score"]
+    report = Path("a/report.html").read_text()
+    for text in ("masks (masks/ beside images/)", "4 to match, 4 for validation, 4 for test, 4 for train"):
+        assert text in screen.getvalue() and text in report
+    assert "broad randomisation" in report and "trained on real" in report and "trained on real" in screen.getvalue()
+
+
 def test_a_configuration_with_a_target_folder_is_read_from_any_other_folder(
     toy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,7 +161,7 @@ def test_a_configuration_with_a_target_folder_is_read_from_any_other_folder(
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     request = parse_run([f"--config={toy / 'a' / 'config.yaml'}", "--out=b"])
-    assert request.config.settings.target == toy / "images"
+    assert request.config.settings.target.folder == toy / "images"
     execute(request.config, request.out, Console(file=io.StringIO()), "")
     monkeypatch.chdir(toy)
     assert metrics("elsewhere/b") == metrics("a")
@@ -140,10 +170,13 @@ def test_a_configuration_with_a_target_folder_is_read_from_any_other_folder(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--target=nowhere"], "nowhere: not a folder of images"),
-        (["--target=empty"], "empty: holds no image"),
-        (["--target=broken"], "0.png: not a readable image"),
-        (["--target-test=images"], "--target_test: images: images without labels cannot be scored"),
+        (["--target=nowhere"], "nowhere: is not a folder that can be read"),
+        (["--target=empty"], "empty: is in none of the formats"),
+        (["--target=broken"], "0.png: is not a readable picture"),
+        (
+            ["--target=images", "--target.test=images"],
+            "images: holds images without labels (4 pictures",
+        ),
         (["--closing_networks=0"], "--closing_networks: 0 is below 1"),
     ],
 )

@@ -70,6 +70,7 @@ class Segmentation(Task):
     """
 
     score_name = "mIoU"
+    reads = ("mask",)
 
     def __init__(
         self,

@@ -39,10 +39,12 @@ class Task(ABC):
     """What the rendered data is for. ``score_name`` names the score; larger is better, in [0, 1].
 
     A task chooses the form of its targets, a tensor or a list of tensors (:data:`Targets`), and states it in its own
-    signatures: nothing else reads them.
+    signatures: nothing else reads them. ``reads`` names the annotations that :meth:`prepare` needs, so that labels of
+    a user's own images are asked for these alone; None for all that are declared.
     """
 
     score_name: str
+    reads: tuple[str, ...] | None = None
 
     @abstractmethod
     def network(self, seed: int) -> nn.Module:

@@ -136,7 +136,7 @@ def test_mistakes_end_in_one_line_that_names_them(tmp_path: Path) -> None:
     assert "1 labelled image" in refusal(lambda: read(one))
     for options, named in (({"fit": "crop"}, "fit"), ({"classes": "car"}, "classes"), ({"test": coco}, "test")):
         with pytest.raises(ValueError, match=f"^{named}: "):
-            TargetSettings(**options)  # type: ignore[arg-type]
+            TargetSettings(**options)
 
 
 def test_boxes_that_a_crop_loses_are_counted(tmp_path: Path) -> None:

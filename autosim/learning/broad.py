@@ -13,6 +13,7 @@ import numpy as np
 
 from autosim import seeding
 from autosim.cache import read_arrays, write_arrays
+from autosim.rendering.actors.frame_collector import FrameCollector
 from autosim.rendering.drawn import DrawnFrames
 from autosim.rendering.frames import Frames
 from autosim.scenes.grammar import child_seed
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 SEED = 0
 # Frames that are drawn to check whether this renderer drew the cached ones.
 PROBES = 4
+# Frames that are drawn before they are put with the others: all at once, they would be in memory twice.
+PART = 512
 # Bytes of pixels and annotations beyond which frames are drawn every time.
 LARGEST = 2**30
 # Prefix of the names of annotations in the file.
@@ -46,8 +49,12 @@ def broad_frames(env: Env, pool: RenderPool, count: int) -> DrawnFrames:
     }
     frames = _kept(description, pool) or probe
     if len(frames) < count:
-        rest = pool.render(scenes[len(frames) :], seeds[len(frames) :])
-        frames = Frames.concatenate([frames, rest])
+        collector = FrameCollector(len(scenes), pool.height, pool.width, pool.annotations)
+        collector.put(0, frames)
+        for start in range(len(frames), len(scenes), PART):
+            places = slice(start, start + PART)
+            collector.put(start, pool.render(scenes[places], seeds[places]))
+        frames = collector.frames
         arrays = {"images": frames.images, **{f"{ANNOTATION}{k}": v for k, v in frames.annotations.items()}}
         if sum(values.nbytes for values in arrays.values()) <= LARGEST:
             write_arrays("broad", description, arrays)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from autosim.errors import RendererError
 from autosim.parallel import RaySettings
+from autosim.rendering.actors.frame_collector import FrameCollector
 from autosim.rendering.annotations import Annotation, ClassMask
 from autosim.rendering.differences import GradientSettings, Stencil, renders_per_scene
 from autosim.rendering.frames import Frames
@@ -28,6 +29,8 @@ from autosim.rendering.worker import Piece, Worker
 from autosim.scenes.graph import SceneGraph, Schema
 
 Pool = TypeVar("Pool", bound="RenderPool")
+# Scenes that this process renders before it puts their frames with the others.
+AT_ONCE = 64
 
 
 class RenderPool(ABC):
@@ -181,9 +184,13 @@ class LocalPool(RenderPool):
         self._worker.close()
 
     def _render(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> Frames:
-        frames, _, used = self._worker.render(0, scenes, seeds)
-        self.used += used
-        return frames
+        collector = FrameCollector(len(scenes), self.height, self.width, self.annotations)
+        for start in range(0, len(scenes), AT_ONCE):
+            places = slice(start, start + AT_ONCE)
+            frames, _, used = self._worker.render(start, scenes[places], seeds[places])
+            self.used += used
+            collector.put(start, frames)
+        return collector.frames
 
     def _gradient_parts(
         self, pieces: Sequence[Piece], cotangents: Cotangents, settings: GradientSettings

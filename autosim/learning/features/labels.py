@@ -16,8 +16,8 @@ from autosim.rendering.annotations import Annotation, class_mask
 from autosim.rendering.frames import Frames
 from autosim.scenes.graph import Categorical, Continuous, SceneGraph, Schema
 
-# Most pixels, and most masks, that are converted at once.
-PIXELS, IMAGES = 2**21, 256
+# Most pixels, and most masks, that are converted at once; a pixel takes five bytes for each class.
+PIXELS, IMAGES = 2**18, 256
 # Parts of periodic attributes. Twice the angle gives the axis of objects that look (nearly) the same from behind.
 TURNS = {"sine": (np.sin, 1), "cosine": (np.cos, 1), "double sine": (np.sin, 2), "double cosine": (np.cos, 2)}
 

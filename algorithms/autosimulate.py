@@ -86,6 +86,7 @@ class AutoSimulate(Algorithm):
 
     name: ClassVar[str] = "autosimulate"
     Config: ClassVar[type] = AutoSimulateConfig
+    needs = ("attributes",)
 
     def __init__(self, session: Session, config: AutoSimulateConfig) -> None:
         from autosim.learning.influence.probe import Probe

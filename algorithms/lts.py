@@ -50,6 +50,7 @@ class LearningToSimulate(Algorithm):
 
     name: ClassVar[str] = "lts"
     Config: ClassVar[type] = LearningToSimulateConfig
+    needs = ("attributes",)
 
     def __init__(self, session: Session, config: LearningToSimulateConfig) -> None:
         import torch

@@ -72,6 +72,7 @@ class MetaSim(Algorithm):
 
     name: ClassVar[str] = "metasim"
     Config: ClassVar[type] = MetaSimConfig
+    needs = ("continuous attributes",)
 
     def __init__(self, session: Session, config: MetaSimConfig) -> None:
         import torch

@@ -79,6 +79,7 @@ class MetaSim2(Algorithm):
 
     name: ClassVar[str] = "metasim2"
     Config: ClassVar[type] = MetaSim2Config
+    needs = ("structure",)
 
     def __init__(self, session: Session, config: MetaSim2Config) -> None:
         import torch

@@ -43,6 +43,8 @@ class Search(Algorithm):
     ``points`` and ``scores`` are all that was tried, in order; the score of a training that diverged is NaN.
     """
 
+    needs = ("attributes",)
+
     def __init__(self, session: Session, config: SearchConfig) -> None:
         from autosim.scenes.parametric import ParametricGenerator
 

@@ -8,18 +8,31 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from autosim.search_space import declared_space
 
 if TYPE_CHECKING:
+    from autosim.env import Env
     from autosim.scenes.generator import SceneGenerator
+    from autosim.scenes.grammar import Learnable
     from autosim.search_space import Dimension
     from autosim.session import Session
 
 Metrics = dict[str, float | None]
+# What is said of an environment that lacks what an algorithm needs.
+LACKING: dict[Learnable, str] = {
+    "attributes": "attributes of scenes, and none can be learned",
+    "continuous attributes": "continuous attributes of scenes, and none can be learned",
+    "structure": "the structure of scenes, which is the same in all",
+}
 
 
 class Algorithm(ABC):
-    """One method. ``Config`` is a dataclass with at least ``iterations``; its fields are options, ``--algo.FIELD``."""
+    """One method. ``Config`` is a dataclass with at least ``iterations``; its fields are options, ``--algo.FIELD``.
+
+    ``needs`` says what an environment's scenes must have for the algorithm to learn; a run on another environment is
+    refused before anything is set up.
+    """
 
     name: ClassVar[str]
     Config: ClassVar[type]
+    needs: ClassVar[tuple[Learnable, ...]] = ()
 
     def __init__(self, session: Session, config: Any) -> None:
         self.session = session
@@ -29,6 +42,14 @@ class Algorithm(ABC):
     def search_space(cls) -> dict[str, Dimension]:
         """What to tune: fields of ``Config`` and the values to try of each; by default those made by ``tunable``."""
         return declared_space(cls.Config)
+
+    @classmethod
+    def refusal(cls, env: Env) -> str | None:
+        """Why the algorithm cannot learn on an environment, in a clause that begins with "it"; None where it can. By
+        default that scenes lack one of ``needs``.
+        """
+        learnable = env.prior().learnable
+        return next((f"it learns {LACKING[need]}" for need in cls.needs if need not in learnable), None)
 
     @property
     @abstractmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -73,6 +74,16 @@ class Env(ABC):
         has what is not the method's to learn, such as textures that are kept for it.
         """
         return self.target()
+
+    @classmethod
+    def defaults(cls, algorithm: str, config: Any) -> Mapping[str, Any]:
+        """Settings of a run that suit an algorithm on this environment with these options (an instance of ``Config``),
+        where they are not the algorithm's own: by the name of the option, ``algo.iterations`` say.
+
+        They are used where neither the command line nor a file gives the option. Options of the environment itself,
+        ``env.X``, the seed and the folder are not among them.
+        """
+        return {}
 
     def describe(self) -> dict[str, Any]:
         """Name and options as JSON knows them: what is computed for an environment is cached by this."""

@@ -27,18 +27,11 @@ MEASURED = "measured.json"
 
 def work_of(trial: Trial, out: Path) -> PlannedRun:
     """The run of a trial."""
-    from autosim import registry
-    from autosim.runs.config import RunConfig, RunSettings
+    from autosim.cli.run_options import configure
     from autosim.runs.planned import PlannedRun
 
-    algorithm, env = registry.find_algorithm(trial.algo), registry.find_environment(trial.env)
-    config = RunConfig(
-        trial.algo,
-        trial.env,
-        algorithm.Config(**trial.algo_options),
-        env.Config(**trial.env_options),
-        RunSettings(seed=trial.seed, workers=0, render=env.gradient),
-    )
+    options = {"algo": trial.algo_options, "env": trial.env_options, "seed": trial.seed, "workers": 0}
+    config = configure(trial.algo, trial.env, options)
     return PlannedRun(config, out / "runs" / trial.name, f"autosim run --config runs/{trial.name}/config.yaml")
 
 

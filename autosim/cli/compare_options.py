@@ -19,7 +19,7 @@ from jsonargparse import ArgumentParser
 
 from autosim import registry
 from autosim.cli.options import Option, add_options, build, options_of, parse
-from autosim.cli.run_options import add_selection_help, run_options, select
+from autosim.cli.run_options import add_selection_help, environment_defaults, run_options, select
 from autosim.comparison.plan import Comparison, Method, TargetRule
 from autosim.errors import UserError
 from autosim.runs.config import RunSettings, available_cpus
@@ -62,6 +62,9 @@ def parse_comparison(arguments: Sequence[str]) -> Comparison:
     refuse_strangers(rest, list(algorithms))
     options = comparison_options(algorithms, environment)
     parsed = parse(comparison_parser(options), options, rest)
+    suited = suited_options(algorithms, chosen["env"], build(environment.Config, parsed, "env."))
+    if suited:
+        parsed = parse(comparison_parser(options), options, [*suited, *rest])
     parsed |= {"seed": 0, "workers": 0}
     settings = build(RunSettings, parsed)
     budget = settings.budget
@@ -89,6 +92,19 @@ def parse_comparison(arguments: Sequence[str]) -> Comparison:
         reference=_label(chosen, "reference", labels),
         ablation=ablated,
     )
+
+
+def suited_options(algorithms: Mapping[str, type[Algorithm]], env: str, env_config: Any) -> list[str]:
+    """Options of the algorithms that the environment sets (``Env.defaults``), as arguments ``--NAME.X=VALUE``. What it
+    sets of the run, a budget say, is left out: the settings of a comparison are the same for all.
+    """
+    found = []
+    for name, algorithm in algorithms.items():
+        options = run_options(algorithm, registry.find_environment(env))
+        for key, argument in environment_defaults(name, env, env_config, options).items():
+            if key.startswith("algo."):
+                found.append(f"--{name}.{argument.removeprefix('--algo.')}")
+    return found
 
 
 def comparison_help(arguments: Sequence[str]) -> str:

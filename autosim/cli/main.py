@@ -138,18 +138,14 @@ def compare(arguments: Sequence[str]) -> int:
 
 
 def list_installed(arguments: Sequence[str]) -> int:
-    """List the installed algorithms and environments, one a line."""
+    """List what is installed, or with --env NAME which algorithms can learn on it."""
+    from autosim.cli.listing import USAGE, listing
+
     if any(argument in ("-h", "--help") for argument in arguments):
-        print(f"usage: autosim list\n\n{list_installed.__doc__}")
+        print(USAGE, end="")
         return 0
-    if arguments:
-        raise UserError(f"list takes no arguments, found {arguments[0]!r}")
-    for title, group in (("algorithms", registry.ALGORITHMS), ("environments", registry.ENVIRONMENTS)):
-        print(f"{title}:")
-        parts = registry.installed(group)
-        width = max((len(part.name) for part in parts), default=0)
-        for part in parts:
-            print(f"  {part.name:<{width}}  {'' if part.works else 'BROKEN '}{part.text}")
+    for line in listing(arguments):
+        print(line)
     return 0
 
 

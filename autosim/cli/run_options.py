@@ -36,6 +36,8 @@ SELECTION = (
     ("--resume DIR", "go on with the run in this folder, as it was configured; takes no other option"),
 )
 SELECTION_NAMES = ("algo", "env", "config", "out", "resume")
+# Settings of a run that say which run it is and where it is made, and not how.
+NOT_FROM_ENVIRONMENT = ("seed", "workers", "device", "target", "target_test")
 
 
 @dataclass(frozen=True)
@@ -59,19 +61,47 @@ def configure(
     algo: str, env: str, values: Mapping[str, Any], source: str = "", arguments: Sequence[str] = ()
 ) -> RunConfig:
     """A run's configuration from values, as nested mappings or by dotted key, and from arguments, which count more.
+    What neither gives has the environment's default for this algorithm (``Env.defaults``), or else its own.
 
     ``UserError`` in one line, led by ``source`` where a value is wrong.
     """
     algorithm, environment = registry.find_algorithm(algo), registry.find_environment(env)
     options = run_options(algorithm, environment)
     parsed = _parsed(options, values, source, arguments)
-    return RunConfig(
-        algo=algo,
-        env=env,
-        algo_config=build(algorithm.Config, parsed, "algo."),
-        env_config=build(environment.Config, parsed, "env."),
-        settings=build(RunSettings, parsed),
-    )
+    env_config: Any = build(environment.Config, parsed, "env.")
+    suited = environment_defaults(algo, env, env_config, options)
+    keys = [option.key for option in options]
+    given = [argument_key(word) for word in (*as_arguments(values, keys, source), *arguments)]
+    own = {key: argument for key, argument in suited.items() if key not in given}
+    if own:
+        parsed = _parsed(options, values, source, arguments, tuple(own.values()))
+    try:
+        algo_config: Any = build(algorithm.Config, parsed, "algo.")
+        settings = build(RunSettings, parsed)
+    except UserError as error:
+        told = f"; the environment has set {' '.join(own.values())}, which options override" if own else ""
+        raise UserError(f"{error}{told}") from error
+    return RunConfig(algo, env, algo_config, env_config, settings, tuple(own))
+
+
+def environment_defaults(algo: str, env: str, env_config: Any, options: Sequence[Option]) -> dict[str, str]:
+    """What an environment sets for an algorithm, by key of the option: the argument ``--KEY=VALUE``. ``UserError``
+    where one of them is no option, its value is wrong, or it is not the environment's to set.
+    """
+    suited = registry.find_environment(env).defaults(algo, env_config)
+    source, keys = f"environment {env!r}: defaults for {algo!r}: ", [option.key for option in options]
+    found = {argument_key(word): word for word in as_arguments(suited, keys, source)}
+    for key in found:
+        if key in NOT_FROM_ENVIRONMENT or key.startswith("env."):
+            raise UserError(f"{source}{key} is not the environment's to set")
+    if found:
+        parse(run_parser(options), options, list(found.values()), source)
+    return found
+
+
+def argument_key(argument: str) -> str:
+    """The key of an option in an argument ``--KEY=VALUE`` or ``--KEY``."""
+    return argument.partition("=")[0].removeprefix("--")
 
 
 def configure_environment(env: str, values: Mapping[str, Any], arguments: Sequence[str] = ()) -> Any:
@@ -95,13 +125,17 @@ def given_arguments(algo: str, env: str, values: Mapping[str, Any]) -> list[str]
 
 
 def _parsed(
-    options: Sequence[Option], values: Mapping[str, Any], source: str, arguments: Sequence[str]
+    options: Sequence[Option],
+    values: Mapping[str, Any],
+    source: str,
+    arguments: Sequence[str],
+    defaults: Sequence[str] = (),
 ) -> dict[str, Any]:
     parser = run_parser(options)
     given = list(as_arguments(values, [option.key for option in options], source))
     if given:
         parse(parser, options, given, source)
-    return parse(parser, options, [*given, *arguments])
+    return parse(parser, options, [*defaults, *given, *arguments])
 
 
 def resumed_folder(arguments: Sequence[str]) -> Path | None:
@@ -123,11 +157,29 @@ def run_help(arguments: Sequence[str]) -> str:
     options = run_options(
         registry.find_algorithm(algo) if algo else None, registry.find_environment(env) if env else None
     )
+    if algo and env:
+        options = with_environment_defaults(algo, env, values, select(arguments)[1], options)
     parser = run_parser(options, with_selection=True)
     text: str = parser.format_help()
     if not (algo and env):
         text += "\nWith --algo NAME --env NAME --help, their options (--algo.X, --env.X) show too.\n"
     return text
+
+
+def with_environment_defaults(
+    algo: str, env: str, values: Mapping[str, Any], arguments: Sequence[str], options: Sequence[Option]
+) -> list[Option]:
+    """Options for the help text: those that the environment sets with its values, and a word on that."""
+    in_file = {"env": values["env"]} if isinstance(values.get("env"), dict) else {}
+    config = _parsed(options, in_file, "", [word for word in arguments if word.startswith("--env.")])
+    found = environment_defaults(algo, env, build(registry.find_environment(env).Config, config, "env."), options)
+    parsed = parse(run_parser(options), options, list(found.values()))
+    return [
+        replace(option, default=parsed[option.key], help=f"{option.help} [set by the environment]")
+        if option.key in found
+        else option
+        for option in options
+    ]
 
 
 def run_options(algorithm: type[Algorithm] | None, environment: type[Env] | None) -> list[Option]:

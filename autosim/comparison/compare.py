@@ -19,7 +19,7 @@ from autosim.errors import UserError
 from autosim.files import write_whole
 from autosim.formats.parts import find_places
 from autosim.runs.folder import check_free
-from autosim.runs.opening import open_environment
+from autosim.runs.opening import check_suited, open_environment
 from autosim.runs.planned import PlannedRun, discard, import_libraries, is_finished, make_run
 from autosim.runs.processes import Event, WorkerProcesses
 
@@ -83,10 +83,12 @@ def check_folder(out: Path) -> None:
 
 
 def check_targets(comparison: Comparison) -> None:
-    """``UserError`` where an environment cannot be opened or its target has no labels."""
+    """``UserError`` where an environment cannot be opened, its target has no labels, or a method cannot learn on it."""
     method = comparison.methods[0]
     for target in comparison.targets:
         env = open_environment(comparison.job(method, target, comparison.seeds[0]).config)
+        for other in comparison.methods[1:]:
+            check_suited(other.algo, env)
         own = comparison.settings.target
         labelled = {"validation", "test"} <= set(find_places(own)) if own.given else env.target() is not None
         if not labelled:

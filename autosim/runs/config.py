@@ -87,18 +87,25 @@ class RunSettings(Checked):
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One run: an algorithm and an environment by name, the configuration of each, and the settings of all runs."""
+    """One run: an algorithm and an environment by name, the configuration of each, and the settings of all runs.
+    ``from_environment`` names the options that have the values of ``Env.defaults``.
+    """
 
     algo: str
     env: str
     algo_config: Any
     env_config: Any
     settings: RunSettings = field(default_factory=RunSettings)
+    from_environment: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def iterations(self) -> int:
         """Most iterations: the budget's, or else the algorithm's own number."""
         return int(self.settings.budget.iterations or self.algo_config.iterations)
+
+    def set_by_environment(self) -> dict[str, Any]:
+        """The options of ``from_environment`` with their values."""
+        return {key: _look_up(self.to_dict(), key) for key in self.from_environment}
 
     def to_dict(self) -> dict[str, Any]:
         """The layout of ``config.yaml``; the command's ``--config`` reads it back."""
@@ -107,6 +114,12 @@ class RunConfig:
             "env": {"name": self.env, **plain(asdict(self.env_config))},
             **plain(asdict(self.settings)),
         }
+
+
+def _look_up(values: Any, key: str) -> Any:
+    for name in key.split("."):
+        values = values[name]
+    return values
 
 
 def plain(value: Any) -> Any:

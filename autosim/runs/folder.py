@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 RUNS = Path("runs")
+# Ends a line of config.yaml.
+FROM_ENVIRONMENT = "  # set by the environment"
 CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 CHECKPOINT_KEYS = (
     "iteration",
@@ -64,11 +67,14 @@ class RunFolder:
         return self.path / "pictures"
 
     def write_config(self, config: RunConfig, command: str = "") -> None:
-        """``config.yaml``, from which ``--config`` repeats the run, headed by the command as a comment."""
+        """``config.yaml``, from which ``--config`` repeats the run, headed by the command as a comment. A comment tells
+        which options the environment has set.
+        """
         import yaml
 
         head = f"# {' '.join(command.split())}\n" if command else ""
-        write_whole(self.path / "config.yaml", (head + yaml.safe_dump(config.to_dict(), sort_keys=False)).encode())
+        values = yaml.safe_dump(config.to_dict(), sort_keys=False)
+        write_whole(self.path / "config.yaml", (head + _annotated(values, config.from_environment)).encode())
 
     def read_command(self) -> str:
         """The command that :meth:`write_config` noted; "" where it is not there."""
@@ -189,6 +195,19 @@ class RunFolder:
         if self._events is not None:
             self._events.close()
         self._metrics = self._events = None
+
+
+def _annotated(text: str, keys: Sequence[str]) -> str:
+    """YAML of nested mappings, with a comment at the options ``keys``, by dotted name."""
+    path: list[str] = []
+    lines = []
+    for line in text.splitlines():
+        if entry := re.match(r"( *)(\w+):", line):
+            path = [*path[: len(entry[1]) // 2], entry[2]]
+            if ".".join(path) in keys:
+                line += FROM_ENVIRONMENT
+        lines.append(line)
+    return "\n".join(lines) + "\n"
 
 
 def check_free(path: Path) -> None:

@@ -130,6 +130,9 @@ def make(
     started = time.perf_counter()
     try:
         console.print(f"{config.algo} on {config.env}, in {folder.path}: setting up", highlight=False)
+        if given := config.set_by_environment():
+            told = ", ".join(f"{key} {value}" for key, value in given.items())
+            console.print(f"set by the environment: {told}", highlight=False, soft_wrap=True)
         with open_session(config, env, device, targets) as session:
             planned = replace(config.algo_config, iterations=config.iterations)
             # Before the algorithm is set up, which takes long: an image of the user's own may be unreadable.

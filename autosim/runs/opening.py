@@ -25,10 +25,11 @@ ADJOINT_TRIALS = 32
 
 
 def open_environment(config: RunConfig) -> Env:
-    """The environment; ``UserError`` where it or the folder of target images cannot be had, or the renderer has no
-    adjoint of the environment's scenes and that is asked for.
+    """The environment; ``UserError`` where it or the folder of target images cannot be had, the algorithm cannot learn
+    on it, or the renderer has no adjoint of the environment's scenes and that is asked for.
     """
     env = make_environment(config.env, config.env_config)
+    check_suited(config.algo, env)
     if config.settings.target.given:
         find_places(config.settings.target)
     if config.settings.render.method == "adjoint":
@@ -43,6 +44,21 @@ def make_environment(name: str, config: Any) -> Env:
         return env_class(config)
     except (ValueError, OSError) as error:
         raise UserError(f"environment {name!r}: {' '.join(str(error).split())}") from error
+
+
+def check_suited(algo: str, env: Env) -> None:
+    """``UserError`` where an algorithm cannot learn on an environment; it names those that can."""
+    if (refusal := registry.find_algorithm(algo).refusal(env)) is not None:
+        suited = ", ".join(name for name, reason in refusals(env).items() if reason is None) or "none"
+        raise UserError(f"{algo} cannot work on {env.name}: {refusal}; algorithms that can: {suited}")
+
+
+def refusals(env: Env) -> dict[str, str | None]:
+    """The installed algorithms by name, each with the reason why it cannot learn on an environment, None where it can.
+    Those that cannot be imported are left out.
+    """
+    names = [part.name for part in registry.installed(registry.ALGORITHMS) if part.works]
+    return {name: registry.find_algorithm(name).refusal(env) for name in names}
 
 
 def check_adjoint(env: Env) -> None:

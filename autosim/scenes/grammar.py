@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
+from typing import Literal
 
 import numpy as np
 
 from autosim.scenes.derivation import Derivation
-from autosim.scenes.graph import Attribute, Node, NodeClass, SceneGraph, Schema, Value
+from autosim.scenes.graph import Attribute, Continuous, Node, NodeClass, SceneGraph, Schema, Value
 from autosim.scenes.priors import Choice, Constant, Normal, Prior, Uniform, pick, widest
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Emission",
     "Grammar",
     "KeyedAttribute",
+    "Learnable",
     "Normal",
     "Prior",
     "Rule",
@@ -33,6 +35,7 @@ __all__ = [
 ]
 
 ATTEMPTS = 1000
+Learnable = Literal["attributes", "continuous attributes", "structure"]
 
 
 def child_seed(seed: np.random.SeedSequence, index: int) -> np.random.SeedSequence:
@@ -131,6 +134,19 @@ class Grammar:
             for a in c.attributes
             if a.mutable or not mutable_only
         )
+
+    @cached_property
+    def learnable(self) -> frozenset[Learnable]:
+        """What a generator may learn of the scenes: mutable attributes, continuous ones among them, and structure
+        where a symbol has more than one rule.
+        """
+        kinds = [keyed.attribute for keyed in self.attributes()]
+        found: dict[Learnable, bool] = {
+            "attributes": bool(kinds),
+            "continuous attributes": any(isinstance(kind, Continuous) for kind in kinds),
+            "structure": any(len(rules) > 1 for rules in self.rules_of.values()),
+        }
+        return frozenset(name for name, present in found.items() if present)
 
     def prior(self, node_class: str, slot: int, attribute: str) -> Prior:
         """The prior of an attribute of a node; ``KeyError`` where the schema has no such class or attribute."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from dataclasses import is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 
 import numpy as np
 import torch
 from torch import nn
 
+from autosim import registry
 from autosim.env import Env
 from autosim.rendering.frames import Frames
 from autosim.seeding import seed_sequence
@@ -57,6 +58,17 @@ class EnvSuite:
         if target is not None:
             seed = seed_sequence(2, "suite")
             assert target.sample_many(8, seed) != env.prior().sample_many(8, seed)
+
+    def test_its_settings_for_algorithms_are_options(self) -> None:
+        env = self.env()
+        for name in registry.algorithm_names():
+            settings = env.defaults(name, env.config)
+            assert json.loads(json.dumps(dict(settings))) == dict(settings)
+            options = [key.removeprefix("algo.") for key in settings if key.startswith("algo.")]
+            if options:
+                known = {field.name for field in fields(registry.find_algorithm(name).Config)}
+                assert set(options) <= known, f"settings for {name}: {sorted(set(options) - known)} are no options"
+            assert not [key for key in settings if key.startswith("env.")]
 
     def test_something_can_be_learned(self) -> None:
         assert self.env().prior().attributes(mutable_only=True)

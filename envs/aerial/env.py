@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -96,6 +97,14 @@ class Aerial(Env):
         self.feature_frames = 3000
         self.feature_edge = max(64, self.edge)
         self.schedule = TrainingSchedule(epochs=12, batch_size=16, learning_rate=5e-3)
+
+    @classmethod
+    def defaults(cls, algorithm: str, config: AerialConfig) -> Mapping[str, Any]:
+        """The spread of the start is wide, and has far to come down."""
+        if algorithm == "metasim" and config.case == "segmentation":
+            slow = {"algo.learning_rate": 5e-3, "algo.iterations": 600}
+            return {**slow, "algo.task_loss": False, "algo.score_every": 100}
+        return {"algo.iterations": 80} if algorithm == "metasim2" and config.case == "structure" else {}
 
     def prior(self) -> Grammar:
         """Things anywhere; or 0 to 4 roads and 0 to 8 cars on each, all numbers as likely."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +94,13 @@ class MultiMnist(Env):
         self.sizes = TargetSizes(validation=4000, test=200)
         self.train_frames = config.train_frames
         self.schedule = TrainingSchedule(epochs=10, batch_size=8, learning_rate=5e-3)
+
+    @classmethod
+    def defaults(cls, algorithm: str, config: MultiMnistConfig) -> Mapping[str, Any]:
+        """Eleven numbers and ten classes take long to recover, and many frames to tell apart."""
+        if algorithm != "metasim2":
+            return {}
+        return {"algo.iterations": 240, "algo.lengths": True, "algo.bandwidth": 0.25, "algo.feature_frames": 12_000}
 
     def prior(self) -> Grammar:
         """0 to 10 digits, all numbers and classes as likely, anywhere, none of them cut off."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from autosim import registry
-from benchmarks.paper import held, number, summarise, table
+from benchmarks.paper import held, number, summarise, table, work_of
 from benchmarks.papers.experiments import EXPERIMENTS, Experiment, road_numbers, total_variation
 from envs.aerial.env import structure_string
 
@@ -49,8 +49,9 @@ def test_every_run_of_an_experiment_can_be_configured(name: str) -> None:
     trials = EXPERIMENTS[name].trials(2, {"digits": "bundled", "data_dir": None})
     assert len({trial.name for trial in trials}) == len(trials) and {trial.seed for trial in trials} == {0, 1}
     for trial in trials:
-        registry.find_algorithm(trial.algo).Config(**trial.algo_options)
-        registry.find_environment(trial.env).Config(**trial.env_options)
+        config = work_of(trial, Path("runs")).config
+        assert (config.algo, config.env, config.settings.seed) == (trial.algo, trial.env, trial.seed)
+        assert config.from_environment, "what the experiment needs is set by the environment"
     assert set(EXPERIMENTS[name].bounds) <= {trial.row for trial in trials}
 
 

@@ -37,7 +37,7 @@ SELECTION = (
 )
 SELECTION_NAMES = ("algo", "env", "config", "out", "resume")
 # Settings of a run that say which run it is and where it is made, and not how.
-NOT_FROM_ENVIRONMENT = ("seed", "workers", "device", "target", "target_test")
+NOT_FROM_ENVIRONMENT = ("seed", "workers", "device")
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def environment_defaults(algo: str, env: str, env_config: Any, options: Sequence
     source, keys = f"environment {env!r}: defaults for {algo!r}: ", [option.key for option in options]
     found = {argument_key(word): word for word in as_arguments(suited, keys, source)}
     for key in found:
-        if key in NOT_FROM_ENVIRONMENT or key.startswith("env."):
+        if key in NOT_FROM_ENVIRONMENT or key.startswith(("env.", "target")):
             raise UserError(f"{source}{key} is not the environment's to set")
     if found:
         parse(run_parser(options), options, list(found.values()), source)

@@ -218,14 +218,14 @@ def check_pool(command: str) -> list[dict[str, Any]]:
 
 def check_curvature(command: str) -> list[dict[str, Any]]:
     """Second-order tools: cost and accuracy."""
-    from benchmarks import learning_checks
+    from benchmarks.parts import learning_checks
 
     return learning_checks.check_curvature(command)
 
 
 def check_influence(command: str) -> list[dict[str, Any]]:
     """Influences against training again."""
-    from benchmarks import learning_checks
+    from benchmarks.parts import learning_checks
 
     return learning_checks.check_influence(command)
 

@@ -123,6 +123,38 @@ class Run:
         with make_pool(self.env.renderer(), min(workers, count), settings) as pool:
             return pool.render(scenes, frame_seeds(seed, "frames for the user", 0, count))
 
+    def export(
+        self,
+        out: str | Path,
+        count: int = 1000,
+        format: str = "coco",
+        workers: int | None = None,
+        quiet: bool = False,
+        **options: Any,
+    ) -> Path:
+        """Write a data set of ``count`` images of the learned distribution into ``out``, as ``autosim export`` does;
+        returns the folder. ``options`` are those of the command: ``split``, ``size``, ``samples``, ``seed``.
+
+        Called again with the same arguments, it goes on with an export that was stopped. ``UserError``, in one line,
+        where an option is wrong or ``out`` holds something else; ``RendererError`` where a scene cannot be drawn.
+        """
+        from rich.console import Console
+
+        from autosim.cli.options import build, options_of
+        from autosim.export.export import export
+        from autosim.export.settings import ExportSettings
+
+        values = {option.key: option.default for option in options_of(ExportSettings)}
+        for name, value in {"count": count, "format": format, **options}.items():
+            if name not in values:
+                raise UserError(f"unknown option {name!r}; there are {', '.join(values)}")
+            values[name] = value if name != "size" or value is None else str(value)
+        workers = available_cpus() if workers is None else workers
+        _refuse_below(0, workers=workers)
+        console = Console(quiet=True, force_terminal=False) if quiet else Console()
+        settings, folder = build(ExportSettings, values), RunFolder(self.folder)
+        return export(self.config, folder, settings, Path(out), console, workers, self._generator)
+
     def __repr__(self) -> str:
         summary = self.summary
         scores = (

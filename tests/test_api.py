@@ -58,6 +58,24 @@ def test_a_run_is_loaded_as_it_ended(small: autosim.Run) -> None:
     assert np.array_equal(loaded.frames(2, workers=0).images, small.frames(2, workers=0).images)
 
 
+def test_the_command_exports_the_same_data_set(small: autosim.Run, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(autosim.UserError, match="unknown option 'quality'"):
+        small.export("a", quality=3)
+    folder = small.export("a", count=3, format="coco", workers=0, quiet=True)
+    command = ["export", str(small.folder), "--out", "b", "--count=3", "--format=coco", "--workers=0"]
+    assert main(command) == 0 and "3 images in b" in capsys.readouterr().out
+    assert all((Path("b") / path.relative_to(folder)).read_bytes() == path.read_bytes() for path in files_of(folder))
+    assert len(files_of(folder)) == len(files_of(Path("b"))) > 3
+    assert main([*command, "--seed=1"]) == 2
+    assert "--seed: 1 is not what the export was begun with, 0" in capsys.readouterr().err
+    for arguments, said in ((["--count=3"], "needs the folder"), (["nowhere"], "--out DIR is needed")):
+        assert main(["export", *arguments]) == 2 and said in capsys.readouterr().err
+
+
+def files_of(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
 def test_the_noted_command_makes_the_same_run(small: autosim.Run) -> None:
     words = shlex.split(small.summary["command"])
     assert words[:2] == ["autosim", "run"]

@@ -35,7 +35,7 @@ LAYERS = (
     ("autosim.testing", "algorithms", "envs"),
     ("autosim.reports",),
     ("autosim.runs",),
-    ("autosim.comparison", "autosim.tuning"),
+    ("autosim.comparison", "autosim.tuning", "autosim.export"),
     ("autosim.cli",),
     ("autosim.api", "autosim"),
     ("benchmarks",),

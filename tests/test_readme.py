@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from autosim.cli import compare_options, tune_options
+from autosim.cli import compare_options, export_options, tune_options
 from autosim.cli.main import main
 from autosim.cli.run_options import SELECTION_NAMES, parse_run, run_options
 from autosim.registry import find_algorithm, find_environment
@@ -109,7 +109,7 @@ def test_the_example_package_runs(mysim: Path) -> None:
 
 def test_options_exist() -> None:
     known = {*SELECTION_NAMES, *compare_options.SELECTION_NAMES, *tune_options.OWN}
-    known |= {*OF_OTHER_COMMANDS, *OF_THE_EXAMPLE}
+    known |= {*OF_OTHER_COMMANDS, *OF_THE_EXAMPLE, "target", *(option.key for option in export_options.OPTIONS)}
     for environment in map(find_environment, ENVIRONMENTS):
         known |= {option.key for option in run_options(None, environment)}
     for name in ALGORITHMS:

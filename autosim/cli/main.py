@@ -137,6 +137,24 @@ def compare(arguments: Sequence[str]) -> int:
     return 1 if results["failures"] else 0
 
 
+def export(arguments: Sequence[str]) -> int:
+    """Write a data set that is drawn from what a run has learned: autosim export FOLDER --out DIR."""
+    from autosim.cli import export_options
+
+    if any(argument in ("-h", "--help") for argument in arguments):
+        print(export_options.export_help(), end="")
+        return 0
+    request = export_options.parse_export(arguments)
+    from rich.console import Console
+
+    from autosim.export.export import export as write
+    from autosim.runs.folder import RunFolder
+
+    folder = RunFolder(request.folder)
+    write(request.config, folder, request.settings, request.out, Console(), request.workers)
+    return 0
+
+
 def list_installed(arguments: Sequence[str]) -> int:
     """List what is installed, or with --env NAME which algorithms can learn on it."""
     from autosim.cli.listing import USAGE, listing
@@ -164,6 +182,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "check": check,
     "run": run,
     "report": report,
+    "export": export,
     "compare": compare,
     "tune": tune,
 }

@@ -87,7 +87,7 @@ def write(data: DataSet, folder: Path, part: str | None = None) -> None:
     (place / PICTURES).mkdir(parents=True, exist_ok=True)
     truth, info, cameras = dict[str, Any](), dict[str, Any](), dict[str, Any]()
     for number, image in enumerate(data.images):
-        write_whole(place / PICTURES / f"{number:06d}.png", encode_png(image.read()))
+        write_whole(place / PICTURES / f"{number:06d}.png", image.encoded())
         truth[str(number)], info[str(number)] = image_truth(image, data.classes)
         if image.camera is not None:
             cameras[str(number)] = {

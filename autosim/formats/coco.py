@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from autosim.files import write_whole
 from autosim.formats.dataset import DataSet, LabelledImage, check_classes, file_stems
-from autosim.formats.pictures import encode_png, picture_size
+from autosim.formats.pictures import picture_size
 from autosim.formats.reading import (
     LARGEST,
     check_boxes,
@@ -99,7 +99,7 @@ def write(data: DataSet, folder: Path, part: str | None = None) -> None:
     for number, (image, stem) in enumerate(zip(data.images, file_stems(data, folders=True), strict=True), start=1):
         name = f"{stem}.png"
         (pictures / name).parent.mkdir(parents=True, exist_ok=True)
-        write_whole(pictures / name, encode_png(image.read()))
+        write_whole(pictures / name, image.encoded())
         height, width = image.read_size()
         records.append({"id": number, "file_name": name, "width": width, "height": height})
         annotations += image_annotations(image, number, first=len(annotations) + 1)

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosim.errors import UserError
-from autosim.formats.pictures import picture_size, read_index_mask, read_picture
-from autosim.formats.reading import fault, inner_name
+from autosim.formats.pictures import encode_png, picture_size, read_index_mask, read_picture
+from autosim.formats.reading import fault, inner_name, read_bytes
 from autosim.formats.shapes import Shape, check_mask_size
 
 # Pixels of a class mask that count for nothing.
@@ -63,6 +63,7 @@ class LabelledImage:
     upright:    whether boxes belong to the picture turned as EXIF says, or as it is stored; ``size`` decides where only
                 one of the two has it
     source:     the file that the labels come from, for messages
+    stored:     whether the picture's file is a PNG of just these pixels, which is copied where a data set is written
     """
 
     name: str
@@ -77,6 +78,7 @@ class LabelledImage:
     size: tuple[int, int] | None = None
     upright: bool = True
     source: str = ""
+    stored: bool = False
 
     def __post_init__(self) -> None:
         count = len(self.boxes)
@@ -102,6 +104,12 @@ class LabelledImage:
         if not isinstance(self.picture, Path):
             return self.picture
         return read_picture(self.picture, self.size, self.upright)
+
+    def encoded(self) -> bytes:
+        """The picture as PNG."""
+        if self.stored and isinstance(self.picture, Path):
+            return read_bytes(self.picture)
+        return encode_png(self.read())
 
     def read_size(self) -> tuple[int, int]:
         """(height, width) that the labels refer to, without decoding the picture."""

@@ -165,7 +165,12 @@ class FrameReader:
 
 
 def frame_classes(declared: Mapping[str, Annotation]) -> tuple[str, ...]:
-    """Classes of a data set of frames: the names that boxes and class masks declare, boxes first, no backgrounds."""
+    """Classes of a data set of frames: the names that boxes and class masks declare, boxes first, no backgrounds; those
+    of a class label alone where there is one and there are no boxes.
+    """
+    label = _label_of(declared)
+    if label is not None:
+        return label[1].classes
     ordered = sorted(declared.values(), key=lambda kind: not isinstance(kind, Boxes))
     names: dict[str, None] = {}
     for kind in ordered:
@@ -178,16 +183,23 @@ def from_frame(name: str, frame: Frame, declared: Mapping[str, Annotation]) -> L
     """A frame as a labelled image whose classes are :func:`frame_classes` of what it declares.
 
     Instance k + 1 is the shape of box k. Without boxes, each instance gets the box around its pixels and the class that
-    most of them have in the class mask; without a class mask no object can be told, and none is given.
+    most of them have in the class mask; without a class mask no object can be told, and none is given. Where a class
+    label is declared and there are no boxes, all objects have that class, and without instances the picture is one.
     """
-    names = frame_classes(declared)
+    names, label = frame_classes(declared), _label_of(declared)
     by_kind = {type(kind): (kind, frame.annotations[key]) for key, kind in declared.items()}
     instances = by_kind[InstanceMask][1].astype(np.int64) if InstanceMask in by_kind else None
     class_mask = None
     kind, values = by_kind.get(ClassMask, (None, None))
     if isinstance(kind, ClassMask) and values is not None:
-        numbers = np.array([0, *(names.index(name) + 1 for name in kind.classes[1:])], dtype=np.uint8)
+        known = kind.classes[1:] if label is not None else names
+        numbers = np.array([0, *(known.index(name) + 1 for name in kind.classes[1:])], dtype=np.uint8)
         class_mask = numbers[values.astype(np.int64)]
+    if label is not None:
+        number = int(frame.annotations[label[0]].astype(np.int64))
+        shown = np.ones(frame.image.shape[:2], dtype=bool) if class_mask is None else class_mask > 0
+        class_mask = np.where(shown, np.uint8(number + 1), np.uint8(0))
+        instances = class_mask.astype(bool).astype(np.int64) if instances is None else instances
     kind, values = by_kind.get(Boxes, (None, None))
     if isinstance(kind, Boxes) and values is not None:
         rows = values.astype(np.float32)
@@ -204,3 +216,10 @@ def from_frame(name: str, frame: Frame, declared: Mapping[str, Annotation]) -> L
         return LabelledImage(name, frame.image, class_mask=class_mask)
     shapes = () if instances is None else tuple(Pixels(instances == k) for k in found)
     return LabelledImage(name, frame.image, boxes, classes, shapes=shapes, class_mask=class_mask)
+
+
+def _label_of(declared: Mapping[str, Annotation]) -> tuple[str, ClassLabel] | None:
+    """The class label that is declared, with its name, where no boxes are."""
+    if any(isinstance(kind, Boxes) for kind in declared.values()):
+        return None
+    return next(((name, kind) for name, kind in declared.items() if isinstance(kind, ClassLabel)), None)

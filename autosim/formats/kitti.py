@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from autosim.files import write_whole
 from autosim.formats.dataset import DataSet, LabelledImage, file_stems
-from autosim.formats.pictures import PICTURE_SUFFIXES, encode_png, picture_names, picture_size
+from autosim.formats.pictures import PICTURE_SUFFIXES, picture_names, picture_size
 from autosim.formats.reading import check_boxes, fault, is_folder, list_folder, parse_number, read_text
 
 PICTURES, LABELS, CALIBRATION = "image_2", "label_2", "calib"
@@ -117,7 +117,7 @@ def write(data: DataSet, folder: Path, part: str | None = None) -> None:
     for name in (PICTURES, LABELS):
         (place / name).mkdir(parents=True, exist_ok=True)
     for image, stem in zip(data.images, file_stems(data, folders=False), strict=True):
-        write_whole(place / PICTURES / f"{stem}.png", encode_png(image.read()))
+        write_whole(place / PICTURES / f"{stem}.png", image.encoded())
         write_whole(place / LABELS / f"{stem}.txt", label_text(image, data.classes).encode())
         if image.camera is not None:
             (place / CALIBRATION).mkdir(exist_ok=True)

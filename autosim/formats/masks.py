@@ -90,7 +90,7 @@ def write(data: DataSet, folder: Path, part: str | None = None) -> None:
         values = image.read_class_mask()
         if values is None:
             raise fault(image.source or image.name, f"{image.name} has no mask of all its objects")
-        write_whole(pictures / f"{stem}.png", encode_png(image.read()))
+        write_whole(pictures / f"{stem}.png", image.encoded())
         write_whole(masks / f"{stem}.png", encode_png(values, class_palette()))
     write_whole(folder / CLASSES, "".join(f"{name}\n" for name in (BACKGROUND, *data.classes)).encode())
 

@@ -89,7 +89,7 @@ def write(data: DataSet, folder: Path, part: str | None = None) -> None:
     for name in (PICTURES, LABELS, LISTS):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for image, stem in zip(data.images, file_stems(data, folders=False), strict=True):
-        write_whole(folder / PICTURES / f"{stem}.png", encode_png(image.read()))
+        write_whole(folder / PICTURES / f"{stem}.png", image.encoded())
         write_whole(folder / LABELS / f"{stem}.xml", label_xml(image, data.classes, f"{stem}.png"))
         if image.shapes and all(shape is not None for shape in image.shapes):
             for kind, values in ((OBJECTS, _object_mask(image)), (CLASSES, image.read_class_mask())):

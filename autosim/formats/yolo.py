@@ -15,7 +15,7 @@ import yaml
 
 from autosim.files import write_whole
 from autosim.formats.dataset import DataSet, LabelledImage, check_classes, file_stems
-from autosim.formats.pictures import PICTURE_SUFFIXES, encode_png, picture_names, picture_size
+from autosim.formats.pictures import PICTURE_SUFFIXES, picture_names, picture_size
 from autosim.formats.reading import (
     check_boxes,
     exists,
@@ -87,7 +87,7 @@ def write(data: DataSet, folder: Path, part: str | None = None) -> None:
         labels = folder / LABELS / part / f"{stem}.txt"
         for path in (picture, labels):
             path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(picture, encode_png(image.read()))
+        write_whole(picture, image.encoded())
         write_whole(labels, label_text(image).encode())
     write_whole(folder / SETTINGS, settings_text(data.classes, folder).encode())
 

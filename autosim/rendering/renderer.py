@@ -199,6 +199,21 @@ class Renderer(ABC):
         """Frames of several scenes, each what :meth:`render` gives."""
         return [self.render(scene, seed) for scene, seed in zip(scenes, seeds, strict=True)]
 
+    def instances(self, scene: SceneGraph) -> NDArray[np.uint16] | None:
+        """Which object each pixel shows, uint16 (height, width): 1, 2, …, and 0 where there is none, exact and without
+        randomness; None where the renderer cannot tell, as by default.
+
+        For data sets that are written from scenes: an environment that learns from instances declares an annotation.
+        """
+        return None
+
+    def resized(self, height: int, width: int, samples: int | None = None) -> Renderer:
+        """An unbuilt renderer of the same scenes whose pictures have (height, width), and ``samples`` a pixel for every
+        scene where that is given, whatever quality a scene asks for. ``RendererError`` where it cannot be, as by
+        default.
+        """
+        raise RendererError(f"{type(self).__name__}: draws pictures of {self.width}×{self.height} in its own way only")
+
     def close(self) -> None:  # noqa: B027 - nothing to release by default
         """Release what ``build`` created."""
 

@@ -124,6 +124,17 @@ class SpriteRenderer(Renderer):
         """Mask, boxes and labels of a scene."""
         return self.render_many([scene], [0])[0].annotations
 
+    def instances(self, scene: SceneGraph) -> NDArray[np.uint16]:
+        """See :meth:`Renderer.instances`: sprites that have a class in the mask, from back to front."""
+        found = np.zeros((self.height, self.width), dtype=np.uint16)
+        own = [sprite for sprite in self.sprites(scene) if sprite.mask_class is not None]
+        for number, layer in enumerate(self._sample(own), start=1):
+            if layer is not None:
+                height, width = layer.alpha.shape
+                part = found[layer.top : layer.top + height, layer.left : layer.left + width]
+                part[layer.opaque] = number
+        return found
+
     def render(self, scene: SceneGraph, seed: int) -> Frame:
         """Image and annotations from one pass."""
         return self.render_many([scene], [seed])[0]

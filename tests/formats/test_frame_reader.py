@@ -11,7 +11,7 @@ import pytest
 
 from autosim.formats.dataset import DataSet, LabelledImage
 from autosim.formats.frame_reader import FrameReader, frame_classes, from_frame
-from autosim.rendering.annotations import Annotation, Boxes, ClassMask, Depth, InstanceMask, check_frame
+from autosim.rendering.annotations import Annotation, Boxes, ClassLabel, ClassMask, Depth, InstanceMask, check_frame
 from autosim.rendering.frames import Frame
 from tests.formats.examples import CLASSES, HEIGHT, WIDTH, example, masks, picture, refusal
 
@@ -60,6 +60,18 @@ def test_classes_are_mapped_or_left_out() -> None:
     assert set(np.unique(np.asarray(frame.annotations["mask"]))) == {0, 1}
     assert (np.asarray(frame.annotations["mask"]) > 0).sum() == masks()[0].sum()
     assert np.asarray(frame.annotations["instances"]).max() == 1
+
+
+def test_a_picture_with_a_class_label_is_one_object_of_that_class() -> None:
+    declared = {"mask": ClassMask(("nothing", "thing")), "label": ClassLabel(("ball", "cube", "cone"))}
+    mask = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
+    mask[2:6, 3:9] = 1
+    frame = Frame(picture(), {"mask": mask, "label": np.array(2)})
+    data = DataSet(frame_classes(declared), [from_frame("a", frame, declared)])
+    assert data.classes == ("ball", "cube", "cone") and data.images[0].boxes.tolist() == [[3, 2, 9, 6]]
+    assert data.images[0].classes.tolist() == [2] and data.images[0].class_mask is not None
+    again, _ = reader(data, declared={"label": declared["label"]}).read(0)
+    assert int(again.annotations["label"]) == 2
 
 
 def test_objects_to_be_ignored_are_left_out_unless_wanted() -> None:

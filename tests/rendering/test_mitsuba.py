@@ -135,6 +135,18 @@ def sphere_hit(rays: NDArray[np.float64], place: NDArray[np.float64]) -> NDArray
     return np.asarray(SIZE - np.sqrt(to @ to - along**2))
 
 
+def test_pictures_of_another_size_have_the_same_view_and_finer_films(silhouettes: Renderer) -> None:
+    tall, plain = solid("cube", -0.5, 1.0, size=16), mask_of(silhouettes, solid("cube", -0.5, 1.0))
+    larger = built(silhouettes.resized(64, 64))
+    assert larger.cost(tall) == 4 * silhouettes.cost(tall) and larger.draw(tall, 0).shape == (64, 64, 3)
+    assert abs(mask_of(larger, tall)[::2, ::2].astype(int) - plain).sum() < 0.1 * plain.sum()
+    wide = built(silhouettes.resized(24, 48, samples=3))
+    assert wide.cost(tall) == 24 * 48 * 3 and wide.draw(tall, 0).shape == (24, 48, 3)
+    found = wide.instances(tall)
+    assert found is not None and found.dtype == np.uint16 and ((found == 1) == (mask_of(wide, tall) > 0)).all()
+    assert silhouettes.cost(tall) == 16 * 16 * 64
+
+
 @pytest.mark.parametrize(("shape", "hit"), [("sphere", sphere_hit), ("cube", slab_hit)])
 @pytest.mark.parametrize("place", [(0.0, 0.0), (1.3, -0.7), (-2.0, 2.0)])
 def test_masks_are_those_of_rays_through_the_pixels_centres(shape: str, hit: Any, place: tuple[float, float]) -> None:

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from autosim.rendering.annotations import Boxes, ClassMask
+from autosim.rendering.annotations import Boxes, ClassMask, check_frame
+from autosim.rendering.instances import InstanceRenderer
 from autosim.rendering.renderer import Renderer
 from autosim.rendering.sprites import Sprite, SpriteRenderer
 from autosim.scenes.graph import Continuous, Node, NodeClass, SceneGraph, Schema
@@ -98,6 +99,16 @@ def test_an_upright_patch_on_whole_pixels_is_exact() -> None:
     assert np.array_equal(frame.image, np.repeat(255 * expected[..., None], 3, axis=2))
     assert np.array_equal(frame.annotations["boxes"][0], np.array([12, 10, 20, 14, 0], np.float32))
     assert (frame.annotations["boxes"][1:] == -1).all()
+
+
+def test_objects_are_told_apart_by_the_sprite_on_top() -> None:
+    two = scene((10, 10, 8, 8, 0), (14, 10, 8, 8, 0))
+    renderer = InstanceRenderer(Patches())
+    renderer.build()
+    frame = check_frame(renderer.annotations, renderer.render(two, 0), EDGE, EDGE)
+    assert np.array_equal(frame.annotations["instances"], frame.annotations["mask"])
+    assert np.array_equal(frame.image, built().render(two, 0).image)
+    assert np.unique(frame.annotations["instances"]).tolist() == [0, 1, 2]
 
 
 @given(x=st.floats(10, 22), y=st.floats(10, 22), width=st.floats(2, 10), height=st.floats(2, 10), yaw=st.floats(0, 359))

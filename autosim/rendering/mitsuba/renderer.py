@@ -6,10 +6,10 @@ import copy
 import os
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ from autosim.rendering.windows import Window
 from autosim.scenes.graph import SceneGraph, Schema
 from autosim.seeding import integer_seed
 
+Number = TypeVar("Number", bound=np.generic)
 # A fixed block size makes scalar renders independent of the number of threads.
 BLOCK_SIZE = 16
 # Samples of an image (pixels times samples a pixel) from which LLVM's variant is faster than the scalar one.
@@ -86,6 +87,8 @@ class MitsubaRenderer(Renderer):
         self.width = width
         self.variant = choose_variant(variant)
         self.library = llvm_library() if self.variant == "llvm_ad_rgb" else None
+        # Pixels of a picture's longer edge for each that a scene asks for; samples a pixel of every scene.
+        self._scale, self._fixed_samples = 1.0, 0
 
     @abstractmethod
     def scene_dict(self, mi: Any) -> dict[str, Any]:
@@ -152,7 +155,7 @@ class MitsubaRenderer(Renderer):
         self._scene = mi.load_dict({"type": "scene", **self.scene_dict(mi)}, optimize=False)
         self._parameters = mi.traverse(self._scene)
         camera, shape = self.camera(mi), (self.height, self.width)
-        self._sensors = Sensors(mi, self._types, camera, self.field_of_view, *shape, self.sizes)
+        self._sensors = Sensors(mi, self._types, camera, self.field_of_view, *shape, self._film_edges())
         self._integrators = {
             depth: mi.load_dict(self._integrator_dict(depth), optimize=False) for depth in self.bounces
         }
@@ -180,7 +183,7 @@ class MitsubaRenderer(Renderer):
         """Samples a pixel times pixels of the scene's film."""
         film = self._film(scene)
         source = window and source_window(film, (self.height, self.width), window)
-        return float(_samples(self.quality(scene), effort) * _pixels(film, source))
+        return float(_samples(self._quality(scene), effort) * _pixels(film, source))
 
     @cached_property
     def view(self) -> View:
@@ -197,7 +200,7 @@ class MitsubaRenderer(Renderer):
         import drjit as dr
 
         self._take_turn()
-        mi, quality = self._types, self.quality(scene)
+        mi, quality = self._types, self._quality(scene)
         radiance = self._radiance(scene, seed, effort)
         pulled = srgb_pullback(enlarge(radiance, self.height, self.width), cotangent)
         places = self.schema.mutable_continuous(scene)
@@ -219,33 +222,65 @@ class MitsubaRenderer(Renderer):
 
     def annotate(self, scene: SceneGraph) -> dict[str, NDArray[np.generic]]:
         """``mask``: uint8 (height, width), the class seen through each pixel's centre."""
+        return {"mask": self._seen(scene, self.mask_classes(scene), np.uint8)}
+
+    def instances(self, scene: SceneGraph) -> NDArray[np.uint16]:
+        """See :meth:`Renderer.instances`: the shapes that have a class in the mask, in that order."""
+        numbers = {name: number for number, name in enumerate(self.mask_classes(scene), start=1)}
+        return self._seen(scene, numbers, np.uint16)
+
+    def resized(self, height: int, width: int, samples: int | None = None) -> MitsubaRenderer:
+        """See :meth:`Renderer.resized`: films grow with the picture; with ``samples`` they have all of its pixels."""
+        other = copy.copy(self)
+        other.height, other.width = height, width
+        other._scale = self._scale * max(height, width) / max(self.height, self.width)
+        other._fixed_samples = samples or self._fixed_samples
+        return other
+
+    def _seen(self, scene: SceneGraph, numbers: Mapping[str, int], dtype: type[Number]) -> NDArray[Number]:
+        """The number of the shape seen through each pixel's centre, (height, width); 0 for shapes without one."""
         if self._scalar is not None and self._is_small(scene):
-            return self._scalar.annotate(scene)
+            return self._scalar._seen(scene, numbers, dtype)
         # Right after an image of the same scene, Mitsuba's scene already has its values.
         if scene is not self._posed:
             self._apply(scene)
-        classes = {self._shapes[name]: value for name, value in self.mask_classes(scene).items()}
-        mask = np.zeros(self.height * self.width, dtype=np.uint8)
+        values = {self._shapes[name]: value for name, value in numbers.items()}
+        found = np.zeros(self.height * self.width, dtype=dtype)
         if self.variant.startswith("scalar"):
             for i, ray in enumerate(self._rays):
                 hit = self._scene.ray_intersect_preliminary(ray)
                 if hit.is_valid():
-                    mask[i] = classes.get(hit.shape, 0)
+                    found[i] = values.get(hit.shape, 0)
         else:
             hits = self._scene.ray_intersect_preliminary(self._rays)
-            for shape, value in classes.items():
-                mask[np.array(hits.shape == self._types.ShapePtr(shape), dtype=bool)] = value
-        return {"mask": mask.reshape(self.height, self.width)}
+            for shape, value in values.items():
+                found[np.array(hits.shape == self._types.ShapePtr(shape), dtype=bool)] = value
+        return found.reshape(self.height, self.width)
+
+    def _quality(self, scene: SceneGraph) -> Quality:
+        """The quality that a scene asks for, at the size and with the samples of :meth:`resized`."""
+        own = self.quality(scene)
+        if self._fixed_samples:
+            return Quality(self._fixed_samples, own.bounces, max(self.height, self.width))
+        return own if self._scale == 1 else replace(own, size=self._scaled(own.size))
+
+    def _scaled(self, size: int) -> int:
+        return max(1, round(size * self._scale))
+
+    def _film_edges(self) -> tuple[int, ...]:
+        if self._fixed_samples:
+            return (max(self.height, self.width),)
+        return tuple(dict.fromkeys(self._scaled(size) for size in self.sizes))
 
     def _film(self, scene: SceneGraph) -> tuple[int, int]:
         """Height and width of a scene's film."""
-        return film_shape(self.quality(scene).size, self.height, self.width)
+        return film_shape(self._quality(scene).size, self.height, self.width)
 
     def _radiance(
         self, scene: SceneGraph, seed: int, effort: float, window: Window | None = None
     ) -> NDArray[np.float32]:
         """Linear radiance of the scene's film, or of a window of it: (rows, columns, 3)."""
-        quality = self.quality(scene)
+        quality = self._quality(scene)
         self._apply(scene)
         sensors = self._sensors
         sensor = sensors.whole(quality.size) if window is None else sensors.window(quality.size, window)
@@ -258,7 +293,7 @@ class MitsubaRenderer(Renderer):
         return np.array(image, dtype=np.float32)[..., :3]
 
     def _is_small(self, scene: SceneGraph, effort: float = 1.0, window: Window | None = None) -> bool:
-        return _pixels(self._film(scene), window) * _samples(self.quality(scene), effort) < WORTH_LLVM
+        return _pixels(self._film(scene), window) * _samples(self._quality(scene), effort) < WORTH_LLVM
 
     def _take_turn(self) -> None:
         """Mitsuba's Python code works with one variant at a time, which other renderers may have changed."""

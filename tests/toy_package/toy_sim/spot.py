@@ -64,6 +64,9 @@ class SpotRenderer(Renderer):
     def annotate(self, scene: SceneGraph) -> Mapping[str, NDArray[np.generic]]:
         return {"mask": (self._distance(scene) <= 3.0).astype(np.uint8)}
 
+    def instances(self, scene: SceneGraph) -> NDArray[np.uint16]:
+        return (self._distance(scene) <= 3.0).astype(np.uint16)
+
     def _distance(self, scene: SceneGraph) -> NDArray[np.float64]:
         spot = next(scene.find("spot"))
         rows, columns = np.mgrid[:EDGE, :EDGE] + 0.5

@@ -1,0 +1,1 @@
+"""Data sets out of what a run has learned."""

@@ -1,0 +1,224 @@
+"""A data set from a learned distribution: draw scenes, render them, write them; resumable at any moment.
+
+Scenes and frames follow from the seed alone, so that the files are the same for any number of workers and however often
+an export is stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from autosim.errors import RendererError, UserError
+from autosim.export.beside import write_generator, write_readme, write_sheet
+from autosim.export.settings import ExportSettings, refuse_other
+from autosim.export.staging import BATCH, SCENES, StagedImages, Staging
+from autosim.export.writers import EXPORTERS
+from autosim.files import write_whole
+from autosim.formats.dataset import DataSet
+from autosim.formats.frame_reader import frame_classes
+from autosim.formats.reading import read_json
+from autosim.parallel import RaySettings, in_background, start_ray
+from autosim.rendering.annotations import Annotation, Boxes, ClassLabel, ClassMask, InstanceMask
+from autosim.rendering.instances import InstanceRenderer
+from autosim.rendering.pool import make_pool
+from autosim.rendering.renderer import Renderer
+from autosim.reports.formatting import clock_text
+from autosim.reports.progress import ProgressDisplay
+from autosim.runs.config import RunConfig, plain
+from autosim.runs.folder import CHECKPOINT, RunFolder
+from autosim.runs.learned import learned_generator
+from autosim.runs.lock import locked
+from autosim.runs.opening import make_environment, packages_of
+from autosim.seeding import frame_seeds, seed_sequence
+
+if TYPE_CHECKING:
+    from autosim.scenes.generator import SceneGenerator
+    from autosim.scenes.graph import SceneGraph
+
+RECORD = "export.json"
+LINE_INTERVAL = 5.0
+# What formats hold, beside the pictures.
+HELD = (Boxes, ClassLabel, ClassMask, InstanceMask)
+
+
+def export(
+    config: RunConfig,
+    folder: RunFolder,
+    settings: ExportSettings,
+    out: Path,
+    console: Console,
+    workers: int,
+    generator: SceneGenerator | None = None,
+) -> Path:
+    """Write the data set that ``settings`` describe into ``out``, or go on with it; returns ``out``.
+
+    ``generator`` is what the run learned, where it is at hand; otherwise it is read from ``folder``. ``workers``
+    processes render, 0 for this one. ``UserError`` where ``out`` holds something else, the run has learned nothing or
+    the format cannot hold what the environment has; ``RendererError`` where a scene cannot be drawn.
+    """
+    request = {"run": _fingerprint(folder), **settings.to_dict()}
+    renderer = export_renderer(config, settings)
+    if _is_complete(out, request):
+        Staging(out).remove()
+        console.print(f"{out} is complete already", highlight=False, soft_wrap=True)
+        return out
+    with locked(out):
+        staging = Staging(out)
+        staging.begin(request)
+        if not staging.has_scenes():
+            learned = generator or learned_generator(_with_workers(config, workers), folder)
+            write_generator(out, learned)
+            staging.write_scenes(draw_scenes(learned, settings))
+        render(config, renderer, settings, staging, console, workers)
+        console.print(f"writing {settings.format}", highlight=False)
+        write(config, renderer, settings, staging, out, request)
+    staging.remove()
+    (out / ".lock").unlink(missing_ok=True)
+    console.print(f"{settings.count} images in {out}, described in README.md", highlight=False, soft_wrap=True)
+    return out
+
+
+def export_renderer(config: RunConfig, settings: ExportSettings) -> Renderer:
+    """The environment's renderer at the size and quality asked for, telling objects apart where it can and its
+    annotations do not. ``UserError`` where it cannot have that size, or the format needs objects that cannot be told.
+    """
+    env = make_environment(config.env, config.env_config)
+    renderer = env.renderer()
+    shape = settings.shape(renderer.height, renderer.width)
+    if settings.samples is not None or shape != (renderer.height, renderer.width):
+        try:
+            renderer = renderer.resized(*shape, settings.samples)
+        except RendererError as error:
+            named = "samples" if settings.samples is not None else "size"
+            raise UserError(f"--{named}: environment {config.env!r}: {error}") from error
+    kinds = tuple(renderer.annotations.values())
+    told = any(isinstance(kind, (Boxes, InstanceMask, ClassLabel)) for kind in kinds)
+    masked = any(isinstance(kind, ClassMask) for kind in kinds)
+    if masked and not told and type(renderer).instances is not Renderer.instances:
+        return InstanceRenderer(renderer)
+    if settings.format == "masks" and not masked:
+        raise UserError(f"--format: masks: environment {config.env!r} has no class mask")
+    if settings.format not in ("masks", "imagefolder", "webdataset") and not told:
+        raise UserError(
+            f"--format: {settings.format}: the renderer of environment {config.env!r} cannot tell objects apart; "
+            "allowed are masks, imagefolder and webdataset"
+        )
+    return renderer
+
+
+def draw_scenes(generator: SceneGenerator, settings: ExportSettings) -> list[SceneGraph]:
+    """The scenes of all images, batch by batch: those of fewer images are the first of those of more."""
+    import torch
+
+    scenes: list[SceneGraph] = []
+    with torch.no_grad():
+        for batch in range(-(-settings.count // BATCH)):
+            scenes += generator.sample(BATCH, seed_sequence(settings.seed, "export scenes", 0, batch)).scenes
+    return scenes[: settings.count]
+
+
+def render(
+    config: RunConfig, renderer: Renderer, settings: ExportSettings, staging: Staging, console: Console, workers: int
+) -> None:
+    """Draw the batches that are missing; pictures of one are encoded while the next one is drawn."""
+    scenes = staging.read_scenes()
+    batches = [range(start, min(start + BATCH, len(scenes))) for start in range(0, len(scenes), BATCH)]
+    missing = [number for number in range(len(batches)) if not staging.has_batch(number)]
+    done = len(scenes) - sum(len(batches[number]) for number in missing)
+    if done:
+        console.print(f"going on after {done} images", highlight=False)
+    if not missing:
+        return
+    settings_ray = config.settings.ray if workers else RaySettings()
+    if workers:
+        start_ray(workers, settings_ray.address, packages_of(config))
+    begun, first = time.perf_counter(), done
+    with (
+        make_pool(renderer, min(workers, settings.count), settings_ray) as pool,
+        ProgressDisplay(console, "image", len(scenes), done, interval=LINE_INTERVAL) as display,
+    ):
+        written: Callable[[], None] | None = None
+        for number in missing:
+            indices = batches[number]
+            seeds = frame_seeds(settings.seed, "export frames", number, BATCH)[: len(indices)]
+            frames = pool.render([scenes[i] for i in indices], seeds)
+            if written is not None:
+                written()
+            written = in_background(lambda number=number, frames=frames: staging.write_batch(number, frames))  # type: ignore[misc]
+            done += len(indices)
+            rate = (done - first) / (time.perf_counter() - begun)
+            left = clock_text((len(scenes) - done) / rate)
+            display.show(done, f"{rate:.0f} images/s · {left} left", last=done == len(scenes))
+        if written is not None:
+            written()
+
+
+def write(
+    config: RunConfig,
+    renderer: Renderer,
+    settings: ExportSettings,
+    staging: Staging,
+    out: Path,
+    request: dict[str, Any],
+) -> None:
+    """The data set in its format, and what lies beside it; ``export.json`` comes last."""
+    import yaml
+
+    shape = (renderer.height, renderer.width)
+    declared: dict[str, Annotation] = dict(renderer.annotations)
+    classes = frame_classes(declared)
+    data = {
+        part: DataSet(classes, StagedImages(staging, declared, shape, indices))
+        for part, indices in settings.parts().items()
+    }
+    for part, images in data.items():
+        EXPORTERS[settings.format](images, out, part)
+    left_out = [name for name, kind in declared.items() if not isinstance(kind, HELD)]
+    write_sheet(out, StagedImages(staging, declared, shape, range(settings.count)))
+    write_readme(out, config, settings, data, shape, left_out)
+    write_whole(out / SCENES, (staging.path / SCENES).read_bytes())
+    algorithm, env = plain(config.to_dict()["algo"]), plain(config.to_dict()["env"])
+    write_whole(out / "run.yaml", yaml.safe_dump({"algo": algorithm, "env": env}, sort_keys=False).encode())
+    write_whole(out / RECORD, (json.dumps(request, indent=1) + "\n").encode())
+
+
+def _is_complete(out: Path, request: dict[str, Any]) -> bool:
+    """Whether the same export is there already; ``UserError`` where ``out`` holds something else."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"output folder {out} is a file; choose another with --out")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"output folder {out}: {error.strerror or error}") from error
+    record = out / RECORD
+    if not record.exists():
+        if any(path.name != ".lock" for path in out.iterdir()) and not Staging(out).path.exists():
+            raise UserError(f"output folder {out} is in use; nothing is overwritten, choose another with --out")
+        return False
+    before = read_json(record)
+    for name, value in request.items():
+        refuse_other(name, before.get(name) if isinstance(before, dict) else None, value)
+    return True
+
+
+def _fingerprint(folder: RunFolder) -> str:
+    """What identifies what a run has learned: a digest of its checkpoint."""
+    path = folder.path / CHECKPOINT
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(f"run folder {folder.path}: it holds no checkpoint: nothing had been learned") from error
+
+
+def _with_workers(config: RunConfig, workers: int) -> RunConfig:
+    """The same run with other workers, on which its results do not depend."""
+    ray = config.settings.ray if workers else RaySettings()
+    return replace(config, settings=replace(config.settings, workers=workers, ray=ray))

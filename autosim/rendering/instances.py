@@ -1,0 +1,69 @@
+"""Frames that tell objects apart: any renderer that can, with an instance mask beside its own annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autosim.errors import RendererError
+from autosim.rendering.annotations import InstanceMask
+from autosim.rendering.frames import Frame
+from autosim.rendering.renderer import Renderer
+from autosim.rendering.windows import Window
+from autosim.scenes.graph import SceneGraph
+
+INSTANCES = "instances"
+MOST = 65535
+
+
+class InstanceRenderer(Renderer):
+    """A renderer whose frames have ``instances``, an :class:`InstanceMask`, made by :meth:`Renderer.instances`.
+
+    Everything else is as the renderer within gives it.
+    """
+
+    def __init__(self, inner: Renderer) -> None:
+        self.inner = inner
+        self.schema, self.height, self.width = inner.schema, inner.height, inner.width
+        self.annotations = {**inner.annotations, INSTANCES: InstanceMask(MOST)}
+        self.field_of_view = inner.field_of_view
+
+    def build(self) -> None:
+        """Build the renderer within."""
+        self.inner.build()
+
+    def draw(self, scene: SceneGraph, seed: int, effort: float = 1.0) -> NDArray[np.float32]:
+        """Its image."""
+        return self.inner.draw(scene, seed, effort)
+
+    def annotate(self, scene: SceneGraph) -> Mapping[str, NDArray[np.generic]]:
+        """Its annotations, and the instances."""
+        return {**self.inner.annotate(scene), INSTANCES: self._instances(scene)}
+
+    def render(self, scene: SceneGraph, seed: int) -> Frame:
+        """Its frame, with the instances."""
+        return self.render_many([scene], [seed])[0]
+
+    def render_many(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> list[Frame]:
+        """Its frames, each with the instances."""
+        frames = self.inner.render_many(scenes, seeds)
+        return [
+            Frame(frame.image, {**frame.annotations, INSTANCES: self._instances(scene)})
+            for scene, frame in zip(scenes, frames, strict=True)
+        ]
+
+    def cost(self, scene: SceneGraph, effort: float = 1.0, window: Window | None = None) -> float:
+        """Its cost."""
+        return self.inner.cost(scene, effort, window)
+
+    def close(self) -> None:
+        """Release what it created."""
+        self.inner.close()
+
+    def _instances(self, scene: SceneGraph) -> NDArray[np.uint16]:
+        found = self.inner.instances(scene)
+        if found is None:
+            raise RendererError(f"{type(self.inner).__name__}: cannot tell objects apart")
+        return found

@@ -1,0 +1,183 @@
+"""Exports of a toy generator: every format reads back, whatever was stopped, and mistakes are one line."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from autosim.api import make_env
+from autosim.cli.run_options import configure
+from autosim.errors import UserError
+from autosim.export import export as module
+from autosim.export import staging
+from autosim.export.export import export
+from autosim.export.settings import ExportSettings
+from autosim.export.writers import EXPORTERS
+from autosim.formats.dataset import DataSet
+from autosim.formats.guess import READERS, guess_format, read_data_set
+from autosim.rendering.pool import LocalPool
+from autosim.runs.folder import RunFolder
+from autosim.scenes.parametric import ParametricGenerator
+
+COUNT = 8
+
+
+@pytest.fixture(autouse=True)
+def small_batches(toy: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The toy package; three images in a batch."""
+    for place in (staging, module):
+        monkeypatch.setattr(place, "BATCH", 3)
+    Path("run").mkdir()
+    Path("run/checkpoint.pt").write_bytes(b"learned")
+    yield
+
+
+def write(out: str, **options: Any) -> Path:
+    settings = ExportSettings(**{"count": COUNT, "split": 0.25, **options})
+    generator = ParametricGenerator(make_env("spot").prior())
+    console = Console(file=io.StringIO())
+    return export(configure("walk", "spot", {}), RunFolder(Path("run")), settings, Path(out), console, 0, generator)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def boxes(data: DataSet) -> list[tuple[str, list[list[float]]]]:
+    return [(image.name[-6:], image.boxes.tolist()) for image in data.images]
+
+
+@pytest.mark.parametrize("name", sorted(READERS))
+def test_every_format_reads_back_as_it_was_written(name: str) -> None:
+    folder = write("a", format=name)
+    assert guess_format(folder if name != "kitti" else folder / "train").name == name
+    train, val = (read_data_set(folder, name, part) for part in ("train", "val"))
+    assert (len(train), len(val)) == (6, 2) and set(train.classes) <= {"disc", "obj_000001"}
+    shapes = [image.read().shape for image in [*train.images, *val.images]]
+    assert shapes == [(16, 16, 3)] * COUNT
+    if name != "masks":
+        assert boxes(train) == boxes(read_data_set(write("b"), "coco", "train"))
+    assert {"README.md", "generator.json", "scenes.jsonl", "run.yaml", "samples.png", "export.json"} <= set(
+        content(folder)
+    )
+    assert len((folder / "scenes.jsonl").read_text().splitlines()) == COUNT
+    assert "6 images in train, 2 images in val, of 16×16 pixels" in (folder / "README.md").read_text()
+    assert set(json.loads((folder / "generator.json").read_text())) == {"spot.x", "spot.y"}
+
+
+def test_pycocotools_reads_what_is_exported() -> None:
+    from pycocotools.coco import COCO
+
+    coco = COCO(str(write("a") / "annotations" / "instances_train.json"))
+    found = coco.loadAnns(coco.getAnnIds())
+    assert len(coco.imgs) == 6 and {coco.cats[entry["category_id"]]["name"] for entry in found} == {"disc"}
+    for entry in found:
+        mask = coco.annToMask(entry)
+        x, y, width, height = (int(value) for value in entry["bbox"])
+        assert mask.sum() == entry["area"] == mask[y : y + height, x : x + width].sum()
+
+
+def test_shards_and_image_folders_hold_the_same_images_and_objects() -> None:
+    shards, folder = write("a", format="webdataset"), write("b", format="imagefolder")
+    members: dict[str, dict[str, bytes]] = {}
+    for path in sorted(shards.glob("*.tar")):
+        with tarfile.open(path) as archive:
+            for member in archive:
+                key, _, ending = member.name.partition(".")
+                stored = archive.extractfile(member)
+                assert stored is not None and member.mtime == 0
+                members.setdefault(key, {})[ending] = stored.read()
+    lines = {}
+    for part in ("train", "val"):
+        for line in (folder / part / "metadata.jsonl").read_text().splitlines():
+            entry = json.loads(line)
+            assert (folder / part / entry.pop("mask_file_name")).is_file()
+            name = entry.pop("file_name")
+            lines[Path(name).stem] = (folder / part / name).read_bytes(), entry
+    assert sorted(path.name for path in shards.glob("*.tar")) == ["train-000000.tar", "val-000000.tar"]
+    assert {key: (files["png"], json.loads(files["json"])) for key, files in members.items()} == lines
+    assert len(lines) == COUNT and all(set(files) == {"png", "json", "mask.png"} for files in members.values())
+
+
+@pytest.mark.parametrize("stopped", ["drawing", "writing"])
+def test_an_export_that_was_stopped_goes_on_to_the_same_bytes(monkeypatch: pytest.MonkeyPatch, stopped: str) -> None:
+    whole = content(write("whole", format="yolo"))
+    drawn: list[int] = []
+    original = LocalPool.render
+
+    def render(pool: LocalPool, scenes: Any, seeds: Any) -> Any:
+        drawn.append(len(scenes))
+        if stopped == "drawing" and len(drawn) == 2:
+            raise KeyboardInterrupt
+        return original(pool, scenes, seeds)
+
+    def interrupted(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LocalPool, "render", render)
+    with monkeypatch.context() as patch:
+        if stopped == "writing":
+            patch.setattr(module, "write_sheet", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            write("a", format="yolo")
+    with pytest.raises(UserError, match="--count: 9 is not what the export was begun with, 8"):
+        write("a", format="yolo", count=9)
+    # A picture that was cut short: its batch is drawn again.
+    (picture,) = Path("a").rglob(".unfinished/frames/000001.png")
+    picture.write_bytes(picture.read_bytes()[:20])
+    write("a", format="yolo")
+    assert content(Path("a")) == whole
+    assert drawn == ([3, 3, 3, 3, 2] if stopped == "drawing" else [3, 3, 2, 3])
+    drawn.clear()
+    write("a", format="yolo")
+    assert not drawn and content(Path("a")) == whole
+
+
+def test_fewer_images_are_the_first_of_more_and_another_seed_gives_others() -> None:
+    few, more, other = (
+        content(write(name, **options))
+        for name, options in (
+            ("a", {"count": 4, "split": 0}),
+            ("b", {"split": 0}),
+            ("c", {"count": 4, "split": 0, "seed": 1}),
+        )
+    )
+    pictures = [f"images/{number:06d}.png" for number in range(4)]
+    assert [few[name] for name in pictures] == [more[name] for name in pictures]
+    assert all(few[name] != other[name] for name in pictures) and "images/000004.png" not in few
+
+
+def test_mistakes_are_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("full").mkdir()
+    Path("full/mine").write_text("kept")
+    with pytest.raises(UserError, match="output folder full is in use"):
+        write("full")
+    with pytest.raises(UserError, match="--size: environment 'spot': SpotRenderer: draws pictures of 16×16"):
+        write("a", size="32")
+    with pytest.raises(ValueError, match=r"^size: '4by3' is neither"):
+        ExportSettings(size="4by3")
+    Path("run/checkpoint.pt").unlink()
+    with pytest.raises(UserError, match="run folder run: it holds no checkpoint"):
+        write("a")
+    Path("run/checkpoint.pt").write_bytes(b"learned")
+    monkeypatch.delattr("toy_sim.spot.SpotRenderer.instances")
+    with pytest.raises(UserError, match="cannot tell objects apart; allowed are masks"):
+        write("a", format="voc")
+    assert not Path("a").exists() and Path("full/mine").read_text() == "kept"
+    assert len(read_data_set(write("a", format="masks", split=0), "masks")) == COUNT
+
+
+def test_sizes_and_parts_follow_from_the_settings() -> None:
+    assert ExportSettings().shape(48, 64) == (48, 64)
+    assert ExportSettings(size="128").shape(48, 64) == (96, 128)
+    assert ExportSettings(size="320x240").shape(64, 64) == (240, 320)
+    assert ExportSettings(count=10, split=0.01).parts() == {"train": range(9), "val": range(9, 10)}
+    assert ExportSettings(count=1).parts() == {None: range(1)}
+    assert set(EXPORTERS) == {*READERS, "webdataset", "imagefolder"}

@@ -6,8 +6,10 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from autosim.parallel import start_ray
 from tests.toy import ROOT, install_toy
@@ -17,17 +19,64 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXP
 os.environ.update(dict.fromkeys(THREADS, "1"))
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share Ray run in one process, and so do those of a file, which share its fixtures.
+# Files whose tests share one Ray, see ``ray_session``.
+SHARING_RAY = (
+    "tests/rendering/test_pool.py",
+    "tests/algorithms/test_random_search.py",
+    "tests/algorithms/test_metasim.py",
+    "tests/rendering/test_adjoint.py",
+    "tests/rendering/test_mitsuba_adjoint.py",
+    "tests/test_parallel.py",
+    "tests/test_readme.py",
+)
 
-    The group of Ray is the longest: it comes first, so that the other processes do not wait for it at the end.
+
+# Files whose tests start commands of autosim, which share the process that those are forked from.
+STARTING_COMMANDS = (
+    "tests/tuning/test_ray_trials.py",
+    "tests/runs/test_resume.py",
+    "tests/test_api.py",
+    "tests/cli/test_third_party.py",
+)
+# Other files that take long.
+LONG = (
+    "tests/algorithms/test_metasim2.py",
+    "tests/algorithms/test_autosimulate.py",
+    "tests/comparison/test_compare.py",
+    "tests/rendering/test_cluster.py",
+    "tests/algorithms/test_bo.py",
+    "tests/test_stranger.py",
+)
+
+
+class ByFile(LoadScopeScheduling):  # type: ignore[misc,unused-ignore]
+    """Tests of a file, which share its fixtures, run in one process, and so do those of a group of files.
+
+    pytest-xdist's own groups have no effect since pytest 9.2, which keeps them apart from the names of tests.
     """
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            shares_ray = "ray_session" in getattr(item, "fixturenames", ())
-            item.add_marker(pytest.mark.xdist_group("ray" if shares_ray else str(item.path.relative_to(ROOT))))
-    items.sort(key=lambda item: "ray_session" not in getattr(item, "fixturenames", ()))
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", 1)[0]
+        for group in (SHARING_RAY, STARTING_COMMANDS):
+            if file in group:
+                return group[0]
+        return file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest groups first, then files that take long: no process waits for another at the end."""
+
+    def place(item: pytest.Item) -> int:
+        file = item.nodeid.split("::", 1)[0]
+        early = (*SHARING_RAY, *STARTING_COMMANDS, *LONG)
+        return early.index(file) if file in early else len(early)
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -77,7 +126,10 @@ def ignored_interrupts() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
-    """Ray for two processes, started once for all tests that ask for it; its workers can import ``tests``."""
+    """Ray for two processes, started once for all tests that ask for it; its workers can import ``tests``.
+
+    Files that use it are in ``SHARING_RAY``.
+    """
     with pytest.MonkeyPatch.context() as patch:
         root = str(Path(__file__).resolve().parents[1])
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])))

@@ -16,6 +16,7 @@ import pytest
 
 import autosim
 from autosim.cli.main import main
+from tests.processes import ForkedCommand
 from tests.toy import install_toy
 
 SMALL: dict[str, Any] = {"algo.iterations": 2, "workers": 0}
@@ -168,9 +169,10 @@ def test_a_script_needs_no_main_guard_and_frames_do_not_depend_on_workers(toy: P
         "print(len(frames), (frames.images == run.frames(3, workers=0).images).all())\n"
     )
     environment = install_toy(tmp_path / "other")
-    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=150)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["3", "True"]
+    process = ForkedCommand([], environment, toy, script)
+    output, errors = process.communicate(timeout=150)
+    assert process.returncode == 0, errors
+    assert output.split() == ["3", "True"]
 
 
 def test_importing_it_loads_nothing_else() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,16 +28,6 @@ def install_toy(folder: Path) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "AUTOSIM_CACHE": str(folder / "cache"),
     }
-
-
-def autosim(
-    arguments: list[str], environment: dict[str, str], cwd: Path, timeout: float = 120.0
-) -> subprocess.CompletedProcess[str]:
-    """Run the command ``autosim`` in a process of its own."""
-    command = [sys.executable, "-m", "autosim.cli.main", *arguments]
-    return subprocess.run(
-        command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False
-    )
 
 
 def image_folder(path: Path, count: int = 4, edge: int = 16) -> Path:

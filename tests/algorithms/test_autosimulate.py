@@ -56,13 +56,13 @@ def test_it_moves_the_blobs_towards_the_target(generator: Any) -> None:
     moved = []
     for seed in range(2):
         config = AutoSimulateConfig(
-            iterations=16,
+            iterations=12,
             frames=16,
             epochs=4,
             memory=256,
             warm_up=32,
             renewal=32,
-            passes=400,
+            passes=200,
             generator=generator,
         )
         algorithm = AutoSimulate(blob_session(seed), config)

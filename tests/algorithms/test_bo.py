@@ -33,8 +33,8 @@ def test_it_beats_random_search_with_as_many_data_sets() -> None:
     ours, random = [], []
     for seed in range(3):
         bo = BayesianOptimisation(scored_session(seed, noise=0.01), BayesianOptimisationConfig())
-        ours.append(reached(bo, evaluations=43))
-        random.append(reached(RandomSearch(scored_session(seed, noise=0.01), RandomSearchConfig()), evaluations=43))
+        ours.append(reached(bo, evaluations=30))
+        random.append(reached(RandomSearch(scored_session(seed, noise=0.01), RandomSearchConfig()), evaluations=30))
     assert np.mean(ours) > np.mean(random) + 0.05
     assert min(ours) > np.mean(random)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from algorithms.metasim2 import MetaSim2, MetaSim2Config
 from autosim.algorithm import Algorithm
 from autosim.env import Env
 from autosim.errors import UserError
+from autosim.learning import imitation
 from autosim.rendering.pool import LocalPool
 from autosim.seeding import seed_sequence
 from autosim.session import Session
@@ -22,6 +25,15 @@ from tests.structure import MORE, SquaresConfig, SquaresEnv
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 QUICK = MetaSim2Config(iterations=4, batch_size=8, pretraining=64, feature_frames=60, score_every=2, memory=32)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_imitation() -> Iterator[None]:
+    """The prior of these grammars is imitated in half the steps, see ``tests/scenes/test_policy.py``."""
+    short = partial(imitation.imitate, settings=imitation.ImitationSettings(steps=300))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(imitation, "imitate", short)
+        yield
 
 
 def session(seed: int = 0) -> Session:

@@ -1,4 +1,4 @@
-"""A third party's package, found through entry points, run by the real command in a process of its own."""
+"""A third party's package, found through entry points, run by the command in a process of its own."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import sys
 import time
 from pathlib import Path
 
-from tests.toy import autosim, install_toy
+from tests.processes import ForkedCommand
+from tests.toy import install_toy
 
 
 def test_its_algorithm_runs_on_its_environment(tmp_path: Path) -> None:
     environment = install_toy(tmp_path / "site")
-    arguments = ["run", "--algo", "walk", "--env", "spot", "--workers", "0", "--algo.iterations", "3"]
-    done = autosim(arguments, environment, tmp_path)
+    command = [sys.executable, "-m", "autosim.cli.main", "run", "--algo", "walk", "--env", "spot", "--workers", "0"]
+    command += ["--algo.iterations", "3"]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "gap closed" in done.stdout and "report:" in done.stdout
     (folder,) = (tmp_path / "runs").iterdir()
@@ -28,10 +30,7 @@ def test_ctrl_c_leaves_a_complete_folder(tmp_path: Path, ignored_interrupts: Non
     environment = install_toy(tmp_path / "site")
     arguments = ["run", "--algo=walk", "--env=spot", "--workers=0", "--out=out", "--algo.pause_seconds=0.1"]
     arguments += ["--algo.iterations=10000"]
-    command = [sys.executable, "-m", "autosim.cli.main", *arguments]
-    process = subprocess.Popen(
-        command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = ForkedCommand(arguments, environment, tmp_path)
     metrics = tmp_path / "out" / "metrics.jsonl"
     try:
         deadline = time.monotonic() + 60

@@ -7,8 +7,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from autosim.errors import UserError
 from autosim.runs import loop
 from autosim.runs.lock import locked
 from autosim.runs.loop import execute, resume
+from tests.processes import ForkedCommand, autosim
 from tests.toy import install_toy
 
 OPTIONS = ["--algo=walk", "--env=spot", "--workers=0", "--algo.iterations=9", "--checkpoint_every=3"]
@@ -195,17 +194,13 @@ class Command:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.environment = install_toy(folder / "site")
-        self.command = [sys.executable, "-m", "autosim.cli.main", "run"]
 
     def make(self, *arguments: str) -> None:
-        subprocess.run(
-            [*self.command, *arguments], env=self.environment, cwd=self.folder, capture_output=True, check=True
-        )
+        done = autosim(["run", *arguments], self.environment, self.folder)
+        assert done.returncode == 0, done.stderr
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [*self.command, *arguments], env=self.environment, cwd=self.folder, stdout=subprocess.DEVNULL
-        )
+    def start(self, *arguments: str) -> ForkedCommand:
+        return ForkedCommand(["run", *arguments], self.environment, self.folder)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,7 +26,8 @@ from autosim.tuning.request import TuneRequest
 from autosim.tuning.settings import inside
 from autosim.tuning.trial import run_trial
 from autosim.tuning.tune import conclude, plan
-from tests.toy import autosim, install_toy
+from tests.processes import ForkedCommand, autosim
+from tests.toy import install_toy
 
 TOY = ("--algo=walk", "--env=spot")
 # Nothing is trained, so that a trial is short.
@@ -172,15 +172,7 @@ def tune(arguments: Sequence[str], environment: dict[str, str], folder: Path) ->
     return autosim(["tune", *arguments], environment, folder, timeout=240)
 
 
-def begin(arguments: Sequence[str], environment: dict[str, str], folder: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "autosim.cli.main", "tune", *arguments]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(
-        command, env=environment, cwd=folder, stdout=pipe, stderr=pipe, text=True, start_new_session=True
-    )
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+def wait_for(condition: Callable[[], bool], process: ForkedCommand) -> None:
     deadline = time.monotonic() + 150
     while not condition() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.05)
@@ -202,7 +194,7 @@ def test_a_search_that_is_killed_ends_with_all_its_trials_when_it_is_resumed(tmp
     environment, out = install_toy(tmp_path / "site"), tmp_path / "out"
     arguments = [*QUICK, "--samples=3", "--scheduler=none", "--out=out", "--algo.iterations=8", "--algo.scenes=4"]
     arguments += ["--algo.pause_seconds=0.3", "--checkpoint_every=2"]
-    process = begin(arguments, environment, tmp_path)
+    process = ForkedCommand(["tune", *arguments], environment, tmp_path)
 
     def half_way() -> bool:
         ended = [trial for trial in trials(out) if trial.ended]
@@ -255,7 +247,7 @@ def test_trials_with_workers_share_a_small_machine_and_the_best_is_a_run(toy: Pa
 def test_ctrl_c_keeps_the_state_and_says_how_to_go_on(tmp_path: Path, ignored_interrupts: None) -> None:
     environment, out = install_toy(tmp_path / "site"), tmp_path / "out"
     arguments = [*QUICK, "--samples=4", "--out=out", "--algo.iterations=5000", "--algo.pause_seconds=0.1"]
-    process = begin(arguments, environment, tmp_path)
+    process = ForkedCommand(["tune", *arguments], environment, tmp_path)
     try:
         wait_for(lambda: bool(list(out.glob("trials/000/metrics.jsonl"))) and len(lines(out, 0)) > 1, process)
         os.killpg(process.pid, signal.SIGINT)

@@ -49,7 +49,7 @@ LONG = (
 )
 
 
-class ByFile(LoadScopeScheduling):  # type: ignore[misc,unused-ignore]
+class ByFile(LoadScopeScheduling):
     """Tests of a file, which share its fixtures, run in one process, and so do those of a group of files.
 
     pytest-xdist's own groups have no effect since pytest 9.2, which keeps them apart from the names of tests.

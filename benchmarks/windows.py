@@ -1,12 +1,15 @@
-"""Differences in windows against whole pictures: ``python benchmarks/windows.py [--seeds N] [--samples N]``.
+"""Differences in windows against whole pictures: ``python benchmarks/windows.py [--scenes boxes|clevr] [--seeds N]``.
 
-Twelve boxes on a plane under a sky and a sun, 620×188 pixels; place, yaw and size of each are its 48 attributes. A
-gradient is that of a random smooth cotangent times the image, by central differences, in one process of one thread
-with Mitsuba's scalar variant. It is found with whole pictures and in windows, with several seeds. Compared are the
-means over seeds; how far the means of two halves of the seeds agree, with whole pictures, says what noise alone makes
-of it.
+``boxes``: twelve boxes on a plane under a sky and a sun, 620×188 pixels; place, yaw and size of each are its 48
+attributes. A gradient is that of a random smooth cotangent times the image, by central differences, in one process of
+one thread with Mitsuba's scalar variant. It is found with whole pictures and in windows, with several seeds. Compared
+are the means over seeds; how far the means of two halves of the seeds agree, with whole pictures, says what noise alone
+makes of it.
 
-Writes ``windows.json``.
+``clevr``: the same for places of objects in eight scenes of the environment's target and eight of its start, as
+the environment draws them for gradients; windows hold an object, its three shadows and the ground near it.
+
+Writes ``windows.json`` or ``windows-clevr.json``.
 """
 
 from __future__ import annotations
@@ -25,10 +28,12 @@ from autosim.rendering.mitsuba.mesh import Mesh
 from autosim.rendering.mitsuba.renderer import MitsubaRenderer, Quality
 from autosim.rendering.mitsuba.silhouettes import box_corners, ground_shadow
 from autosim.rendering.pool import LocalPool
+from autosim.rendering.renderer import Renderer
 from autosim.rendering.windows import Window
 from autosim.reports.table import Table
 from autosim.scenes.graph import Continuous, Node, NodeClass, SceneGraph, Schema
 from autosim.seeding import frame_seeds, seed_sequence
+from envs.clevr.env import Clevr, ClevrConfig
 
 HEIGHT, WIDTH, BOXES = 188, 620, 12
 # The direction in which the sun shines.
@@ -110,6 +115,14 @@ class BoxesRenderer(MitsubaRenderer):
         return None if shadow is None else self.view.window(np.concatenate([corners, shadow, near]))
 
 
+def clevr(count: int = 8) -> tuple[Renderer, list[SceneGraph], float]:
+    """The renderer, ``count`` scenes of the start and as many of the target, and the effort of gradients."""
+    env = Clevr(ClevrConfig(variant="scalar_rgb", windows=True))
+    scenes = env.prior().sample_many(count, seed_sequence(0, "windows start"))
+    scenes = [*scenes, *env.target().sample_many(count, seed_sequence(0, "windows target"))]
+    return env.renderer(), scenes, env.gradient.effort
+
+
 def boxes_scene(boxes: int = BOXES) -> SceneGraph:
     """Boxes in rows, away from each other, each moved, turned and sized at random."""
     rng = np.random.default_rng(seed_sequence(0, "windows scene"))
@@ -136,18 +149,20 @@ def cosine(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     return float(first @ second / (np.linalg.norm(first) * np.linalg.norm(second)))
 
 
-def measure(renderer: BoxesRenderer, scene: SceneGraph, seeds: int) -> list[dict[str, Any]]:
-    """Gradients of both ways with each seed: a row for each way."""
+def measure(renderer: Renderer, scenes: list[SceneGraph], effort: float, seeds: int) -> list[dict[str, Any]]:
+    """Gradients of both ways with each seed: a row for each way. Those of several scenes are one vector."""
     cotangent = smooth_cotangent(renderer.height, renderer.width)
+    cotangents = np.repeat(cotangent, len(scenes), axis=0)
     found: dict[str, NDArray[np.float64]] = {}
     rows: list[dict[str, Any]] = []
     for name, windows in (("windows", True), ("whole pictures", False)):
         with LocalPool(renderer) as pool:
             pool.warm_up()
-            settings = GradientSettings(windows=windows)
+            settings = GradientSettings(windows=windows, effort=effort)
             gradients = []
             for seed in frame_seeds(0, "windows", 0, seeds):
-                gradients.append(pool.vjp([scene], [seed], cotangent, settings)[0])
+                drawn = pool.vjp(scenes, frame_seeds(seed, "scene", 0, len(scenes)), cotangents, settings)
+                gradients.append(np.concatenate(drawn))
                 print(f"{name}: {len(gradients)} of {seeds} seeds, {pool.core_seconds:.0f} s", flush=True)
             found[name] = np.stack(gradients)
             rows.append(
@@ -171,15 +186,19 @@ def main() -> int:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results", help="folder to write to")
+    parser.add_argument("--scenes", choices=("boxes", "clevr"), default="boxes", help="what is drawn")
     parser.add_argument("--seeds", type=int, default=4, help="seeds of each way (at least 2)")
-    parser.add_argument("--samples", type=int, default=1, help="samples a pixel")
+    parser.add_argument("--samples", type=int, default=4, help="samples a pixel of boxes")
     arguments = parser.parse_args()
     # A script's own folder is what Python looks in, not the one above it.
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from benchmarks.record import made_now
 
     started = time.perf_counter()
-    rows = measure(BoxesRenderer(samples=arguments.samples), boxes_scene(), arguments.seeds)
+    if arguments.scenes == "clevr":
+        rows = measure(*clevr(), seeds=arguments.seeds)
+    else:
+        rows = measure(BoxesRenderer(samples=arguments.samples), [boxes_scene()], 1.0, arguments.seeds)
     lines = [
         (
             row["differences"],
@@ -193,17 +212,19 @@ def main() -> int:
     ]
     heads = ("differences", "images", "render cost", "times less", "core-seconds", "cosine")
     record = made_now(
-        f"python benchmarks/windows.py --seeds {arguments.seeds} --samples {arguments.samples}",
+        f"python benchmarks/windows.py --scenes {arguments.scenes} --seeds {arguments.seeds}",
         Table(heads, tuple(lines), "lrrrrr"),
         rows,
         list(range(arguments.seeds)),
         (
-            "Figures are for one gradient of 48 attributes. Cosine: of windows, between the means over seeds in "
-            "windows and with whole pictures; of whole pictures, between the means of two halves of the seeds.",
+            f"Figures are for gradients of {rows[0]['attributes']} attributes in all. Cosine: of windows, between the "
+            "means over seeds in windows and with whole pictures; of whole pictures, between the means of two halves "
+            "of the seeds.",
         ),
         {"seconds": round(time.perf_counter() - started)},
     )
-    record.write(arguments.out / "windows.json")
+    name = "windows" if arguments.scenes == "boxes" else f"windows-{arguments.scenes}"
+    record.write(arguments.out / f"{name}.json")
     print(record.markdown())
     return 0
 

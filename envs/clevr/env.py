@@ -30,6 +30,7 @@ class ClevrConfig(Checked):
         train_frames: frames that a network is trained on for the closing scores.
         variant: of Mitsuba's: scalar_rgb, llvm_ad_rgb, or auto for LLVM's where it renders correctly, which is written
             to the run's configuration as what it was.
+        windows: draw differences of an object's place in the part of the picture that holds it and its shadows.
     """
 
     profile: Literal["default", "paper"] = "default"
@@ -37,6 +38,7 @@ class ClevrConfig(Checked):
     edge: int = 0
     train_frames: Annotated[int, Range(least=1)] = 200
     variant: Variant = "auto"
+    windows: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -75,7 +77,10 @@ class Clevr(Env):
 
     def renderer(self) -> Renderer:
         """A Mitsuba renderer of this profile."""
-        return ClevrRenderer(self.schema, self.profile.sizes, self.profile.bounces, self.edge, self.config.variant)
+        profile, config = self.profile, self.config
+        return ClevrRenderer(
+            self.schema, profile.sizes, profile.bounces, self.edge, config.variant, windows=config.windows
+        )
 
     def task(self) -> Task:
         """Segmentation into background and the three shapes."""

@@ -11,7 +11,9 @@ from autosim.rendering.annotations import Annotation, ClassMask
 from autosim.rendering.mitsuba.mesh import Mesh
 from autosim.rendering.mitsuba.pixels import linear_rgb
 from autosim.rendering.mitsuba.renderer import MitsubaRenderer, Quality
+from autosim.rendering.mitsuba.silhouettes import box_corners, ground_shadow
 from autosim.rendering.mitsuba.variant import Variant
+from autosim.rendering.windows import Window
 from autosim.scenes.graph import Categorical, SceneGraph, Schema
 from envs.clevr.scene import CLASSES, COLOURS
 
@@ -35,6 +37,8 @@ RADIANCES = {
     "ambient": ("ambient.radiance.value", AMBIENT_RADIANCE),
     "back": ("back.emitter.radiance.value", BACK_RADIANCE),
 }
+# How far from an object the light that it keeps off or throws back is taken to matter, as a share of its radius.
+REACH = 0.35
 # Mutable attributes that Mitsuba's parameters are smooth functions of.
 DIFFERENTIABLE = {("ambient", "intensity"), ("back", "intensity"), ("object", "x"), ("object", "y")}
 # Shapes not in use wait here, far below the ground.
@@ -44,7 +48,8 @@ PARKED = (0.0, 0.0, -100.0)
 class ClevrRenderer(MitsubaRenderer):
     """Draws scenes of the CLEVR schema; the mask holds :data:`~envs.clevr.scene.CLASSES`.
 
-    With LLVM's variant scenes of spheres alone have an adjoint.
+    With LLVM's variant scenes of spheres alone have an adjoint. With ``windows`` differences of an object's place are
+    drawn in a window; what other objects mirror of it is left out.
     """
 
     field_of_view = 49.13
@@ -57,8 +62,10 @@ class ClevrRenderer(MitsubaRenderer):
         bounces: tuple[int, ...],
         edge: int,
         variant: Variant = "scalar_rgb",
+        windows: bool = False,
     ) -> None:
         super().__init__(schema, sizes, bounces, edge, edge, variant)
+        self.windows = windows
         self.slots = schema.node_class("object").slots
         # By shape; a sphere needs no mesh. Each rests on the ground at its height. What no object can be is left out.
         shapes = schema.node_class("object").attribute("shape")
@@ -139,6 +146,18 @@ class ClevrRenderer(MitsubaRenderer):
                 known = ", ".join(sorted(".".join(key) for key in DIFFERENTIABLE))
                 return f"{name}.{attribute.name} has no adjoint, only {known} have"
         return None
+
+    def window(self, scene: SceneGraph, node: int, attribute: str) -> Window | None:
+        """An object, its shadows by the three lights that have a place, and the ground near it."""
+        thing = scene.nodes[node]
+        if not self.windows or thing.node_class != "object":
+            return None
+        x, y = float(thing["x"]), float(thing["y"])
+        corners = box_corners((x, y, RADIUS), (RADIUS, RADIUS, RADIUS))
+        near = box_corners((x, y, 0.0), (RADIUS * (1 + REACH), RADIUS * (1 + REACH), 0.0))
+        shadows = [ground_shadow(corners, light) for light, _, _ in (KEY, FILL, BACK)]
+        cast = [shadow for shadow in shadows if shadow is not None]
+        return self.view.window(np.concatenate([corners, near, *cast])) if len(cast) == len(shadows) else None
 
     def quality(self, scene: SceneGraph) -> Quality:
         """As the scene's root asks."""

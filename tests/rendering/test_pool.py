@@ -79,7 +79,7 @@ def test_a_local_pool_leaves_the_renderer_as_it_was() -> None:
     assert not hasattr(renderer, "_u")
 
 
-@pytest.mark.parametrize(("workers", "chunk"), [(1, None), (2, None), (2, 1), (2, 5)])
+@pytest.mark.parametrize(("workers", "chunk"), [(1, None), (2, 5)])
 def test_answers_do_not_depend_on_workers_or_chunks(ray_session: None, workers: int, chunk: int | None) -> None:
     cotangents = random_cotangents()
     cotangents[4] = 0
@@ -124,11 +124,10 @@ def test_an_actor_killed_half_way_loses_nothing(ray_session: None, tmp_path: Pat
         assert (tmp_path / "died").exists()
 
 
-@pytest.mark.parametrize(("workers", "chunk"), [(1, 1), (2, 4)])
-def test_a_scene_that_always_kills_its_process_is_given_up(ray_session: None, workers: int, chunk: int) -> None:
-    """And named, in whatever company it went out."""
+def test_a_scene_that_always_kills_its_process_is_given_up(ray_session: None) -> None:
+    """And named, although it is sent with others."""
     with (
-        RayPool(MortalRenderer(SEEDS[5], None), workers, chunk, SupervisorSettings(attempts=2)) as pool,
+        RayPool(MortalRenderer(SEEDS[5], None), 2, 4, SupervisorSettings(attempts=2)) as pool,
         pytest.raises(RendererError, match=r"^MortalRenderer: scene 5: its process failed \(.*\)$"),
     ):
         pool.render(SCENES[:7], SEEDS[:7])
@@ -173,16 +172,16 @@ def test_an_actor_that_always_hangs_is_named_with_its_scene(ray_session: None) -
 def test_actors_are_renewed_after_so_many_images_and_nothing_changes(ray_session: None) -> None:
     with LocalPool(BlobRenderer()) as local:
         expected = local.render(SCENES, SEEDS)
-    with RayPool(BlobRenderer(), 2, chunk=2, ray_settings=RaySettings(recycle_after=3)) as pool:
+    with RayPool(BlobRenderer(), 2, chunk=2, ray_settings=RaySettings(recycle_after=5)) as pool:
         for _ in range(2):
             assert_same(pool.render(SCENES, SEEDS), expected)
-        assert pool.replaced >= 4 and pool.images == 2 * COUNT
+        assert pool.replaced >= 2 and pool.images == 2 * COUNT
 
 
 def test_actors_that_grow_are_renewed(ray_session: None) -> None:
     with RayPool(GrowingRenderer(20 << 20), 1, chunk=1, settings=SupervisorSettings(most_growth=50 << 20)) as pool:
-        pool.render(SCENES, SEEDS)
-        assert 2 <= pool.replaced <= 6
+        pool.render(SCENES[:8], SEEDS[:8])
+        assert 2 <= pool.replaced <= 3
 
 
 @pytest.mark.parametrize("name", ["in_flight", "attempts", "patience", "slack", "first_patience", "most_growth"])

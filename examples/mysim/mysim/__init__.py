@@ -1,0 +1,1 @@
+"""An environment and an algorithm of one's own for autosim."""

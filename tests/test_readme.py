@@ -9,12 +9,7 @@ from typing import Any
 
 import pytest
 
-<<<<<<< HEAD
 from autosim.cli import compare_options, export_options, tune_options
-from autosim.cli.main import main
-=======
-from autosim.cli import compare_options, tune_options
->>>>>>> 87dc09d (The example package stands in examples/mysim, installed and run by tests; the guide explains it instead of printing it)
 from autosim.cli.run_options import SELECTION_NAMES, parse_run, run_options
 from autosim.registry import find_algorithm, find_environment
 

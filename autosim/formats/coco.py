@@ -7,7 +7,7 @@ as stored or turned as EXIF says; turned, where both have it. Ids are numbered a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from autosim.files import write_whole
 from autosim.formats.dataset import DataSet, LabelledImage, check_classes, file_stems
-from autosim.formats.pictures import picture_size
+from autosim.formats.pictures import PICTURE_SUFFIXES, picture_size
 from autosim.formats.reading import (
     LARGEST,
     check_boxes,
@@ -85,7 +85,10 @@ def read(path: Path, part: str | None = None) -> DataSet:
     numbered = {number: i for i, number in enumerate(order)}
     pictures = _Pictures(file, path if is_folder(path) else file.parent, part)
     images = [_labelled(file, record, objects[number], numbered, pictures) for number, record in records.items()]
-    return DataSet(classes, images)
+    # Several files of annotations may share a folder of pictures.
+    left = 0 if part is not None else pictures.left_out({image.picture for image in images})
+    notes = [f"{left} pictures beside those that {file.name} names are left out"] if left else []
+    return DataSet(classes, images, tuple(notes))
 
 
 def write(data: DataSet, folder: Path, part: str | None = None) -> None:
@@ -258,6 +261,17 @@ class _Pictures:
                 self.roots.insert(0, root)
                 return path
         raise fault(self.file, f"file_name {name!r} is missing; looked for below {self.file.parent}")
+
+    def left_out(self, named: Set[object]) -> int:
+        """How many more pictures there are in the folders in which those were that are ``named``."""
+        folders = {path.parent for path in named if isinstance(path, Path)}
+        there = {
+            folder / name
+            for folder in folders
+            for name in self.listed[folder]
+            if name.lower().endswith(PICTURE_SUFFIXES)
+        }
+        return len(there - named)
 
 
 def _is_named(name: str) -> bool:

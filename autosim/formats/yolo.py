@@ -63,18 +63,19 @@ def read(folder: Path, part: str | None = None) -> DataSet:
     pictures = _pictures(folder, path, settings, part)
     if not pictures:
         raise fault(folder, f"holds no picture ({', '.join(PICTURE_SUFFIXES)})")
-    images, listed, labelled = [], dict[Path, frozenset[str]](), False
+    images, listed, unlabelled = [], dict[Path, frozenset[str]](), 0
     for picture in pictures:
         labels = _label_file(picture)
         if labels.parent not in listed:
             there = is_folder(labels.parent)
             listed[labels.parent] = frozenset(list_folder(labels.parent) if there else ())
         known = labels.name in listed[labels.parent]
-        labelled = labelled or known
+        unlabelled += not known
         images.append(_labelled(folder, picture, labels if known else None, classes))
-    if not labelled:
+    if unlabelled == len(pictures):
         raise fault(folder, f"holds no label file for any of {len(images)} pictures")
-    return DataSet(classes, images)
+    notes = [f"{unlabelled} pictures have no label file and are taken to show no object"] if unlabelled else []
+    return DataSet(classes, images, tuple(notes))
 
 
 def write(data: DataSet, folder: Path, part: str | None = None) -> None:

@@ -176,7 +176,7 @@ def _fitted(
     """How pictures came to the environment's size, and what their camera is taken to be."""
     high, wide = sizes.most_common(1)[0][0]
     height, width = size
-    others = f" (and {len(sizes) - 1} other sizes)" if len(sizes) > 1 else ""
+    others = f" (and {len(sizes) - 1} other size{'s' if len(sizes) > 2 else ''})" if len(sizes) > 1 else ""
     text = f"images of {wide}×{high}{others}"
     if (high, wide) == size and zoom is None:
         return f"{text} have the environment's size"

@@ -70,7 +70,7 @@ def export(
         Staging(out).remove()
         console.print(f"{out} is complete already", highlight=False, soft_wrap=True)
         return out
-    with locked(out):
+    with locked(out, "--out"):
         staging = Staging(out)
         staging.begin(request)
         if not staging.has_scenes():

@@ -10,15 +10,17 @@ from autosim.errors import UserError
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Holds a folder for this process, until it ends at the latest; ``UserError`` where another one works in it."""
+def locked(path: Path, option: str = "--resume") -> Iterator[None]:
+    """Holds a folder for this process, until it ends at the latest; ``UserError``, led by the ``option`` that named the
+    folder, where another one works in it.
+    """
     from filelock import FileLock, Timeout
 
     lock = FileLock(path / ".lock")
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        raise UserError(f"--resume {path}: another process is at work in this folder") from None
+        raise UserError(f"{option} {path}: another process is at work in this folder") from None
     try:
         yield
     finally:

@@ -24,6 +24,7 @@ from autosim.formats.dataset import DataSet
 from autosim.formats.guess import READERS, guess_format, read_data_set
 from autosim.rendering.pool import LocalPool
 from autosim.runs.folder import RunFolder
+from autosim.runs.lock import locked
 from autosim.scenes.parametric import ParametricGenerator
 
 COUNT = 8
@@ -163,6 +164,10 @@ def test_mistakes_are_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> No
         write("a", size="32")
     with pytest.raises(ValueError, match=r"^size: '4by3' is neither"):
         ExportSettings(size="4by3")
+    with locked(Path("full")), pytest.raises(UserError, match=r"^--out full: another process"):
+        Path("full/.unfinished").mkdir()
+        write("full")
+    Path("full/.unfinished").rmdir()
     Path("run/checkpoint.pt").unlink()
     with pytest.raises(UserError, match="run folder run: it holds no checkpoint"):
         write("a")

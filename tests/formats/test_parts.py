@@ -82,7 +82,7 @@ def test_unlabelled_images_of_any_shape_are_padded_in_the_order_of_their_names(t
     assert [tuple(image[20, 20]) for image in target.images.images] == [
         (0, 200, 0), (10, 200, 0), (20, 200, 0), (156, 156, 156)
     ]  # fmt: skip
-    assert "20×10 (and 1 other sizes) fill 40×20 of 40×40, edges are repeated" in " ".join(target.notes)
+    assert "20×10 (and 1 other size) fill 40×20 of 40×40, edges are repeated" in " ".join(target.notes)
 
 
 @pytest.mark.parametrize(("own", "inner"), [(60.0, 40), (30.0, 19), (100.0, 83)])

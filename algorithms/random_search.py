@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RandomSearchConfig(SearchConfig):
-    """Options of random search."""
+    """Options of random search.
+
+    Args:
+        start: try the starting point first, so that what is learned is no worse by the validation score.
+    """
+
+    start: bool = False
 
 
 class RandomSearch(Search):
@@ -35,4 +41,7 @@ class RandomSearch(Search):
             n_iter=self.config.datasets,
             random_state=self.session.integer_seed("parameters", iteration),
         )
-        return [np.array([draw[name] for name in dimensions]) for draw in draws]
+        points = [np.array([draw[name] for name in dimensions]) for draw in draws]
+        if self.config.start and not self.points:
+            points[0] = self.start.to_unit()
+        return points

@@ -28,6 +28,8 @@ FAST_ENOUGH = 0.94
 # Edge of MultiMNIST's canvas, and width of the kernels of the other rewards (the paper's is 1, for all features
 # together).
 EDGE = 128
+# Frames of the target that its distributions are read off, and of the start that its features are trained on.
+VALIDATION, FEATURE_FRAMES = 4000, 12_000
 BANDWIDTH: dict[str, dict[str, float]] = {"density": {}, "joint": {"bandwidth": 1.0}, "mmd": {"bandwidth": 0.4}}
 # Edge of the aerial views, where a car has an inside and shows how it is turned, and number of them that networks are
 # trained on for the table.
@@ -175,8 +177,8 @@ def multimnist_trials(rewards: Sequence[str]) -> Callable[[int, Mapping[str, Any
                 reward,
                 "metasim2",
                 "multimnist",
-                {"reward": reward, **BANDWIDTH[reward]},
-                {"target_seed": seed, "edge": EDGE, **digits},
+                {"reward": reward, "feature_frames": FEATURE_FRAMES, **BANDWIDTH[reward]},
+                {"target_seed": seed, "edge": EDGE, "validation": VALIDATION, **digits},
                 seed,
             )
             for reward in rewards

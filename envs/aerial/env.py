@@ -100,11 +100,17 @@ class Aerial(Env):
 
     @classmethod
     def defaults(cls, algorithm: str, config: AerialConfig) -> Mapping[str, Any]:
-        """The spread of the start is wide, and has far to come down."""
+        """The spread of the start is wide, and has far to come down; most places are worse than the middle, where it
+        is.
+        """
+        if algorithm == "metasim2" and config.case == "structure":
+            return {"algo.iterations": 80}
         if algorithm == "metasim" and config.case == "segmentation":
             slow = {"algo.learning_rate": 5e-3, "algo.iterations": 600}
             return {**slow, "algo.task_loss": False, "algo.score_every": 100}
-        return {"algo.iterations": 80} if algorithm == "metasim2" and config.case == "structure" else {}
+        if algorithm == "random":
+            return {"algo.start": True}
+        return {"algo.epochs": 10, "algo.iterations": 16} if algorithm == "lts" else {}
 
     def prior(self) -> Grammar:
         """Things anywhere; or 0 to 4 roads and 0 to 8 cars on each, all numbers as likely."""

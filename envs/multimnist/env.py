@@ -44,13 +44,15 @@ class MultiMnistConfig(Checked):
         digits: scikit-learn's bundled digits, or mnist from data_dir.
         data_dir: folder of MNIST's four idx files, compressed or not.
         train_frames: frames that a network is trained on for the closing scores.
+        validation: frames of the target that methods see.
     """
 
     target_seed: Annotated[int, Range(least=0)] = 0
-    edge: int = 256
+    edge: int = 128
     digits: Source = "bundled"
     data_dir: Path | None = None
     train_frames: Annotated[int, Range(least=1)] = 200
+    validation: Annotated[int, Range(least=1)] = 1000
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -91,16 +93,23 @@ class MultiMnist(Env):
                 ),
             )
         )
-        self.sizes = TargetSizes(validation=4000, test=200)
+        self.sizes = TargetSizes(validation=config.validation, test=200)
         self.train_frames = config.train_frames
         self.schedule = TrainingSchedule(epochs=10, batch_size=8, learning_rate=5e-3)
 
     @classmethod
     def defaults(cls, algorithm: str, config: MultiMnistConfig) -> Mapping[str, Any]:
-        """Eleven numbers and ten classes take long to recover, and many frames to tell apart."""
-        if algorithm != "metasim2":
-            return {}
-        return {"algo.iterations": 240, "algo.lengths": True, "algo.bandwidth": 0.25, "algo.feature_frames": 12_000}
+        """Eleven numbers and ten classes take long to recover. Of attributes there are two, the places of digits: few
+        rounds find them.
+        """
+        if algorithm == "metasim2":
+            return {"algo.iterations": 240, "algo.lengths": True, "algo.bandwidth": 0.25}
+        if algorithm == "metasim":
+            # A network that is trained for a while only is no judge of ten kinds of digits.
+            return {"algo.task_loss": False, "algo.score_every": 20}
+        if algorithm == "autosimulate":
+            return {"algo.iterations": 40, "algo.epochs": 10}
+        return {"algo.iterations": 10, "algo.epochs": 10} if algorithm in ("bo", "lts", "optuna", "random") else {}
 
     def prior(self) -> Grammar:
         """0 to 10 digits, all numbers and classes as likely, anywhere, none of them cut off."""

@@ -41,7 +41,7 @@ class Searched:
             return [left.pop(0) for _ in datasets]
 
         self.session.score_datasets = score_datasets  # type: ignore[method-assign]
-        self.algorithm = RandomSearch(self.session, RandomSearchConfig(**{"frames": 1, **options}))
+        self.algorithm = RandomSearch(self.session, RandomSearchConfig(**{"frames": 1, **options}))  # type: ignore[arg-type]
 
 
 def test_candidates_are_uniform_and_independent() -> None:
@@ -72,6 +72,16 @@ def test_the_best_candidate_is_kept() -> None:
     assert isinstance(best, ParametricGenerator)
     means = searched.algorithm.start.from_unit(searched.algorithm.points[2]).means
     assert best.means.tolist() == means.tolist()
+
+
+def test_the_starting_point_may_be_tried_first() -> None:
+    algorithm = RandomSearch(blob_session(), RandomSearchConfig(datasets=2, start=True))
+    first, second = algorithm.propose(0)
+    assert first.tolist() == algorithm.start.to_unit().tolist() != second.tolist()
+    plain = RandomSearch(blob_session(), RandomSearchConfig(datasets=2)).propose(0)
+    assert plain[0].tolist() != first.tolist() and plain[1].tolist() == second.tolist()
+    algorithm.points = [first, second]
+    assert algorithm.propose(1)[0].tolist() != first.tolist()
 
 
 def test_a_resumed_search_knows_its_best() -> None:

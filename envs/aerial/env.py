@@ -110,7 +110,10 @@ class Aerial(Env):
             return {**slow, "algo.task_loss": False, "algo.score_every": 100}
         if algorithm == "random":
             return {"algo.start": True}
-        return {"algo.epochs": 10, "algo.iterations": 16} if algorithm == "lts" else {}
+        if algorithm == "lts":
+            return {"algo.epochs": 10, "algo.iterations": 16}
+        # What it learns does not depend on how long the task network is trained as it goes.
+        return {"algo.epochs": 10} if algorithm == "autosimulate" else {}
 
     def prior(self) -> Grammar:
         """Things anywhere; or 0 to 4 roads and 0 to 8 cars on each, all numbers as likely."""

@@ -135,7 +135,8 @@ def notes(rows: Sequence[Row], closing: Mapping[tuple[str, str], bool]) -> list[
     ]
     refused = {(row["env"], row["algo"]): row["reason"] for row in rows if row["outcome"] == "refused"}
     if refused:
-        texts.append("Refused: " + "; ".join(dict.fromkeys(refused.values())) + ".")
+        clauses = dict.fromkeys(reason.partition("; algorithms")[0] for reason in refused.values())
+        texts.append(f"Refused: {'; '.join(clauses)}.")
     faults = {key: missed(own, closing.get(key, False)) for key, own in pairs(rows).items()}
     told = "; ".join(f"{algo} on {env} ({', '.join(found)})" for (env, algo), found in faults.items() if found)
     texts.append(

@@ -39,7 +39,7 @@ from autosim.seeding import torch_seeded
 # Part of the cache key: raise it when the code gives other features for equal settings and frames.
 VERSION = 4
 # Most pixels, and most images, that are converted at once.
-PIXELS, IMAGES = 2**21, 256
+PIXELS, IMAGES = 2**20, 256
 # Continuous labels of which less than this share of the variance is predicted are left out of the features.
 SHOWN = 0.05
 

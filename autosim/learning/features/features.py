@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from autosim.learning.training import images_at_once, to_tensor
 
-# Pixels of the images whose features are computed at once.
-PIXELS = 2**23
+# Pixels of the images whose features are computed at once; a pixel takes some hundred bytes meanwhile.
+PIXELS = 2**20
 
 
 class Features(nn.Module, ABC):

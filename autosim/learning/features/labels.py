@@ -17,7 +17,7 @@ from autosim.rendering.frames import Frames
 from autosim.scenes.graph import Categorical, Continuous, SceneGraph, Schema
 
 # Most pixels, and most masks, that are converted at once; a pixel takes five bytes for each class.
-PIXELS, IMAGES = 2**18, 256
+PIXELS, IMAGES = 2**20, 256
 # Parts of periodic attributes. Twice the angle gives the axis of objects that look (nearly) the same from behind.
 TURNS = {"sine": (np.sin, 1), "cosine": (np.cos, 1), "double sine": (np.sin, 2), "double cosine": (np.cos, 2)}
 

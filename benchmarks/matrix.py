@@ -92,7 +92,9 @@ def outcome(cell: Cell, code: int | None) -> dict[str, Any]:
     last = next((line for line in reversed(lines) if line.strip()), "")
     if code is None:
         return {"outcome": "timed out", "reason": last}
-    name = "refused" if code == 2 else "killed" if code < 0 or code > 128 else "failed"
+    # A pair that cannot work is refused before there is a folder.
+    refused = code == 2 and not (cell.folder / "run").exists()
+    name = "refused" if refused else "killed" if code < 0 or code > 128 else "failed"
     return {"outcome": name, "reason": last.removeprefix("autosim: ")}
 
 

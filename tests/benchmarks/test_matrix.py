@@ -57,6 +57,8 @@ def test_an_exit_code_says_what_came_of_a_run(tmp_path: Path, code: int | None, 
     (cell.folder / "log.txt").write_text("setting up\nautosim: a cannot work on e\n\n")
     found = outcome(cell, code)
     assert found["outcome"] == told
+    (cell.folder / "run").mkdir()
+    assert outcome(cell, 2)["outcome"] == "failed"
     assert found.get("reason", "a cannot work on e") in ("a cannot work on e", "autosim: a cannot work on e")
 
 

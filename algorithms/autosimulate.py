@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from algorithms.search import require_labels
 from autosim.algorithm import Algorithm, Metrics
 from autosim.learning.schedule import half_cosine
+from autosim.learning.stopwatch import Stopwatch
 from autosim.ranges import Checked, Range
 from autosim.search_space import LogUniformRange, OneOf, UniformRange, tunable
-from autosim.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from torch import Tensor

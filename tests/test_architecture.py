@@ -24,7 +24,7 @@ LAYERS = (
         "autosim.ranges",
         "autosim.parallel",
         "autosim.search_space",
-        "autosim.stopwatch",
+        "autosim.serve",
     ),
     ("autosim.scenes",),
     ("autosim.rendering",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -213,6 +214,10 @@ class Renderer(ABC):
         default.
         """
         raise RendererError(f"{type(self).__name__}: draws pictures of {self.width}×{self.height} in its own way only")
+
+    def core_seconds(self) -> float:
+        """CPU seconds used so far by what draws: this process, and others where a renderer has any."""
+        return time.process_time()
 
     def close(self) -> None:  # noqa: B027 - nothing to release by default
         """Release what ``build`` created."""

@@ -57,7 +57,7 @@ class Worker:
     def render(self, first: int, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> tuple[Frames, float, Usage]:
         """Frames of scenes (``first`` is the place of the first in its batch), seconds taken, and what was used."""
         self.build()
-        start, core_start = time.perf_counter(), time.process_time()
+        start, core_start = time.perf_counter(), self._renderer.core_seconds()
         frames = self._frames(first, scenes, seeds)
         if len(frames) != len(scenes):
             name = type(self._renderer).__name__
@@ -68,7 +68,7 @@ class Worker:
                 checked.append(check_frame(self._declared, frame, self._renderer.height, self._renderer.width))
         stacked = Frames.stack(checked)
         cost = sum(self._renderer.cost(scene) for scene in scenes)
-        used = Usage(len(stacked), cost, time.process_time() - core_start)
+        used = Usage(len(stacked), cost, self._renderer.core_seconds() - core_start)
         return stacked, time.perf_counter() - start, used
 
     def gradient_parts(
@@ -78,7 +78,7 @@ class Worker:
         another, float64; seconds taken, and what was used.
         """
         self.build()
-        start, core_start = time.perf_counter(), time.process_time()
+        start, core_start = time.perf_counter(), self._renderer.core_seconds()
         renderer = self._renderer
         parts: list[float] = []
         used = Usage()
@@ -95,7 +95,7 @@ class Worker:
                     losses, own = stencil_losses(renderer, stencil, piece.start, piece.stop, cotangent)
                     parts += losses
                     used += own
-        used += Usage(core_seconds=time.process_time() - core_start)
+        used += Usage(core_seconds=self._renderer.core_seconds() - core_start)
         return np.array(parts, dtype=np.float64), time.perf_counter() - start, used
 
     def close(self) -> None:

@@ -1,0 +1,1 @@
+"""Renderers in processes of their own, in any language."""

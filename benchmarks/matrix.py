@@ -150,13 +150,16 @@ def measured(cell: Cell, row: dict[str, Any], networks: int) -> dict[str, Any]:
 
 def write(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """Write the rows into the file of results, in the place of those of the same pair and seed."""
-    from benchmarks.parts.matrix_table import matrix_table, merged, notes
+    from autosim import registry
+    from benchmarks.parts.matrix_table import matrix_table, merged, notes, pairs
     from benchmarks.record import made_now, read_record
 
     known = merged(read_record(path).rows if path.exists() else [], rows)
     closing = {(row["env"], row["algo"]): row["algo"] in CLOSING for row in known}
     seeds = sorted({row["seed"] for row in known})
-    record = made_now("python benchmarks/matrix.py", matrix_table(known), known, seeds, notes(known, closing))
+    all_pairs = [(env, algo) for env in registry.environment_names() for algo in registry.algorithm_names()]
+    texts = notes(known, closing, [pair for pair in all_pairs if pair not in pairs(known)])
+    record = made_now("python benchmarks/matrix.py", matrix_table(known), known, seeds, texts)
     record.write(path)
 
 

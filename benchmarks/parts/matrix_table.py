@@ -122,8 +122,12 @@ def closed_text(shares: Sequence[float]) -> str:
     return f"{middle} [{100 * min(shares):.0f}, {100 * max(shares):.0f}]" if len(shares) > 1 else middle
 
 
-def notes(rows: Sequence[Row], closing: Mapping[tuple[str, str], bool]) -> list[str]:
-    """What the table does not say: what its columns are, what was refused and why, and which bars are missed."""
+def notes(
+    rows: Sequence[Row], closing: Mapping[tuple[str, str], bool], lacking: Sequence[tuple[str, str]] = ()
+) -> list[str]:
+    """What the table does not say: what its columns are, which pairs are ``lacking``, what was refused and why, where
+    there is no gap, and which bars are missed.
+    """
     count = sorted({row["seed"] for row in rows})
     networks = sorted({len(row["networks"]["learned"]) for row in rows if row.get("networks")})
     over = f"seeds and {networks[-1]} closing networks" if networks else "seeds, of one closing network each"
@@ -137,6 +141,18 @@ def notes(rows: Sequence[Row], closing: Mapping[tuple[str, str], bool]) -> list[
     if refused:
         clauses = dict.fromkeys(reason.partition("; algorithms")[0] for reason in refused.values())
         texts.append(f"Refused: {'; '.join(clauses)}.")
+    gapless = sorted({row["env"] for row in rows if row["outcome"] == "ended" and row.get("gap_closed") is None})
+    if gapless:
+        texts.append(
+            f"No gap on {', '.join(gapless)}: networks that learn from the target's own distribution score no better than "
+            "those that learn from the start."
+        )
+    if lacking:
+        by_env: dict[str, list[str]] = {}
+        for env, algo in lacking:
+            by_env.setdefault(env, []).append(algo)
+        told = "; ".join(f"{', '.join(algos)} on {env}" for env, algos in by_env.items())
+        texts.append(f"Not run yet: {told}.")
     faults = {key: missed(own, closing.get(key, False)) for key, own in pairs(rows).items()}
     told = "; ".join(f"{algo} on {env} ({', '.join(found)})" for (env, algo), found in faults.items() if found)
     texts.append(

@@ -85,7 +85,9 @@ def test_a_pair_has_a_line_and_a_refusal_its_reason() -> None:
     assert len(table.heads) <= 7
     assert table.lines[0][:4] == ("e", "a", "2 of 2", "1,600") and table.lines[0][6] == "70 % [60, 80]"
     assert table.lines[1] == ("e", "b", "refused", "–", "–", "–", "–")
-    texts = notes(rows, {("e", "a"): True})
+    texts = notes(rows, {("e", "a"): True}, [("f", "a"), ("f", "b")])
+    assert "Not run yet: a, b on f." in texts and not any(text.startswith("No gap") for text in texts)
+    assert any(text.startswith("No gap on e: ") for text in notes([row(gap_closed=None)], {}))
     assert "Refused: b cannot work on e." in texts and texts[-1].endswith("Missed by: a on e (gap closed).")
 
 

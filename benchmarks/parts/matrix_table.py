@@ -144,8 +144,8 @@ def notes(
     gapless = sorted({row["env"] for row in rows if row["outcome"] == "ended" and row.get("gap_closed") is None})
     if gapless:
         texts.append(
-            f"No gap on {', '.join(gapless)}: networks that learn from the target's own distribution score no better than "
-            "those that learn from the start."
+            f"No gap on {', '.join(gapless)}: networks that learn from the target's own distribution score no better "
+            "than those that learn from the start."
         )
     if lacking:
         by_env: dict[str, list[str]] = {}

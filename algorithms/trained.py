@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
+from torch import nn
 
 from autosim.env import Env
 from autosim.errors import UserError
+from autosim.files import read_tensors
 from autosim.scenes.policy import GrammarPolicy
 from autosim.scenes.transformer import DistributionTransformer
 
@@ -27,6 +28,7 @@ def load_transformer(folder: str, env: Env) -> DistributionTransformer:
             residual=bool(options["residual"]),
         )
         transformer.load_state_dict(state["transformer"])
+        _check_finite(transformer)
     return transformer.requires_grad_(False)
 
 
@@ -38,6 +40,7 @@ def load_policy(folder: str, env: Env) -> GrammarPolicy:
         if options["parameters"]:
             policy.transformer = load_transformer(options["parameters"], env)
         policy.load_state_dict(state["policy"])
+        _check_finite(policy)
     return policy.requires_grad_(False)
 
 
@@ -46,7 +49,9 @@ def _checkpoint(folder: str, algo: str, env: Env) -> Iterator[tuple[dict[str, An
     """Options and state of an algorithm; what goes wrong with them inside becomes a ``UserError``."""
     path = Path(folder) / "checkpoint.pt"
     try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
+        if not path.exists():
+            raise FileNotFoundError(path)
+        stored = read_tensors(path)
         options = stored["config"]["algo"]
         if options["name"] != algo:
             raise ValueError(f"it is of {options['name']}")
@@ -58,3 +63,9 @@ def _checkpoint(folder: str, algo: str, env: Env) -> Iterator[tuple[dict[str, An
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path} is not of a {algo} run on {env.name!r}: {reason}") from error
+
+
+def _check_finite(network: nn.Module) -> None:
+    for name, values in network.state_dict().items():
+        if not bool(values.isfinite().all()):
+            raise ValueError(f"{name} holds numbers that are not finite")

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from autosim.files import check_file, read_json, read_tensors
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -39,32 +41,46 @@ def cache_key(description: Mapping[str, Any]) -> str:
     return hashlib.sha256(_canonical(description).encode()).hexdigest()
 
 
-def cached_json(kind: str, description: Mapping[str, Any], compute: Callable[[], Any]) -> Any:
+def anything(value: Any) -> bool:
+    """Whatever is kept fits."""
+    return True
+
+
+def cached_json(
+    kind: str, description: Mapping[str, Any], compute: Callable[[], Any], fits: Callable[[Any], bool] = anything
+) -> Any:
     """The JSON-able value of ``compute()``, from the cache where a file for ``kind`` and ``description`` is there.
 
-    The value comes back as JSON gives it (tuples as lists) whether it was computed or read.
+    The value comes back as JSON gives it (tuples as lists) whether it was computed or read. One that does not ``fits``,
+    or for which that raises an exception, is computed again.
     """
     path = _path(kind, description, ".json")
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        if _canonical(stored["description"]) == _canonical(description):
+        stored = read_json(path)
+        if _canonical(stored["description"]) == _canonical(description) and fits(stored["value"]):
             return stored["value"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except Exception:  # whatever a file may hold that is not ours; all mean "compute it"
         pass
     text = json.dumps({"description": dict(description), "value": compute()}, indent=1)
     _write(path, lambda file: file.write(text.encode()))
     return json.loads(text)["value"]
 
 
-def cached_tensors(kind: str, description: Mapping[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def cached_tensors(
+    kind: str,
+    description: Mapping[str, Any],
+    compute: Callable[[], dict[str, Any]],
+    fits: Callable[[dict[str, Any]], bool] = anything,
+) -> dict[str, Any]:
     """Like :func:`cached_json` for a dictionary of tensors, numbers, strings and lists and dictionaries of these."""
     import torch
 
     path = _path(kind, description, ".pt")
     try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-        if stored["description"] == _canonical(description) and isinstance(stored["value"], dict):
-            return stored["value"]
+        stored = read_tensors(path)
+        value = stored["value"]
+        if stored["description"] == _canonical(description) and isinstance(value, dict) and fits(value):
+            return value
     except Exception:  # torch.load raises errors of many kinds on damaged files; all mean "compute it"
         pass
     value = compute()
@@ -76,8 +92,10 @@ def read_arrays(kind: str, description: Mapping[str, Any]) -> dict[str, NDArray[
     """The arrays that :func:`write_arrays` kept; None where there are none, or they are damaged."""
     import numpy as np
 
+    path = _path(kind, description, ".npz")
     try:
-        with np.load(_path(kind, description, ".npz"), allow_pickle=False) as stored:
+        check_file(path)
+        with np.load(path, allow_pickle=False) as stored:
             if str(stored[DESCRIPTION]) != _canonical(description):
                 return None
             return {name: stored[name] for name in stored.files if name != DESCRIPTION}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import TYPE_CHECKING
 
-from autosim.errors import UserError
+from autosim.errors import LONGEST_NAME, UserError, did_you_mean, shortened
 
 if TYPE_CHECKING:
     from autosim.algorithm import Algorithm
@@ -88,7 +88,8 @@ def _offers(group: str) -> dict[str, list[EntryPoint]]:
 def _load(group: str, name: str, noun: str) -> type:
     offers = _offers(group)
     if name not in offers:
-        raise UserError(f"unknown {noun} {name!r}; there are: {', '.join(sorted(offers)) or 'none'}")
+        near = did_you_mean(name, sorted(offers)) + f"; there are: {', '.join(sorted(offers)) or 'none'}"
+        raise UserError(f"unknown {noun} {shortened(repr(name), LONGEST_NAME)}{near}")
     if len(offers[name]) > 1:
         places = " and ".join(point.value for point in offers[name])
         raise UserError(f"{noun} {name!r} is offered by more than one package: {places}")

@@ -1,57 +1,73 @@
 """The command ``autosim``: its subcommands, and how errors and Ctrl-C end it.
 
-Exit codes: 0 done, 1 some runs of a comparison failed or a process was lost, 2 a mistake of the user's or of a
-renderer (one line on stderr), 130 interrupted.
+Exit codes: 0 done, 1 some runs of a comparison failed or something is at fault that the user cannot mend, 2 a mistake
+of the user's or of a renderer, 130 interrupted by Ctrl-C, 143 by SIGTERM. What is wrong is told in one line of at most
+300 characters on stderr.
 """
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
+import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from autosim import registry
-from autosim.errors import LostProcessError, RendererError, UserError
-from autosim.runs.interrupt import heeding_interrupts
+from autosim.errors import LostProcessError, RendererError, UserError, did_you_mean, failure, shortened
+from autosim.parallel import await_last_words
+from autosim.registry import one_line
+from autosim.runs.interrupt import exit_code, heeding_interrupts
 
-INTERRUPTED = 130
+# Where this is set, an error that nobody foresaw is shown with its traceback.
+TRACEBACK = "AUTOSIM_TRACEBACK"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    with warnings.catch_warnings():
+        if not sys.warnoptions:  # warnings of libraries are none of the user's concern, unless they are asked for
+            warnings.simplefilter("ignore")
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         return 0 if arguments else 2
     try:
-        if arguments == ["--version"]:
+        if list(arguments) == ["--version"]:
             print(f"autosim {registry.installed_version()}")
             return 0
         if arguments[0] not in COMMANDS:
-            raise UserError(f"unknown command {arguments[0]!r}; there are: {', '.join(COMMANDS)}")
+            near = did_you_mean(arguments[0], list(COMMANDS))
+            raise UserError(f"unknown command {arguments[0]!r}{near or '; there are: ' + ', '.join(COMMANDS)}")
         with heeding_interrupts():
             return COMMANDS[arguments[0]](arguments[1:])
     except (UserError, RendererError) as error:
-        print(f"autosim: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return _told(str(error), 2)
     except LostProcessError as error:
-        words = " ".join(str(error).split())
-        print(f"autosim: {words}; autosim run --resume FOLDER goes on with a run", file=sys.stderr)
-        return 1
+        await_last_words()
+        return _told(str(error), 1)
     except (OSError, MemoryError) as error:
-        print(f"autosim: {told(error)}", file=sys.stderr)
-        return 2
+        return _told(failure(error), 2)
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return exit_code()
+    except Exception as error:
+        await_last_words()
+        if os.environ.get(TRACEBACK):
+            traceback.print_exc()
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(last.filename).name}:{last.lineno}"
+        return _told(f"{shortened(one_line(error), 180)} (in {where}; {TRACEBACK}=1 shows the traceback)", 1)
 
 
-def told(error: OSError | MemoryError) -> str:
-    """A file, a folder or memory that failed, in one line."""
-    if isinstance(error, MemoryError):
-        return "out of memory"
-    where = f"{error.filename}: " if error.filename else ""
-    return " ".join(f"{where}{error.strerror or error or type(error).__name__}".split())
+def _told(line: str, code: int) -> int:
+    print(f"autosim: {shortened(line)}", file=sys.stderr)
+    return code
 
 
 def usage() -> str:
@@ -80,7 +96,7 @@ def run(arguments: Sequence[str]) -> int:
         summary = execute(request.config, request.out, Console(), command)
     else:
         summary = resume(request.config, folder, Console(), command)
-    return INTERRUPTED if summary["interrupted"] else 0
+    return exit_code() if summary["interrupted"] else 0
 
 
 def tune(arguments: Sequence[str]) -> int:
@@ -98,7 +114,7 @@ def tune(arguments: Sequence[str]) -> int:
     console = Console()
     if not console.is_terminal:
         console.width = 140  # what a file is assumed to be, 80, is too narrow for a table with a column an option
-    return 0 if search(request, console, shlex.join(["autosim", "tune", *arguments])) else INTERRUPTED
+    return 0 if search(request, console, shlex.join(["autosim", "tune", *arguments])) else exit_code()
 
 
 def report(arguments: Sequence[str]) -> int:

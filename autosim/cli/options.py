@@ -10,12 +10,11 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass
-from difflib import get_close_matches
 from typing import Any, TypeVar, get_type_hints
 
 from jsonargparse import ArgumentParser
 
-from autosim.errors import UserError
+from autosim.errors import LONGEST_NAME, UserError, did_you_mean, shortened
 from autosim.ranges import Rule, rules
 
 T = TypeVar("T")
@@ -125,7 +124,10 @@ def tidy(message: str, known: Sequence[str]) -> str:
     if union := re.search(r"Subtypes: \[(.*?)\] Errors: .*Given value: (.*)", complaint):
         complaint = f"expected {_type_name(union.group(1)).replace(', ', ' or ')}, found {union.group(2)}"
     elif simple := re.match(r"Expected an? (.*)\. Got value: (.*)", complaint):
-        complaint = f"expected {_type_name(simple.group(1))}, found {simple.group(2)}"
+        choices = re.findall(r"'([^']*)'", simple.group(1))
+        near = did_you_mean(simple.group(2), choices)
+        found = shortened(simple.group(2), LONGEST_NAME)
+        complaint = f"expected {_type_name(simple.group(1))}, found {found}{near}"
     return f"--{option}: {complaint}"
 
 
@@ -136,8 +138,8 @@ def _type_name(text: str) -> str:
 
 def unknown_option(given: str, known: Sequence[str]) -> str:
     """The complaint about an option that does not exist, with the nearest one that does."""
-    close = get_close_matches(given.lstrip("-"), known, n=1)
-    return f"unknown option {given}" + (f"; did you mean --{close[0]}?" if close else "; see --help")
+    near = did_you_mean(given.lstrip("-"), known, "--{}")
+    return f"unknown option {shortened(given, LONGEST_NAME)}{near or '; see --help'}"
 
 
 def field_help(config: type) -> dict[str, str]:

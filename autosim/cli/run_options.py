@@ -18,6 +18,7 @@ from jsonargparse import ArgumentParser
 from autosim import registry
 from autosim.cli.options import Option, add_options, build, options_of, parse, unknown_option
 from autosim.errors import UserError
+from autosim.files import read_yaml, shown
 from autosim.runs.config import RunConfig, RunSettings, plain
 
 if TYPE_CHECKING:
@@ -231,21 +232,19 @@ def select(arguments: Sequence[str], names: Sequence[str] = SELECTION_NAMES) -> 
             if not queue or queue[0].startswith("--"):
                 raise UserError(f"--{name} needs a value")
             value = queue.pop(0)
+        if "\0" in value:
+            raise UserError(f"--{name}: {value!r} holds a NUL, which no name of a file may")
         chosen[name] = value
     return chosen, rest
 
 
 def read_config(path: Path) -> tuple[dict[str, Any], str]:
     """The mapping in a YAML file and how to call the file in messages; ``UserError`` where it cannot be read."""
-    import yaml
-
     source = f"config file {path}: "
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{source}{error.strerror or error}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{source}not YAML: {' '.join(str(error).split())}") from error
+        values = read_yaml(path)
+    except UserError as error:
+        raise UserError(f"config file {error}") from error
     if not isinstance(values, dict):
         raise UserError(f"{source}found {type(values).__name__}, expected a mapping of options")
     return values, source
@@ -284,7 +283,7 @@ def _name(chosen: Mapping[str, str], values: Mapping[str, Any], kind: str) -> st
     entry = values.get(kind)
     name = chosen.get(kind) or (entry.get("name") if isinstance(entry, dict) else entry)
     if name is not None and not isinstance(name, str):
-        raise UserError(f"{kind}: expected a name, found {name!r}")
+        raise UserError(f"{kind}: expected a name, found {shown(name)}")
     return name
 
 

@@ -21,10 +21,9 @@ from autosim.export.beside import write_generator, write_readme, write_sheet
 from autosim.export.settings import ExportSettings, refuse_other
 from autosim.export.staging import BATCH, SCENES, StagedImages, Staging
 from autosim.export.writers import EXPORTERS
-from autosim.files import write_whole
+from autosim.files import read_json, write_whole
 from autosim.formats.dataset import DataSet
 from autosim.formats.frame_reader import frame_classes
-from autosim.formats.reading import read_json
 from autosim.parallel import RaySettings, in_background, start_ray
 from autosim.rendering.annotations import Annotation, Boxes, ClassLabel, ClassMask, InstanceMask
 from autosim.rendering.instances import InstanceRenderer

@@ -14,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosim.export.settings import refuse_other
-from autosim.files import write_whole
+from autosim.files import fault, read_json, write_whole
 from autosim.formats.dataset import LabelledImage
 from autosim.formats.frame_reader import from_frame
 from autosim.formats.pictures import encode_png
-from autosim.formats.reading import fault, read_json
 from autosim.rendering.annotations import Annotation
 from autosim.rendering.frames import Frame, Frames
 from autosim.scenes.graph import SceneGraph

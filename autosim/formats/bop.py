@@ -16,21 +16,18 @@ from typing import Any
 
 import numpy as np
 
-from autosim.files import write_whole
+from autosim.files import fault, read_json, shown, write_whole
 from autosim.formats.dataset import DataSet, LabelledImage
 from autosim.formats.pictures import encode_png, picture_names, picture_size
 from autosim.formats.reading import (
     check_boxes,
     exists,
-    fault,
     is_folder,
     is_number,
     json_list,
     json_object,
     list_folder,
     numbers,
-    read_json,
-    shown,
 )
 from autosim.formats.shapes import MaskFile
 

@@ -14,14 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autosim.files import write_whole
+from autosim.files import check_file, fault, read_json, shown, write_whole
 from autosim.formats.dataset import DataSet, LabelledImage, check_classes, file_stems
 from autosim.formats.pictures import PICTURE_SUFFIXES, picture_size
 from autosim.formats.reading import (
     LARGEST,
     check_boxes,
-    check_file,
-    fault,
     inner_name,
     is_folder,
     is_number,
@@ -30,8 +28,6 @@ from autosim.formats.reading import (
     json_object,
     list_folder,
     numbers,
-    read_json,
-    shown,
 )
 from autosim.formats.shapes import Polygons, RunLengths, Shape, bounding_box, encode_text, run_lengths
 

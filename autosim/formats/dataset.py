@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosim.errors import UserError
+from autosim.files import fault, read_bytes
 from autosim.formats.pictures import encode_png, picture_size, read_index_mask, read_picture
-from autosim.formats.reading import fault, inner_name, read_bytes
+from autosim.formats.reading import inner_name
 from autosim.formats.shapes import Shape, check_mask_size
 
 # Pixels of a class mask that count for nothing.

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosim.errors import UserError
+from autosim.files import fault
 from autosim.formats.dataset import VOID, DataSet, LabelledImage
 from autosim.formats.fitting import Fit, Placement, place
-from autosim.formats.reading import fault
 from autosim.formats.shapes import Pixels, bounding_box
 from autosim.rendering.annotations import Annotation, Boxes, ClassLabel, ClassMask, InstanceMask
 from autosim.rendering.frames import Frame

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autosim.errors import UserError
+from autosim.files import fault, read_json
 from autosim.formats import bop, coco, kitti, masks, voc, yolo
 from autosim.formats.dataset import DataSet, LabelledImage
 from autosim.formats.pictures import PICTURE_SUFFIXES, picture_names
-from autosim.formats.reading import exists, fault, is_folder, list_folder, read_json
+from autosim.formats.reading import exists, is_folder, list_folder
 
 READERS: dict[str, Callable[[Path, str | None], DataSet]] = {
     "bop": bop.read,

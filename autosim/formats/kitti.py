@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autosim.files import write_whole
+from autosim.files import fault, read_text, write_whole
 from autosim.formats.dataset import DataSet, LabelledImage, file_stems
 from autosim.formats.pictures import PICTURE_SUFFIXES, picture_names, picture_size
-from autosim.formats.reading import check_boxes, fault, is_folder, list_folder, parse_number, read_text
+from autosim.formats.reading import check_boxes, is_folder, list_folder, parse_number
 
 PICTURES, LABELS, CALIBRATION = "image_2", "label_2", "calib"
 DONT_CARE = "DontCare"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autosim.files import write_whole
+from autosim.files import fault, read_text, write_whole
 from autosim.formats.dataset import VOID, ClassMaskFile, DataSet, LabelledImage, check_classes, file_stems
 from autosim.formats.pictures import (
     PICTURE_SUFFIXES,
@@ -22,7 +22,7 @@ from autosim.formats.pictures import (
     picture_sizes,
     read_index_mask,
 )
-from autosim.formats.reading import exists, fault, is_folder, list_folder, read_text
+from autosim.formats.reading import exists, is_folder, list_folder
 
 PICTURES, MASKS, CLASSES = "images", "masks", "classes.txt"
 # A mask beside its picture in one folder ends so.

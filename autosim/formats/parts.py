@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from autosim.errors import UserError
+from autosim.files import fault
 from autosim.formats.dataset import DataSet
 from autosim.formats.fitting import Fit
 from autosim.formats.guess import IMAGES, guess_format, has_part, read_data_set
-from autosim.formats.reading import fault, is_folder
+from autosim.formats.reading import is_folder
 from autosim.ranges import Checked, Range
 
 # What the sub-folders of a target, or the parts of a format, may be called.

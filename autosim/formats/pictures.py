@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosim.errors import UserError
-from autosim.formats.reading import check_file, fault, list_folder
+from autosim.files import check_file, fault
+from autosim.formats.reading import list_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,12 +106,19 @@ def class_palette() -> NDArray[np.uint8]:
 
 
 @contextmanager
+def _no_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     from PIL import Image
 
     check_file(path)
     try:
-        with Image.open(path) as image:
+        with _no_warnings(), Image.open(path) as image:
             if not image.width or not image.height:
                 raise fault(path, f"is {image.width}×{image.height}")
             yield image

@@ -1,79 +1,19 @@
-"""Files of labels as bytes, text, JSON and numbers: whatever is wrong with one is said in a line that names it."""
+"""What files of labels hold, as objects, lists and numbers: whatever is wrong is said in a line that names the file."""
 
 from __future__ import annotations
 
-import json
 import os
-import stat
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autosim.errors import UserError
+from autosim.files import fault, shown
 
 # Coordinates beyond this many pixels are taken for damage.
 LARGEST = 1e6
-SHOWN_CHARACTERS = 60
-
-
-def fault(path: Path | str, what: str) -> UserError:
-    """An error of one line: the file, and what is wrong there."""
-    return UserError(" ".join(f"{path}: {what}".split()))
-
-
-def shown(value: object) -> str:
-    """A value found in a file, short enough for a line."""
-    if isinstance(value, int) and abs(value) > 10**SHOWN_CHARACTERS:
-        return "a huge number"
-    if isinstance(value, (list, dict)):
-        return f"a {type(value).__name__} of {len(value)}"
-    text = repr(value)
-    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
-
-
-def check_file(path: Path) -> None:
-    """``UserError`` unless ``path`` is a regular file: a folder, a pipe or a device is not opened."""
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError as error:
-        raise fault(path, "is missing") from error
-    except (OSError, ValueError) as error:
-        raise fault(path, f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
-    if not stat.S_ISREG(mode):
-        raise fault(path, "is not a regular file")
-
-
-def read_bytes(path: Path) -> bytes:
-    """The content of a regular file; ``UserError`` where there is none or it cannot be read."""
-    check_file(path)
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise fault(path, f"cannot be read ({error.strerror})") from error
-
-
-def read_text(path: Path) -> str:
-    """The content of a file in UTF-8, with or without a byte order mark."""
-    try:
-        return read_bytes(path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise fault(path, f"is not text in UTF-8 (byte {error.start})") from error
-
-
-def read_json(path: Path) -> Any:
-    """A JSON file; ``UserError`` where it is damaged, cut short, nested too deeply or holds NaN or Infinity."""
-    text = read_text(path)
-
-    def refuse(constant: str) -> NoReturn:
-        raise fault(path, f"holds {constant}, which is not JSON")
-
-    try:
-        return json.loads(text, parse_constant=refuse)
-    except (ValueError, RecursionError) as error:
-        raise fault(path, f"is not valid JSON ({error})") from error
 
 
 def json_object(path: Path, value: object, field: str) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from autosim.files import fault
 from autosim.formats.pictures import read_index_mask
-from autosim.formats.reading import fault, modified
+from autosim.formats.reading import modified
 
 # Polygons are followed at this many points a pixel.
 FINENESS = 5

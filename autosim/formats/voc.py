@@ -14,21 +14,10 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from autosim.files import write_whole
+from autosim.files import fault, read_bytes, read_text, shown, write_whole
 from autosim.formats.dataset import VOID, DataSet, LabelledImage, file_stems
 from autosim.formats.pictures import class_palette, encode_png, picture_names, picture_size
-from autosim.formats.reading import (
-    LARGEST,
-    check_boxes,
-    fault,
-    inner_name,
-    is_folder,
-    list_folder,
-    parse_number,
-    read_bytes,
-    read_text,
-    shown,
-)
+from autosim.formats.reading import LARGEST, check_boxes, inner_name, is_folder, list_folder, parse_number
 from autosim.formats.shapes import MaskFile
 
 PICTURES, LABELS, LISTS = "JPEGImages", "Annotations", "ImageSets/Main"

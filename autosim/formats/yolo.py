@@ -11,22 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
-from autosim.files import write_whole
+from autosim.files import fault, read_text, read_yaml, shown, write_whole
 from autosim.formats.dataset import DataSet, LabelledImage, check_classes, file_stems
 from autosim.formats.pictures import PICTURE_SUFFIXES, picture_names, picture_size
-from autosim.formats.reading import (
-    check_boxes,
-    exists,
-    fault,
-    inner_name,
-    is_folder,
-    list_folder,
-    parse_number,
-    read_text,
-    shown,
-)
+from autosim.formats.reading import check_boxes, exists, inner_name, is_folder, list_folder, parse_number
 from autosim.formats.shapes import Polygons, Shape
 
 PICTURES, LABELS, SETTINGS, NAMES = "images", "labels", "data.yaml", "classes.txt"
@@ -114,6 +103,8 @@ def settings_text(classes: tuple[str, ...], folder: Path) -> str:
         split: f"{PICTURES}/{split}" for split in SPLITS if is_folder(folder / PICTURES / split)
     }
     settings |= {"nc": len(classes), "names": dict(enumerate(classes))}
+    import yaml
+
     return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
 
 
@@ -182,10 +173,7 @@ def _labelled(folder: Path, picture: Path, labels: Path | None, classes: tuple[s
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
-    try:
-        settings = yaml.safe_load(read_text(path))
-    except (yaml.YAMLError, ValueError, RecursionError, OverflowError, TypeError, AttributeError) as error:
-        raise fault(path, f"is not valid YAML ({error})") from error
+    settings = read_yaml(path)
     if not isinstance(settings, dict):
         raise fault(path, f"is {shown(settings)} instead of settings by name")
     return settings

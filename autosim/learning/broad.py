@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from autosim import seeding
 from autosim.cache import read_arrays, write_arrays
+from autosim.errors import RendererError
 from autosim.rendering.actors.frame_collector import FrameCollector
+from autosim.rendering.annotations import check_frame
 from autosim.rendering.drawn import DrawnFrames
 from autosim.rendering.frames import Frames
 from autosim.scenes.grammar import child_seed
@@ -47,7 +47,7 @@ def broad_frames(env: Env, pool: RenderPool, count: int) -> DrawnFrames:
         "annotations": {name: repr(kind) for name, kind in pool.annotations.items()},
         "frames": digest(probe),
     }
-    frames = _kept(description, pool) or probe
+    frames = _kept(description, pool, probe) or probe
     if len(frames) < count:
         collector = FrameCollector(len(scenes), pool.height, pool.width, pool.annotations)
         collector.put(0, frames)
@@ -94,15 +94,16 @@ def digest(frames: Frames) -> str:
     return found.hexdigest()
 
 
-def _kept(description: dict[str, Any], pool: RenderPool) -> Frames | None:
-    """The cached broad frames of an environment; None where there are none or they do not fit the renderer."""
+def _kept(description: dict[str, Any], pool: RenderPool, probe: Frames) -> Frames | None:
+    """The cached broad frames of an environment; None where there are none, or one is not what the renderer gives."""
     arrays = read_arrays("broad", description)
-    if arrays is None or "images" not in arrays:
+    if arrays is None:
         return None
-    images = arrays["images"].view(np.uint8)
-    if images.shape[1:] != (pool.height, pool.width, 3):
+    try:
+        images = arrays.pop("images")
+        frames = Frames(images, {key.removeprefix(ANNOTATION): values for key, values in arrays.items()})  # type: ignore[arg-type]
+        for i in range(len(frames)):
+            check_frame(pool.annotations, frames.frame(i), pool.height, pool.width)
+        return frames if digest(frames.select(slice(PROBES))) == digest(probe) else None
+    except (KeyError, TypeError, ValueError, RendererError):
         return None
-    named = {key: values for key, values in arrays.items() if key.startswith(ANNOTATION)}
-    if any(len(values) != len(images) for values in named.values()):
-        return None
-    return Frames(images, {key.removeprefix(ANNOTATION): values for key, values in named.items()})

@@ -25,7 +25,7 @@ from autosim.runs.config import plain
 from autosim.scenes.generator import Part, Samples, SceneGenerator
 from autosim.scenes.grammar import Grammar
 from autosim.session import Session, train_and_score
-from autosim.target import TARGET_SEED
+from autosim.target import TARGET_SEED, Target
 
 if TYPE_CHECKING:
     from autosim.learning.schedule import TrainingSchedule
@@ -85,8 +85,8 @@ def closing_scores(session: Session, learned: SceneGenerator, networks: int = 1,
     """Prior, learned and oracle test scores, the means over ``networks`` fresh networks; ``seed`` is that of their
     frames and of the first network. Prior and oracle are computed once for a target and cached.
     """
-    if session.target.test is None:
-        return Scores(note=NO_TEST if session.target.labelled else UNLABELLED)
+    if unscored := missing_scores(session.target):
+        return Scores(note=unscored)
     own = known_distributions(session)
     computed: dict[str, list[float]] = {}
 
@@ -96,7 +96,10 @@ def closing_scores(session: Session, learned: SceneGenerator, networks: int = 1,
         computed.update(zip(names, found, strict=True))
         return {name: math.fsum(computed[name]) / networks for name in own}
 
-    fixed = cached_json("scores", describe_target(session, networks, seed), compute_all)
+    def fits(found: dict[str, float]) -> bool:
+        return set(found) == set(own) and all(type(score) is float and 0 <= score <= 1 for score in found.values())
+
+    fixed = cached_json("scores", describe_target(session, networks, seed), compute_all, fits)
     if "learned" not in computed:
         computed["learned"] = closing_test_scores(session, [learned], networks, seed)[0]
     each = tuple(computed["learned"])
@@ -105,6 +108,11 @@ def closing_scores(session: Session, learned: SceneGenerator, networks: int = 1,
     prior, best = fixed["prior"], fixed.get("oracle")
     note = NO_ORACLE if best is None else "" if best > prior else NO_GAP
     return Scores(prior, math.fsum(each) / networks, best, note, each, fixed.get("broad"), real)
+
+
+def missing_scores(target: Target) -> str:
+    """Why there can be no closing scores; empty where there can."""
+    return "" if target.test is not None else NO_TEST if target.labelled else UNLABELLED
 
 
 def closing_test_scores(

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from autosim.errors import UserError
-from autosim.files import finite, write_whole
+from autosim.files import check_file, fault, finite, read_bytes, read_json, read_tensors, read_text, write_whole
+from autosim.runs.checks import checkpoint_fault, metrics_fault, summary_fault
 from autosim.runs.config import RunConfig, plain
 
 if TYPE_CHECKING:
@@ -26,18 +27,6 @@ RUNS = Path("runs")
 # Ends a line of config.yaml.
 FROM_ENVIRONMENT = "  # set by the environment"
 CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
-CHECKPOINT_KEYS = (
-    "iteration",
-    "images",
-    "render_cost",
-    "seconds",
-    "core_seconds",
-    "setup_seconds",
-    "config",
-    "algorithm",
-    "middle",
-    "val_score",
-)
 
 
 class RunFolder:
@@ -57,8 +46,8 @@ class RunFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
             (path / "pictures").mkdir()
-        except OSError as error:
-            raise UserError(f"output folder {path}: {error.strerror or error}") from error
+        except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
+            raise UserError(f"output folder {path}: {getattr(error, 'strerror', None) or error}") from error
         return RunFolder(path)
 
     @property
@@ -78,7 +67,7 @@ class RunFolder:
 
     def read_command(self) -> str:
         """The command that :meth:`write_config` noted; "" where it is not there."""
-        first, *_ = (self.path / "config.yaml").read_text(encoding="utf-8").splitlines() or [""]
+        first, *_ = read_text(self.path / "config.yaml").splitlines() or [""]
         return first.removeprefix("# ") if first.startswith("# ") else ""
 
     def add_metrics(self, iteration: int, figures: Mapping[str, Any]) -> None:
@@ -97,28 +86,36 @@ class RunFolder:
                 self._events.add_scalar(name, value, iteration)
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The lines of ``metrics.jsonl``; none where there is no such file."""
+        """The lines of ``metrics.jsonl``, without a last one that was cut short; none where there is no such file.
+        ``UserError`` where one is not the figures of an iteration.
+        """
         path = self.path / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+        lines = read_bytes(path).splitlines(keepends=True) if path.exists() else []
+        return [_figures(path, number, line) for number, line in enumerate(lines, 1) if line.endswith(b"\n")]
+
+    def check_metrics(self, iterations: int) -> list[dict[str, Any]]:
+        """The lines of ``metrics.jsonl`` before iteration number ``iterations``; ``UserError`` where one is missing or
+        is not the figures of an iteration.
+        """
+        path = self.path / "metrics.jsonl"
+        found = [_figures(path, number, line) for number, line in enumerate(self._first_lines(iterations), 1)]
+        if [figures["iteration"] for figures in found] != list(range(iterations)):
+            raise fault(path, f"does not hold iterations 0 to {iterations - 1}, which the checkpoint goes on from")
+        return found
 
     def keep_metrics(self, iterations: int) -> list[dict[str, Any]]:
         """Drop the lines of ``metrics.jsonl`` from iteration number ``iterations`` on, and what is left of a last one
-        that was cut short: they will be written again. Returns those before; ``UserError`` where one cannot be read.
+        that was cut short: they will be written again. Returns those before; ``UserError`` as above.
         """
-        path = self.path / "metrics.jsonl"
-        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-        try:
-            kept = [json.loads(line) for line in lines[:iterations]]
-            complete = [line["iteration"] for line in kept] == list(range(iterations))
-        except (ValueError, KeyError, TypeError):
-            complete = False
-        if not complete:
-            raise UserError(
-                f"{path}: it does not hold iterations 0 to {iterations - 1}, which the checkpoint goes on from"
-            )
-        write_whole(path, b"".join(lines[:iterations]))
+        kept = self.check_metrics(iterations)
+        if (self.path / "metrics.jsonl").exists():
+            write_whole(self.path / "metrics.jsonl", b"".join(self._first_lines(iterations)))
         self._first_event = iterations
         return kept
+
+    def _first_lines(self, count: int) -> list[bytes]:
+        path = self.path / "metrics.jsonl"
+        return read_bytes(path).splitlines(keepends=True)[:count] if path.exists() else []
 
     def write_checkpoint(self, state: Mapping[str, Any]) -> None:
         """``checkpoint.pt``, whole; the one before becomes ``checkpoint.previous.pt``."""
@@ -133,49 +130,56 @@ class RunFolder:
             write_whole(current, content.getvalue())
         self._damaged.discard(current)
 
-    def read_checkpoint(self) -> tuple[dict[str, Any] | None, str]:
+    def read_checkpoint(self, iterations: int | None = None) -> tuple[dict[str, Any] | None, str]:
         """The latest checkpoint that can be read (None where none was written), and in one line why an earlier one was
-        taken ("" where it was not). ``UserError`` where all are damaged.
+        taken ("" where it was not). ``UserError`` where all are damaged, or not of a run of so many iterations.
         """
-        import torch
-
         damaged: list[str] = []
         for path in (self.path / CHECKPOINT, self.path / PREVIOUS):
             try:
+                if not path.exists():
+                    continue
+                check_file(path)
                 with zipfile.ZipFile(path) as parts:
                     if (broken := parts.testzip()) is not None:
                         raise ValueError(f"{broken} is not what was written")
-                state = torch.load(path, map_location="cpu", weights_only=True)
-                if not isinstance(state, dict) or not set(CHECKPOINT_KEYS) <= set(state):
-                    raise ValueError("it lacks parts of a checkpoint")
+                state = read_tensors(path)
+                if (wrong := checkpoint_fault(state, iterations)) is not None:
+                    raise UserError(wrong)
                 return state, f"{'; '.join(damaged)}; going on from the one before" if damaged else ""
-            except FileNotFoundError:
-                continue
             except Exception as error:
-                damaged.append(f"{path} is damaged ({type(error).__name__})")
+                reason = str(error) if isinstance(error, UserError) else type(error).__name__
+                damaged.append(f"{path} is damaged ({reason.removeprefix(f'{path}: ')})")
                 self._damaged.add(path)
         if damaged:
             raise UserError(f"{' and '.join(damaged)}: there is nothing to go on from")
         return None, ""
 
-    def write_failed_scene(self, scene: Mapping[str, Any]) -> None:
-        """``failed-scene.json``: what a renderer could not draw, as a scene graph's JSON."""
-        write_whole(self.path / "failed-scene.json", (json.dumps(scene, indent=1) + "\n").encode())
+    def write_failed_scene(self, scene: Mapping[str, Any]) -> Path:
+        """``failed-scene.json``: what a renderer could not draw, as a scene graph's JSON; returns its path."""
+        path = self.path / "failed-scene.json"
+        write_whole(path, (json.dumps(scene, indent=1) + "\n").encode())
+        return path
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """``summary.json``; figures that are not finite become null."""
         write_whole(self.path / "summary.json", (json.dumps(finite(plain(summary)), indent=2) + "\n").encode())
 
     def read_summary(self) -> dict[str, Any]:
-        """What :meth:`write_summary` wrote; ``UserError`` where there is none."""
+        """What :meth:`write_summary` wrote; ``UserError`` where there is none, or one that cannot be of a run."""
         path = self.path / "summary.json"
         try:
-            summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise UserError(f"run folder {self.path}: summary.json: {error.strerror or error}") from error
-        except ValueError as error:
-            raise UserError(f"run folder {self.path}: summary.json is not JSON: {error}") from error
+            summary: dict[str, Any] = read_json(path)
+        except UserError as error:
+            raise UserError(f"run folder {error}") from error
+        if (wrong := summary_fault(summary)) is not None:
+            raise fault(path, f"is not the summary of a run: {wrong}")
         return summary
+
+    @property
+    def begun(self) -> bool:
+        """Whether an iteration has been made, or the run has ended."""
+        return any((self.path / name).exists() for name in ("metrics.jsonl", CHECKPOINT, "summary.json"))
 
     def ended(self) -> bool:
         """Whether the run came to its end; ``UserError`` where there is no such folder."""
@@ -208,6 +212,18 @@ def _annotated(text: str, keys: Sequence[str]) -> str:
                 line += FROM_ENVIRONMENT
         lines.append(line)
     return "\n".join(lines) + "\n"
+
+
+def _figures(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    """The figures in a line of ``metrics.jsonl``."""
+    try:
+        figures: dict[str, Any] = json.loads(line)
+        wrong = metrics_fault(figures)
+    except (ValueError, RecursionError):
+        wrong = "it is not JSON"
+    if wrong is not None:
+        raise fault(path, f"line {number} is not the figures of an iteration: {wrong}")
+    return figures
 
 
 def check_free(path: Path) -> None:

@@ -21,7 +21,7 @@ def learned_generator(config: RunConfig, folder: RunFolder) -> SceneGenerator:
 
     The algorithm is set up as at the start of the run, which takes as long as it took then, and given its state.
     """
-    state, _ = folder.read_checkpoint()
+    state, _ = folder.read_checkpoint(config.iterations)
     if state is None:
         raise UserError(f"run folder {folder.path}: it holds no checkpoint: nothing had been learned")
     env = open_environment(config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -11,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from autosim import registry
-from autosim.errors import RendererError, UserError
+from autosim.errors import LostProcessError, OneLineError, RendererError, UserError, failure
+from autosim.parallel import tell_if_ray_dies
 from autosim.registry import one_line
 from autosim.rendering.usage import Usage
-from autosim.runs.closing import INTERRUPTED, Scores, closing_scores
+from autosim.runs.closing import INTERRUPTED, Scores, closing_scores, missing_scores
 from autosim.runs.config import RunConfig
 from autosim.runs.folder import RunFolder, check_free, default_folder
-from autosim.runs.gallery import Gallery
+from autosim.runs.gallery import Gallery, write_evidence
 from autosim.runs.interrupt import StopRequest
 from autosim.runs.lock import locked
 from autosim.runs.opening import choose_device, open_environment, open_session
@@ -102,14 +104,14 @@ def resume(config: RunConfig, path: Path, console: Console, command: str) -> dic
     with locked(path):
         if folder.ended():
             raise UserError(f"run folder {path}: the run has ended, there is nothing to go on with")
-        state, note = folder.read_checkpoint()
+        state, note = folder.read_checkpoint(config.iterations)
         if state is not None and state["config"] != config.to_dict():
             raise UserError(f"run folder {path}: checkpoint.pt is of a run with another configuration than config.yaml")
         if note:
             console.print(note, highlight=False, soft_wrap=True)
         env = open_environment(config)
         device = choose_device(config.settings.device)
-        folder.keep_metrics(0 if state is None else state["iteration"])
+        folder.check_metrics(0 if state is None else state["iteration"])
         return make(config, env, device, folder, console, folder.read_command() or command, state)
 
 
@@ -124,10 +126,15 @@ def make(
     targets: dict[str, Target] | None = None,
     keep: Callable[[SceneGenerator], object] | None = None,
 ) -> dict[str, Any]:
-    """The run in its folder, from the beginning or from a checkpoint's state."""
+    """The run in its folder, from the beginning or from a checkpoint's state.
+
+    Whatever ends it says how to go on. Nothing of an earlier start of the run is changed before set-up has succeeded.
+    """
     tally, gallery, scores = Tally(), Gallery(), Scores(note=INTERRUPTED)
     notes: tuple[str, ...] = ()
-    started = time.perf_counter()
+    resumed, started = folder.begun, time.perf_counter()
+    to_go_on = f"autosim run --resume {folder.path} goes on"
+    tell_if_ray_dies(to_go_on)
     try:
         console.print(f"{config.algo} on {config.env}, in {folder.path}: setting up", highlight=False)
         if given := config.set_by_environment():
@@ -140,6 +147,8 @@ def make(
             notes = session.target.notes
             for note in notes:
                 console.print(note, highlight=False, soft_wrap=True, markup=False)
+            if (unscored := missing_scores(session.target)) and unscored not in notes:
+                console.print(unscored, highlight=False, soft_wrap=True)
             algorithm = registry.find_algorithm(config.algo)(session, planned)
             gallery.show(session, algorithm.generator, "start")
             gallery.sample(session, algorithm.generator, "start")
@@ -147,10 +156,14 @@ def make(
             if state is not None:
                 try:
                     take_up(session, algorithm, tally, gallery, state)
-                except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+                except OneLineError:
+                    raise
+                except Exception as error:  # of whatever kind an algorithm raises at a state of another form
                     raise UserError(
                         f"run folder {folder.path}: its checkpoint does not fit: {one_line(error)}"
                     ) from error
+            folder.keep_metrics(tally.iterations)
+            resumed = False
             iterate(config, session, algorithm, folder, tally, gallery, console)
             if keep is not None:
                 keep(algorithm.generator)
@@ -158,28 +171,53 @@ def make(
             gallery.sample(session, algorithm.generator, "end")
             tally.figures = algorithm.summary()
             if not tally.interrupted:
-                console.print("training fresh networks for the closing scores", highlight=False)
+                if not unscored:
+                    console.print("training fresh networks for the closing scores", highlight=False)
                 scores = closing_scores(session, algorithm.generator, config.settings.closing_networks)
     except KeyboardInterrupt:
+        if resumed:
+            console.print(f"interrupted during set-up; {to_go_on}", highlight=False, soft_wrap=True)
+            raise
         tally.interrupted = True
         tally.setup_seconds = tally.setup_seconds or time.perf_counter() - started
     except RendererError as error:
+        kept = ""
         if error.scene is not None:
-            folder.write_failed_scene(error.scene)
+            kept = f"the scene is in {folder.write_failed_scene(error.scene)}; "
+        error.hint = f"{kept}{to_go_on} once the renderer is mended"
         raise
+    except LostProcessError as error:
+        error.hint = to_go_on
+        raise
+    except (OSError, MemoryError) as error:
+        if not folder.begun:
+            raise
+        raise told_how_to_go_on(error, to_go_on) from error
     finally:
         folder.close()
     recoveries = attribute_recoveries(env.schema, gallery)
     summary = summarise_run(config, env, asdict(tally), scores, recoveries, command, notes)
     folder.write_summary(summary)
-    write_evidence(folder, env, gallery, recoveries, summary)
+    try:
+        write_evidence(folder, env, gallery, recoveries, summary)
+    except (OSError, MemoryError) as error:
+        raise told_how_to_go_on(error, f"the run has ended; autosim report {folder.path} writes its report") from error
     title = f"{config.algo} on {config.env}, seed {config.settings.seed}"
     console.print(summary_table(summary).rich(title))
     console.print(cost_text(summary), highlight=False, soft_wrap=True)
     if tally.figures:
         console.print(figures_text(tally.figures), highlight=False, soft_wrap=True)
     console.print(f"report: {folder.path / 'report.html'}", highlight=False, soft_wrap=True)
+    if tally.interrupted:
+        console.print(f"interrupted; {to_go_on}", highlight=False, soft_wrap=True)
     return summary
+
+
+def told_how_to_go_on(error: OSError | MemoryError, hint: str) -> UserError:
+    """What failed on the machine, with how to go on once that is mended."""
+    told = UserError(failure(error))
+    told.hint = hint
+    return told
 
 
 def iterate(
@@ -222,7 +260,8 @@ def advance(session: Session, algorithm: Algorithm, tally: Tally) -> dict[str, A
     tally.core_seconds += session.core_seconds() - cores_before
     tally.images, tally.render_cost = session.images, session.render_cost
     tally.feature_images, tally.feature_cost = session.feature_usage.images, session.feature_usage.cost
-    tally.val_score = figures.get("val_score")
+    score = figures.get("val_score")
+    tally.val_score = float(score) if score is not None and math.isfinite(score) else None
     tally.iterations += 1
     return {
         "seconds": round(tally.seconds, 3),
@@ -256,32 +295,16 @@ def write_checkpoint(
 
 
 def take_up(session: Session, algorithm: Algorithm, tally: Tally, gallery: Gallery, state: Mapping[str, Any]) -> None:
-    """Go on from what :func:`write_checkpoint` wrote."""
+    """Go on from what :func:`write_checkpoint` wrote; ``ValueError`` where a parameter is not finite, and whatever the
+    algorithm raises where the state is not its own.
+    """
     algorithm.load_state_dict(state["algorithm"])
+    for name, values in algorithm.generator.named_parameters():
+        if not bool(values.isfinite().all()):
+            raise ValueError(f"the generator's {name} is not finite")
     tally.iterations, tally.images, tally.seconds = state["iteration"], state["images"], state["seconds"]
     tally.setup_seconds, tally.val_score = state["setup_seconds"], state["val_score"]
     tally.render_cost, tally.core_seconds = state["render_cost"], state["core_seconds"]
     session.resumed_usage += Usage(tally.images, tally.render_cost) - session.used
     if state["middle"] is not None:
         gallery.show_again(session, "middle", state["middle"])
-
-
-def write_evidence(
-    folder: RunFolder, env: Env, gallery: Gallery, recoveries: dict[str, Any], summary: dict[str, Any]
-) -> None:
-    """Pictures and report of a finished run."""
-    from autosim.reports.attribute_samples import attribute_samples
-    from autosim.reports.pictures import plot_attribute_histograms, plot_curves, plot_scenes, write_strips
-    from autosim.reports.run_page import write_report
-
-    if gallery.frames:
-        plot_scenes(folder.pictures / "scenes.png", gallery.frames, env.renderer().annotations)
-        write_strips(folder.pictures, gallery.frames)
-    if "start" in gallery.scenes and "end" in gallery.scenes:
-        target = gallery.scenes.get("target")
-        samples = attribute_samples(env.schema, gallery.scenes["start"], gallery.scenes["end"], target, recoveries)
-        plot_attribute_histograms(folder.pictures / "attributes.png", samples)
-    metrics = folder.read_metrics()
-    if metrics:
-        plot_curves(folder.pictures / "curves.png", metrics)
-    write_report(folder.path, summary)

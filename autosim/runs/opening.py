@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from autosim import registry
-from autosim.errors import UserError
+from autosim.errors import LONGEST_NAME, UserError, shortened
 from autosim.formats.parts import find_places
 from autosim.rendering.renderer import ALLOWED
 from autosim.runs.config import RunConfig
@@ -78,9 +78,14 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device: {name!r} cannot be used here: {str(error).splitlines()[0]}") from error
+        float(torch.ones(1, device=device))  # a device that can be named may be missing, or may hold no numbers
+    except Exception as error:  # of whatever kind the backend that is asked for raises
+        gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        reason = shortened(str(error).partition(". ")[0], 100)
+        shown = shortened(repr(name), LONGEST_NAME)
+        raise UserError(
+            f"--device: {shown} cannot be used here ({reason}); there are: {', '.join(['cpu', *gpus])}"
+        ) from error
     return device
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autosim.errors import UserError
+from autosim.files import read_yaml
 from autosim.runs.config import RunConfig, plain
 from autosim.runs.folder import RunFolder
 
@@ -49,15 +50,12 @@ def make_run(work: PlannedRun) -> None:
 
 def is_finished(work: PlannedRun) -> bool:
     """Whether the run was made already; ``UserError`` where its folder is of a run with another configuration."""
-    import yaml
-
     config_file = work.folder / "config.yaml"
     if not config_file.exists():
         return False
-    try:
-        found = yaml.safe_load(config_file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{config_file} cannot be read: {' '.join(str(error).split())}") from error
+    import yaml
+
+    found = read_yaml(config_file)
     wanted = yaml.safe_load(yaml.safe_dump(work.config.to_dict()))
     if isinstance(found, dict):
         config = work.config

@@ -26,8 +26,8 @@ class RunProgress(ProgressDisplay):
         """``done`` iterations and ``fraction`` of the budget are used up after ``seconds`` and ``images``."""
         rate = images / seconds if seconds > 0 else 0.0
         remaining = seconds * (1 - fraction) / fraction if fraction > 0 else 0.0
-        shown = "unknown" if score is None else f"{score:.3f}"
-        figures = f"{rate:.0f} images/s · {self._score_name} {shown} · {clock_text(remaining)} left"
+        shown = "" if score is None else f"{self._score_name} {score:.3f} · "
+        figures = f"{rate:.0f} images/s · {shown}{clock_text(remaining)} left"
         total = max(done, round(done / fraction)) if fraction > 0 else self.total
         self.show(done, figures, total=min(total, self.total), last=fraction >= 1)
 

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from autosim.errors import UserError
 from autosim.formats.parts import find_places
+from autosim.parallel import tell_if_ray_dies
 from autosim.runs.folder import RUNS, check_free, default_folder
 from autosim.runs.lock import locked
 from autosim.runs.opening import choose_device, open_environment
@@ -43,6 +44,7 @@ def tune(request: TuneRequest, console: Console, command: str) -> bool:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"output folder {path}: {error.strerror or error}") from error
+    tell_if_ray_dies(f"autosim tune --resume {path} goes on")
     with locked(path):
         records = Records(path, request.settings.mode, header(request, command), read_trials(path))
         plan(request, records)

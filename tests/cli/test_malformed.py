@@ -28,7 +28,7 @@ values = st.recursive(
 )
 
 
-class WellFormed(Exception):
+class WellFormed(BaseException):
     """What was meant to be wrong is a run after all."""
 
 

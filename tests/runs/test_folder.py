@@ -13,6 +13,8 @@ from autosim.errors import UserError
 from autosim.files import finite
 from autosim.runs.folder import RunFolder
 
+SUMMARY = {"algo": "a", "env": "b", "seed": 0, "iterations": 1, "images": 2, "seconds": 0.5, "date": "2026-01-01"}
+
 
 def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
     RunFolder.create(tmp_path / "new" / "run")
@@ -52,12 +54,12 @@ def test_a_failed_checkpoint_leaves_the_one_before(tmp_path: Path) -> None:
 
 def test_a_summary_is_strict_json(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "run")
-    folder.write_summary({"score": float("inf"), "path": Path("a"), "list": (1, float("nan"))})
+    folder.write_summary({**SUMMARY, "score": float("inf"), "path": Path("a"), "list": (1, float("nan"))})
     text = (folder.path / "summary.json").read_text()
-    assert json.loads(text) == folder.read_summary() == {"score": None, "path": "a", "list": [1, None]}
+    assert json.loads(text) == folder.read_summary() == {**SUMMARY, "score": None, "path": "a", "list": [1, None]}
 
 
-@pytest.mark.parametrize(("content", "message"), [(None, "No such file"), ("{", "not JSON")])
+@pytest.mark.parametrize(("content", "message"), [(None, "is missing"), ("{", "not valid JSON")])
 def test_an_unreadable_summary_is_told(tmp_path: Path, content: str | None, message: str) -> None:
     if content is not None:
         (tmp_path / "summary.json").write_text(content)

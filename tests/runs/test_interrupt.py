@@ -58,5 +58,5 @@ def test_commands_end_with_the_code_of_an_interruption(interrupts: None, monkeyp
         return 0
 
     monkeypatch.setitem(main.COMMANDS, "run", set_up)
-    assert main.main(["run"]) == main.INTERRUPTED
+    assert main.main(["run"]) == 130
     assert signal.getsignal(signal.SIGINT) is before

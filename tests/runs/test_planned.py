@@ -15,11 +15,13 @@ from autosim.runs.config import RunConfig, RunSettings
 from autosim.runs.planned import PlannedRun, is_finished
 from envs.mnist.env import MnistConfig
 
+SUMMARY = {"algo": "a", "env": "b", "seed": 0, "iterations": 1, "images": 2, "seconds": 0.5, "date": "2026-01-01"}
+
 
 def finished(folder: Path, config: dict[str, Any]) -> None:
     """What is looked at of a finished run."""
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    (folder / "summary.json").write_text(json.dumps({"interrupted": False}))
+    (folder / "summary.json").write_text(json.dumps({**SUMMARY, "interrupted": False}))
 
 
 @pytest.mark.parametrize(("part", "option"), [("algo", "score_every"), ("env", "yaw_std"), ("ray", "patience")])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from autosim.errors import UserError
+from autosim.files import read_tensors
 from autosim.learning.features.features import Features
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -108,7 +109,9 @@ class InceptionFeatures(PretrainedFeatures):
 def _load(network: nn.Module, path: Path, prefix: str, expected: str) -> None:
     """Load those tensors of a state dictionary that start with ``prefix`` and belong to ``network``."""
     try:
-        state = torch.load(Path(path), map_location="cpu", weights_only=True)
+        state = read_tensors(Path(path))
+    except UserError as error:
+        raise UserError(f"weights {error}") from error
     except OSError as error:
         raise UserError(f"weights {path}: cannot be read ({error.strerror or error})") from error
     except Exception as error:
@@ -123,5 +126,16 @@ def _load(network: nn.Module, path: Path, prefix: str, expected: str) -> None:
             raise UserError(
                 f"weights {path}: {prefix + name} is {shape}, but {expected} of torchvision has {tuple(tensor.shape)}"
             )
+        if (fault := _fault(value)) is not None:
+            raise UserError(f"weights {path}: {prefix + name} {fault}; allowed are finite numbers")
         chosen[name] = value
     network.load_state_dict(chosen)
+
+
+def _fault(tensor: Tensor) -> str | None:
+    """Why a tensor cannot be a network's weights; None where it can."""
+    if tensor.is_meta:
+        return "has no values (device meta)"
+    if tensor.layout != torch.strided or tensor.is_complex() or tensor.is_quantized:
+        return f"is of {tensor.dtype}, {tensor.layout}"
+    return None if bool(tensor.isfinite().all()) else "holds numbers that are not finite"

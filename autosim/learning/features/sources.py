@@ -131,6 +131,12 @@ def _trained(
         reference = features.of_images(frames.images[:REFERENCES], device).cpu()
         return {"features": features.to_state(), "reference": reference}
 
+    def fits(stored: dict[str, Any]) -> bool:
+        features, reference = read(stored["features"]), stored["reference"]
+        expected = (min(REFERENCES, len(scenes)), features.dimension)
+        numbers = [reference, torch.tensor(features.weights), *features.state_dict().values()]
+        return tuple(reference.shape) == expected and all(bool(part.isfinite().all()) for part in numbers)
+
     threads = {} if torch.get_num_threads() == 1 else {"threads": torch.get_num_threads()}
     probe = pool.render(scenes[:PROBES], seeding.frame_seeds(SEED, f"{kind} frames", 0, PROBES))
     description = {
@@ -144,6 +150,6 @@ def _trained(
         "annotations": {name: repr(kind) for name, kind in pool.annotations.items()},
         "pixels": hashlib.sha256(probe.images.tobytes()).hexdigest(),
     }
-    stored = cached_tensors(kind, description, compute)
+    stored = cached_tensors(kind, description, compute, fits)
     features, reference = read(stored["features"]).to(device), stored["reference"].to(device)
     return ReferencedFeatures(features, reference, pool.usage_of(scenes))

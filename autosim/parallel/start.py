@@ -1,37 +1,26 @@
-"""Work in parallel on Ray: how Ray is started, and an ordered map over tasks.
-
-Nothing here reserves logical CPUs of Ray by default. A render actor would hold its CPU as long as it lives: on a
-machine of two cores, two actors would leave none for a training, which would wait for ever. Instead every actor and
-task has ``num_cpus=0``, and the caller limits how many run at once: ``workers`` actors in a pool, ``limit`` tasks in a
-map.
-"""
+"""How Ray is started here or joined elsewhere, and how what was started is removed."""
 
 from __future__ import annotations
 
 import atexit
 import importlib.util
 import os
-import shutil
+import signal
 import socket
-import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-from autosim.errors import LostProcessError, UserError
+from autosim.errors import UserError, shortened
+from autosim.parallel.watch import LOOK, LOOK_AT_CLUSTER, dead_head, dead_process, remove_folder, stop_watching, watch
 from autosim.ranges import Checked, Range
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 # Seconds that a cluster's head may take to answer.
 REACHED_WITHIN = 10.0
-# Lost processes after which a task fails.
-ATTEMPTS = 3
 # Where this is 0, Ray uses 127.0.0.1 as this machine's address, and all of its ports listen on loopback alone.
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
@@ -84,19 +73,38 @@ def start_ray(workers: int, address: str = "", packages: Sequence[str] = ()) -> 
 
     if ray.is_initialized():
         return
+    with _own_signals():
+        _start_ray(workers, address, packages, loopback)
+
+
+def _start_ray(workers: int, address: str, packages: Sequence[str], loopback: dict[str, str]) -> None:
+    import ray
+
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address:
         check_reachable(address)
         sent = {"py_modules": [_folder(package) for package in packages], "env_vars": dict.fromkeys(_ONE_THREAD, "1")}
         try:
-            ray.init(address=address, runtime_env=sent, **quiet)
+            joined: Any = ray.init(address=address, runtime_env=sent, **quiet)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise UserError(f"ray.address: {address!r} cannot be joined: {' '.join(str(error).split())}") from error
+        watch(partial(dead_head, str(joined.address_info["gcs_address"])), LOOK_AT_CLUSTER)
         return
     # Workers inherit the environment of the process that starts Ray; a runtime_env costs seconds per actor instead.
     with one_thread_each(), _environment(loopback):
-        context: Any = ray.init(address="local", num_cpus=workers, include_dashboard=False, **quiet)
+        try:
+            context: Any = ray.init(address="local", num_cpus=workers, include_dashboard=False, **quiet)
+        except Exception as error:  # of whatever kind; a full or read-only /dev/shm is a common cause
+            reason = shortened(f"{type(error).__name__}: {error}", 120)
+            raise UserError(f"Ray cannot be started here ({reason}); --workers 0 works without it") from error
+    # Ray prints pages of its own when one of its processes dies, whatever level of logging it is given.
+    ray._private.worker.print_to_stdstream = _nothing
+    watch(dead_process, LOOK)
     atexit.register(remove_session, Path(context.address_info["session_dir"]), os.getpid())
+
+
+def _nothing(*arguments: Any, **named: Any) -> None:
+    """In the place of what prints."""
 
 
 def remove_session(folder: Path, process: int) -> None:
@@ -105,98 +113,9 @@ def remove_session(folder: Path, process: int) -> None:
 
     if os.getpid() != process:
         return
+    stop_watching()
     ray.shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
-    latest = folder.parent / "session_latest"
-    if latest.is_symlink() and not latest.exists():
-        latest.unlink(missing_ok=True)
-
-
-def parallel_map(
-    function: Callable[[Item], Result],
-    items: Sequence[Item],
-    limit: int,
-    done: Callable[[int, Result], None] | None = None,
-) -> list[Result]:
-    """``[function(item) for item in items]`` as Ray tasks, at most ``limit`` at once; in this process if it is 0.
-
-    Each call computes with one torch thread, in this process too, so that numbers do not depend on ``limit``.
-    ``done(index, result)`` is called here as results arrive. An exception of ``function`` is raised unchanged, that of
-    the earliest item where several fail. A task whose process dies (killed, or out of memory) is repeated;
-    ``LostProcessError`` when three of its processes have died. Arrays that a task receives or returns may be read-only.
-    """
-    if limit < 0:
-        raise ValueError(f"limit: {limit} is below 0")
-    if limit == 0:
-        results = []
-        for index, item in enumerate(items):
-            results.append(_with_one_thread(function, item))
-            if done is not None:
-                done(index, results[-1])
-        return results
-    return _map_on_ray(function, items, limit, done)
-
-
-def _map_on_ray(
-    function: Callable[[Item], Result],
-    items: Sequence[Item],
-    limit: int,
-    done: Callable[[int, Result], None] | None,
-) -> list[Result]:
-    start_ray(limit)
-    import ray
-
-    task: Any = ray.remote(_timed).options(num_cpus=0, max_retries=0, **placement())
-    sent = ray.put(function)
-    results: dict[int, Result] = {}
-    failures: dict[int, BaseException] = {}
-    pending: dict[Any, int] = {}
-    lost: dict[int, int] = {}
-    waiting = deque(range(len(items)))
-    try:
-        while pending or (waiting and not failures):
-            while waiting and len(pending) < limit and not failures:
-                index = waiting.popleft()
-                pending[task.remote(sent, items[index])] = index
-            reference = ray.wait(list(pending), num_returns=1)[0][0]
-            index = pending.pop(reference)
-            try:
-                results[index], core_seconds = ray.get(reference)
-                _TASKS.core_seconds += core_seconds
-            except ray.exceptions.RayTaskError as error:
-                failures[index] = original_error(error)
-            except ray.exceptions.RayError as error:
-                lost[index] = lost.get(index, 0) + 1
-                if lost[index] < ATTEMPTS:
-                    waiting.appendleft(index)
-                else:
-                    failures[index] = LostProcessError(
-                        f"task {index}: {ATTEMPTS} of its processes died, the last one: {type(error).__name__}"
-                    )
-            else:
-                if done is not None:
-                    done(index, results[index])
-    except BaseException:
-        for reference in pending:
-            ray.cancel(reference, force=True)
-        raise
-    if failures:
-        raise failures[min(failures)]
-    return [results[index] for index in range(len(items))]
-
-
-class _Tasks:
-    """What the tasks of this process have used in other processes."""
-
-    core_seconds: float = 0.0
-
-
-_TASKS = _Tasks()
-
-
-def core_seconds() -> float:
-    """CPU seconds of this process and of its tasks of :func:`parallel_map` in other processes."""
-    return time.process_time() + _TASKS.core_seconds
+    remove_folder(folder)
 
 
 def placement() -> dict[str, str]:
@@ -209,21 +128,21 @@ def placement() -> dict[str, str]:
     return {} if get_current_placement_group() else {"scheduling_strategy": "SPREAD"}
 
 
-def in_background(work: Callable[[], Result]) -> Callable[[], Result]:
-    """Begin ``work`` in a thread of its own; the function that is returned waits for its result or raises its error.
-
-    For work outside Python's lock, such as training, while this thread waits, for renders say.
-    """
-    thread = ThreadPoolExecutor(max_workers=1)
-    future = thread.submit(work)
-    thread.shutdown(wait=False)
-    return future.result
-
-
-def original_error(error: BaseException) -> BaseException:
-    """The exception that a Ray task raised, without Ray's wrapper where Ray could send it."""
-    cause = getattr(error, "cause", None)
-    return cause if isinstance(cause, BaseException) else error
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Signals are handled after this as they were before: Ray sets handlers of its own, in Python and beneath it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            # Where there was none, Ray's own in Python ends the process in order; what is beneath it does not.
+            kept = signal.getsignal(number) if handler in (None, signal.SIG_DFL) else handler
+            if kept is not None:
+                signal.signal(number, kept)
 
 
 def check_reachable(address: str) -> None:
@@ -244,23 +163,6 @@ def _folder(package: str) -> str:
     if spec is None or not spec.submodule_search_locations:
         raise UserError(f"{package!r} is no Python package, and only packages can be sent to a cluster's nodes")
     return str(next(iter(spec.submodule_search_locations)))
-
-
-def _with_one_thread(function: Callable[[Item], Result], item: Item) -> Result:
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return function(item)
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _timed(function: Callable[[Item], Result], item: Item) -> tuple[Result, float]:
-    """The result, and the CPU seconds that it took."""
-    start = time.process_time()
-    return _with_one_thread(function, item), time.process_time() - start
 
 
 @contextmanager

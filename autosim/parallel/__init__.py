@@ -1,0 +1,21 @@
+"""Work in parallel, on Ray or in this process."""
+
+from autosim.parallel.start import RaySettings, check_reachable, one_thread_each, placement, start_ray
+from autosim.parallel.tasks import ATTEMPTS, Result, core_seconds, in_background, original_error, parallel_map
+from autosim.parallel.watch import await_last_words, tell_if_ray_dies
+
+__all__ = [
+    "ATTEMPTS",
+    "RaySettings",
+    "Result",
+    "await_last_words",
+    "check_reachable",
+    "core_seconds",
+    "in_background",
+    "one_thread_each",
+    "original_error",
+    "parallel_map",
+    "placement",
+    "start_ray",
+    "tell_if_ray_dies",
+]

@@ -45,6 +45,7 @@ class MetaSim2Config(Checked):
             harder to learn apart from each other.
         pretraining: strings of the prior that the policy imitates before it learns.
         feature_frames: frames of the prior that the feature network is trained on.
+        feature_batch: frames in a batch of that training; in smaller ones it takes more steps in the same time.
         score_every: steps from one training of the task network to the next; its score is only reported.
         parameters: folder of a metasim run whose transformer sets the attributes; empty for the prior's.
     """
@@ -65,6 +66,7 @@ class MetaSim2Config(Checked):
     lengths: bool = False
     pretraining: Annotated[int, Range(least=1)] = 2000
     feature_frames: Annotated[int, Range(least=1)] = 4000
+    feature_batch: Annotated[int, Range(least=2)] = 32
     score_every: Annotated[int, Range(least=1)] = 20
     parameters: str = ""
 
@@ -103,7 +105,9 @@ class MetaSim2(Algorithm):
 
             self.policy.transformer = load_transformer(config.parameters, session.env).to(session.device)
         self.likelihood = imitate(self.policy, strings, session.seed_sequence("imitation"))
-        source = session.load_features(partial(structure_features, count=config.feature_frames))
+        source = session.load_features(
+            partial(structure_features, count=config.feature_frames, batch_size=config.feature_batch)
+        )
         self.features = source.features
         target = self.features.of_images(session.target.images.images, session.device)
         groups = None if config.reward == "joint" else self.features.groups

@@ -178,7 +178,13 @@ def multimnist_trials(rewards: Sequence[str]) -> Callable[[int, Mapping[str, Any
                 reward,
                 "metasim2",
                 "multimnist",
-                {"reward": reward, "feature_frames": FEATURE_FRAMES, "iterations": ITERATIONS, **BANDWIDTH[reward]},
+                {
+                    "reward": reward,
+                    "feature_frames": FEATURE_FRAMES,
+                    "feature_batch": 32,
+                    "iterations": ITERATIONS,
+                    **BANDWIDTH[reward],
+                },
                 {"target_seed": seed, "edge": EDGE, "validation": VALIDATION, **digits},
                 seed,
             )

@@ -103,7 +103,9 @@ class MultiMnist(Env):
         rounds find them.
         """
         if algorithm == "metasim2":
-            return {"algo.lengths": True, "algo.bandwidth": 0.25}
+            # Steps, not frames, are what its features lack to tell ten digits apart.
+            features = {"algo.feature_frames": 3000, "algo.feature_batch": 8}
+            return {"algo.lengths": True, "algo.bandwidth": 0.25, **features}
         if algorithm == "metasim":
             # A network that is trained for a while only is no judge of ten kinds of digits.
             return {"algo.task_loss": False, "algo.score_every": 20}

@@ -85,9 +85,11 @@ class FeatureSource:
         return ReferencedFeatures(features, features.of_images(frames.images, device), usage)
 
 
-def structure_features(env: Env, pool: RenderPool, device: torch.device, count: int) -> ReferencedFeatures:
-    """Features that count what is in the picture, trained on ``count`` frames of the environment's prior and cached;
-    the first of these frames are the reference.
+def structure_features(
+    env: Env, pool: RenderPool, device: torch.device, count: int, batch_size: int = 32
+) -> ReferencedFeatures:
+    """Features that count what is in the picture, trained on ``count`` frames of the environment's prior, in batches of
+    ``batch_size``, and cached; the first of these frames are the reference.
     """
     from autosim.learning.features.structure import (
         VERSION,
@@ -96,7 +98,7 @@ def structure_features(env: Env, pool: RenderPool, device: torch.device, count: 
         train_structure_features,
     )
 
-    grammar, settings = env.prior(), StructureSettings()
+    grammar, settings = env.prior(), StructureSettings(batch_size=batch_size)
     scenes = grammar.sample_many(count, seeding.seed_sequence(SEED, "structure scenes"))
 
     def draw() -> Frames:

@@ -29,7 +29,7 @@ from autosim.scenes.grammar import (
     Uniform,
     child_seed,
 )
-from autosim.scenes.graph import Continuous, NodeClass, Schema
+from autosim.scenes.graph import Categorical, Continuous, NodeClass, Schema
 from tests.scenes.examples import digits, roads, seed, table
 
 GRAMMARS: list[Callable[[], Grammar]] = [table, digits, roads]
@@ -262,6 +262,18 @@ def test_widening_leaves_what_is_not_learned() -> None:
     grammar = table().with_priors({"object.shape": Choice([1.0, 0.0, 0.0])}).widened()
     found = [node["shape"] for scene in grammar.sample_many(30, seed(1)) for node in scene.find("object")]
     assert set(found) == {"sphere"}
+
+
+def test_what_can_be_learned_is_what_is_mutable_and_where_rules_can_be_chosen() -> None:
+    assert table().learnable == {"attributes", "continuous attributes"}
+    assert "structure" in digits().learnable
+    kinds = Schema((NodeClass("thing", (Categorical("kind", ("a", "b")), Continuous("size", 0, 1, mutable=False))),))
+    rules, emissions = (Rule("Scene", ("Thing",)),), {"Thing": Emission("thing")}
+    assert Grammar(kinds, "Scene", rules, emissions).learnable == {"attributes"}
+    fixed = Schema((NodeClass("thing", (Continuous("size", 0, 1, mutable=False),)),))
+    assert Grammar(fixed, "Scene", rules, emissions).learnable == set()
+    several = (*rules, Rule("Scene", ("Thing", "Thing")))
+    assert Grammar(fixed, "Scene", several, emissions).learnable == {"structure"}
 
 
 def test_slots_are_interchangeable_where_nothing_but_what_is_learned_tells_them_apart() -> None:

@@ -19,7 +19,7 @@ from rich.console import Console
 from autosim.errors import RendererError, UserError
 from autosim.export.beside import write_generator, write_readme, write_sheet
 from autosim.export.settings import ExportSettings, refuse_other
-from autosim.export.staging import BATCH, SCENES, StagedImages, Staging
+from autosim.export.staging import BATCH, RUN, SCENES, StagedImages, Staging
 from autosim.export.writers import EXPORTERS
 from autosim.files import read_json, write_whole
 from autosim.formats.dataset import DataSet
@@ -31,7 +31,7 @@ from autosim.rendering.pool import make_pool
 from autosim.rendering.renderer import Renderer
 from autosim.reports.formatting import clock_text
 from autosim.reports.progress import ProgressDisplay
-from autosim.runs.config import RunConfig, plain
+from autosim.runs.config import RunConfig
 from autosim.runs.folder import CHECKPOINT, RunFolder
 from autosim.runs.learned import learned_generator
 from autosim.runs.lock import locked
@@ -71,7 +71,8 @@ def export(
         return out
     with locked(out, "--out"):
         staging = Staging(out)
-        staging.begin(request)
+        whole = config.to_dict()
+        staging.begin(request, {"algo": whole["algo"], "env": whole["env"]})
         if not staging.has_scenes():
             learned = generator or learned_generator(_with_workers(config, workers), folder)
             write_generator(out, learned)
@@ -169,8 +170,6 @@ def write(
     request: dict[str, Any],
 ) -> None:
     """The data set in its format, and what lies beside it; ``export.json`` comes last."""
-    import yaml
-
     shape = (renderer.height, renderer.width)
     declared: dict[str, Annotation] = dict(renderer.annotations)
     classes = frame_classes(declared)
@@ -183,9 +182,8 @@ def write(
     left_out = [name for name, kind in declared.items() if not isinstance(kind, HELD)]
     write_sheet(out, StagedImages(staging, declared, shape, range(settings.count)))
     write_readme(out, config, settings, data, shape, left_out)
-    write_whole(out / SCENES, (staging.path / SCENES).read_bytes())
-    algorithm, env = plain(config.to_dict()["algo"]), plain(config.to_dict()["env"])
-    write_whole(out / "run.yaml", yaml.safe_dump({"algo": algorithm, "env": env}, sort_keys=False).encode())
+    for name in (SCENES, RUN):
+        write_whole(out / name, (staging.path / name).read_bytes())
     write_whole(out / RECORD, (json.dumps(request, indent=1) + "\n").encode())
 
 

@@ -23,7 +23,7 @@ from autosim.rendering.frames import Frame, Frames
 from autosim.scenes.graph import SceneGraph
 
 FOLDER = ".unfinished"
-REQUEST, SCENES = "request.json", "scenes.jsonl"
+REQUEST, SCENES, RUN = "request.json", "scenes.jsonl", "run.yaml"
 # Images that are drawn and kept together. Seeds follow the batches, so that other sizes would give other images.
 BATCH = 100
 LENGTHS = "lengths of the pictures"
@@ -36,8 +36,12 @@ class Staging:
         self.path = out / FOLDER
         self._recent: tuple[int, dict[str, NDArray[Any]]] | None = None
 
-    def begin(self, request: Mapping[str, Any]) -> None:
-        """Note what is exported, or check that it is the same as before; ``UserError`` names what differs."""
+    def begin(self, request: Mapping[str, Any], run: Mapping[str, Any]) -> None:
+        """Note what is exported, and of which run (``run.yaml``), or check that it is the same as before; ``UserError``
+        names what differs.
+        """
+        import yaml
+
         known = self.path / REQUEST
         if known.exists():
             before = read_json(known)
@@ -45,6 +49,7 @@ class Staging:
                 refuse_other(name, before.get(name) if isinstance(before, dict) else None, value)
             return
         self.path.mkdir(parents=True, exist_ok=True)
+        write_whole(self.path / RUN, yaml.safe_dump(dict(run), sort_keys=False).encode())
         write_whole(known, json.dumps(dict(request)).encode())
 
     def has_scenes(self) -> bool:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from autosim.formats.dataset import DataSet
 from autosim.formats.frame_reader import frame_classes
 from autosim.parallel import RaySettings, in_background, start_ray
 from autosim.rendering.annotations import Annotation, Boxes, ClassLabel, ClassMask, InstanceMask
+from autosim.rendering.frames import Frames
 from autosim.rendering.instances import InstanceRenderer
 from autosim.rendering.pool import make_pool
 from autosim.rendering.renderer import Renderer
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
 
 RECORD = "export.json"
 LINE_INTERVAL = 5.0
+# Most work of one pass.
+PASS_SECONDS, PASS_BYTES = 5.0, 2**27
 # What formats hold, beside the pictures.
 HELD = (Boxes, ClassLabel, ClassMask, InstanceMask)
 
@@ -146,19 +150,47 @@ def render(
         ProgressDisplay(console, "image", len(scenes), done, interval=LINE_INTERVAL) as display,
     ):
         written: Callable[[], None] | None = None
-        for number in missing:
-            indices = batches[number]
-            seeds = frame_seeds(settings.seed, "export frames", number, BATCH)[: len(indices)]
-            frames = pool.render([scenes[i] for i in indices], seeds)
+        together = 1
+        try:
+            while missing:
+                numbers, missing = missing[:together], missing[together:]
+                drawn = [scenes[i] for number in numbers for i in batches[number]]
+                seeds = [seed for number in numbers for seed in batch_seeds(settings, batches, number)]
+                frames = pool.render(drawn, seeds)
+                if written is not None:
+                    written()
+                written = in_background(partial(write_batches, staging, frames, batches, numbers))
+                done += len(drawn)
+                rate = (done - first) / (time.perf_counter() - begun)
+                together = batches_together(rate, frames)
+                left = clock_text((len(scenes) - done) / rate)
+                display.show(done, f"{rate:.3g} images/s · {left} left", last=done == len(scenes))
+        finally:
             if written is not None:
                 written()
-            written = in_background(lambda number=number, frames=frames: staging.write_batch(number, frames))  # type: ignore[misc]
-            done += len(indices)
-            rate = (done - first) / (time.perf_counter() - begun)
-            left = clock_text((len(scenes) - done) / rate)
-            display.show(done, f"{rate:.0f} images/s · {left} left", last=done == len(scenes))
-        if written is not None:
-            written()
+
+
+def batch_seeds(settings: ExportSettings, batches: Sequence[range], number: int) -> list[int]:
+    """The seeds that the frames of a batch are drawn with."""
+    return frame_seeds(settings.seed, "export frames", number, BATCH)[: len(batches[number])]
+
+
+def write_batches(staging: Staging, frames: Frames, batches: Sequence[range], numbers: Sequence[int]) -> None:
+    """Keep the frames of several batches, one after another."""
+    start = 0
+    for number in numbers:
+        end = start + len(batches[number])
+        staging.write_batch(number, frames.select(slice(start, end)))
+        start = end
+
+
+def batches_together(rate: float, frames: Frames) -> int:
+    """How many batches to draw in one pass: some seconds of work, so that workers seldom wait for the last of a pass,
+    and no more than fits in memory.
+    """
+    arrays = [frames.images, *frames.annotations.values()]
+    each = sum(values.nbytes for values in arrays) / len(frames)
+    return max(1, int(min(PASS_SECONDS * rate, PASS_BYTES / each) / BATCH))
 
 
 def write(

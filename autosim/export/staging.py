@@ -25,7 +25,7 @@ from autosim.scenes.graph import SceneGraph
 FOLDER = ".unfinished"
 REQUEST, SCENES, RUN = "request.json", "scenes.jsonl", "run.yaml"
 # Images that are drawn and kept together. Seeds follow the batches, so that other sizes would give other images.
-BATCH = 100
+BATCH = 20
 LENGTHS = "lengths of the pictures"
 
 

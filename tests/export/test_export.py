@@ -110,6 +110,7 @@ def test_shards_and_image_folders_hold_the_same_images_and_objects() -> None:
 @pytest.mark.parametrize("stopped", ["drawing", "writing"])
 def test_an_export_that_was_stopped_goes_on_to_the_same_bytes(monkeypatch: pytest.MonkeyPatch, stopped: str) -> None:
     whole = content(write("whole", format="yolo"))
+    monkeypatch.setattr(module, "PASS_SECONDS", 0)  # a batch at a time
     drawn: list[int] = []
     original = LocalPool.render
 

@@ -140,7 +140,8 @@ def _parts_of(folder: Path, form: str, given: frozenset[str]) -> dict[str, Place
     parts = _named_parts(folder, form)
     if set(parts) - {"train"}:
         return parts
-    whole = _whole(folder, form)
+    # Images to match need no labels, whatever format the labelled parts are said to be in.
+    whole = _whole(folder, "auto" if "validation" in given else form)
     if not whole.labelled or "validation" in given:
         return {"images": whole}
     if "test" in given:

@@ -70,6 +70,8 @@ def test_a_part_may_be_a_folder_of_its_own_and_what_is_matched_has_no_labels(tmp
     target = read(tmp_path / "photos", validation=tmp_path / "steering", test=tmp_path / "held out")
     assert len(target.images) == 4 and not target.images.annotations
     assert target.validation is not None and set(target.validation.annotations) == {"mask"}
+    said = read(tmp_path / "photos", validation=tmp_path / "steering", format="masks")
+    assert len(said.images) == 4 and said.validation is not None
     alone = read(validation=tmp_path / "steering")
     assert len(alone.images) == 1 and alone.test is None
 

@@ -17,7 +17,10 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 GUIDES = [path for path in DOCUMENTS if path.name not in ("CHANGELOG.md", "architecture.md")]
 TEXT = "\n".join(path.read_text(encoding="utf-8") for path in GUIDES)
-OF_OTHER_COMMANDS = {"help", "name", "documents", "editable", "logdir", "digits", "data-dir", "before"}
+OF_OTHER_COMMANDS = {
+    "again", "envs", "networks", "help", "name", "documents", "editable", "logdir", "digits", "data-dir", "before",
+    "rounds",
+}  # fmt: skip
 OF_THE_EXAMPLE = {"env.x", "algo.shift"}
 ALGORITHMS = ("metasim", "metasim2", "autosimulate", "lts", "bo", "optuna", "random")
 ENVIRONMENTS = ("aerial", "clevr", "mnist", "multimnist")

@@ -1,4 +1,4 @@
-"""Frames that tell objects apart: any renderer that can, with an instance mask beside its own annotations."""
+"""Frames that tell objects apart: boxes of what is seen, and renderers with an instance mask beside their own truth."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosim.errors import RendererError
-from autosim.rendering.annotations import InstanceMask
+from autosim.rendering.annotations import UNUSED, InstanceMask
 from autosim.rendering.frames import Frame
 from autosim.rendering.renderer import Renderer
 from autosim.rendering.windows import Window
@@ -16,6 +16,25 @@ from autosim.scenes.graph import SceneGraph
 
 INSTANCES = "instances"
 MOST = 65535
+
+
+def boxes_of(instances: NDArray[np.uint16], kinds: Sequence[int], most: int) -> NDArray[np.float32]:
+    """Upright boxes of the pixels that show each object, as the annotation :class:`Boxes` has them: (most, 5).
+
+    ``instances`` (H, W) holds 1 for the first of ``kinds``, the classes of the objects, 2 for the second, and so on. An
+    object of which no pixel is seen has no box. ``ValueError`` where more than ``most`` are seen.
+    """
+    rows = []
+    for number, kind in enumerate(kinds, start=1):
+        seen = instances == number
+        down, across = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+        if len(down):
+            rows.append((across[0], down[0], across[-1] + 1, down[-1] + 1, kind))
+    if len(rows) > most:
+        raise ValueError(f"boxes: {len(rows)} objects are seen, and at most {most} are declared")
+    boxes = np.full((most, 5), UNUSED, dtype=np.float32)
+    boxes[: len(rows)] = np.array(rows, dtype=np.float32).reshape(-1, 5)
+    return boxes
 
 
 class InstanceRenderer(Renderer):

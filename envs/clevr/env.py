@@ -30,6 +30,7 @@ class ClevrConfig(Checked):
         train_frames: frames that a network is trained on for the closing scores.
         variant: of Mitsuba's: scalar_rgb, llvm_ad_rgb, or auto for LLVM's where it renders correctly, which is written
             to the run's configuration as what it was.
+        task: what networks learn: the shape of each pixel (segmentation), or boxes of the shapes (detection).
         windows: draw differences of an object's place in the part of the picture that holds it and its shadows.
     """
 
@@ -38,6 +39,7 @@ class ClevrConfig(Checked):
     edge: int = 0
     train_frames: Annotated[int, Range(least=1)] = 200
     variant: Variant = "auto"
+    task: Literal["segmentation", "detection"] = "segmentation"
     windows: bool = False
 
     def __post_init__(self) -> None:
@@ -65,7 +67,8 @@ class Clevr(Env):
         self.schema = clevr_schema(self.profile)
         self.sizes = TargetSizes(validation=30, test=200)
         self.train_frames = config.train_frames
-        self.schedule = TrainingSchedule(epochs=20, batch_size=8, learning_rate=5e-3)
+        epochs = 20 if config.task == "segmentation" else 40
+        self.schedule = TrainingSchedule(epochs=epochs, batch_size=8, learning_rate=5e-3)
 
     def prior(self) -> Grammar:
         """Dark, coarse, and the objects in a row far behind."""
@@ -78,12 +81,17 @@ class Clevr(Env):
     def renderer(self) -> Renderer:
         """A Mitsuba renderer of this profile."""
         profile, config = self.profile, self.config
+        boxes = config.task == "detection"
         return ClevrRenderer(
-            self.schema, profile.sizes, profile.bounces, self.edge, config.variant, windows=config.windows
+            self.schema, profile.sizes, profile.bounces, self.edge, config.variant, config.windows, boxes
         )
 
     def task(self) -> Task:
-        """Segmentation into background and the three shapes."""
+        """Segmentation into background and the three shapes, or detection of these."""
+        if self.config.task == "detection":
+            from autosim.learning.tasks.detection import Detection
+
+            return Detection(CLASSES[1:], stride=2 if self.edge < 96 else 4)
         from autosim.learning.tasks.segmentation import Segmentation
 
         return Segmentation(CLASSES)

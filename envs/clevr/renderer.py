@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from autosim.rendering.annotations import Annotation, ClassMask
+from autosim.rendering.annotations import Annotation, Boxes, ClassMask
+from autosim.rendering.instances import boxes_of
 from autosim.rendering.mitsuba.mesh import Mesh
 from autosim.rendering.mitsuba.pixels import linear_rgb
 from autosim.rendering.mitsuba.renderer import MitsubaRenderer, Quality
@@ -49,7 +51,8 @@ class ClevrRenderer(MitsubaRenderer):
     """Draws scenes of the CLEVR schema; the mask holds :data:`~envs.clevr.scene.CLASSES`.
 
     With LLVM's variant scenes of spheres alone have an adjoint. With ``windows`` differences of an object's place are
-    drawn in a window; what other objects mirror of it is left out.
+    drawn in a window; what other objects mirror of it is left out. With ``boxes`` frames have those of the objects,
+    whose classes are the shapes.
     """
 
     field_of_view = 49.13
@@ -63,9 +66,13 @@ class ClevrRenderer(MitsubaRenderer):
         edge: int,
         variant: Variant = "scalar_rgb",
         windows: bool = False,
+        boxes: bool = False,
     ) -> None:
         super().__init__(schema, sizes, bounces, edge, edge, variant)
         self.windows = windows
+        if boxes:
+            most = schema.node_class("object").slots
+            self.annotations = {**self.annotations, "boxes": Boxes(CLASSES[1:], most)}
         self.slots = schema.node_class("object").slots
         # By shape; a sphere needs no mesh. Each rests on the ground at its height. What no object can be is left out.
         shapes = schema.node_class("object").attribute("shape")
@@ -146,6 +153,15 @@ class ClevrRenderer(MitsubaRenderer):
                 known = ", ".join(sorted(".".join(key) for key in DIFFERENTIABLE))
                 return f"{name}.{attribute.name} has no adjoint, only {known} have"
         return None
+
+    def annotate(self, scene: SceneGraph) -> dict[str, NDArray[np.generic]]:
+        """The mask, and the boxes of what is seen of each object where they are declared."""
+        truth = super().annotate(scene)
+        kind = self.annotations.get("boxes")
+        if isinstance(kind, Boxes):
+            kinds = [CLASSES.index(str(node["shape"])) - 1 for node in scene.find("object")]
+            truth["boxes"] = boxes_of(self.instances(scene), kinds, kind.most)
+        return truth
 
     def window(self, scene: SceneGraph, node: int, attribute: str) -> Window | None:
         """An object, its shadows by the three lights that have a place, and the ground near it."""

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from autosim.env import Env
+from autosim.rendering.pool import LocalPool
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.generator import CategoricalSummary, ContinuousSummary, summarise
 from autosim.scenes.grammar import Choice, Normal
@@ -283,3 +284,20 @@ def test_the_published_ranges_build_and_draw() -> None:
 def test_options_out_of_range_are_named(field: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"^{field}: {value!r} is"):
         ClevrConfig(**{field: value})
+
+
+def test_frames_for_detection_have_the_boxes_of_what_is_seen() -> None:
+    env = Clevr(ClevrConfig(task="detection", variant="scalar_rgb"))
+    scene = env.target().sample_many(1, seed_sequence(3, "boxes"))[0]
+    with LocalPool(env.renderer()) as pool:
+        frames = pool.render([scene], [1])
+    (boxes,), (mask,) = frames.annotations["boxes"], frames.annotations["mask"]
+    seen = boxes[boxes[:, 4] >= 0]
+    assert 1 <= len(seen) <= 3
+    inside = np.zeros(mask.shape, dtype=bool)
+    for x0, y0, x1, y1, kind in seen.astype(int):
+        part = mask[y0:y1, x0:x1] == kind + 1
+        assert part[0].any() and part[-1].any() and part[:, 0].any() and part[:, -1].any()
+        inside[y0:y1, x0:x1] = True
+    assert inside[mask > 0].all()
+    assert env.task().score_name == "AP50"

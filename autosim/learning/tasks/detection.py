@@ -1,0 +1,176 @@
+"""Detection: upright boxes by a one-stage detector without anchors, scored by average precision.
+
+Objects are points with a size (Zhou, Wang and Krähenbühl, "Objects as Points", 2019): a heat map for each class, with
+the focal loss of the paper's equation 1, and place and size of the box at each centre.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from autosim.learning.tasks.average_precision import AveragePrecision, Found, named
+from autosim.learning.tasks.detection_network import DetectorNetwork
+from autosim.learning.tasks.task import Scorer, Task
+from autosim.learning.training import to_tensor
+from autosim.rendering.frames import Frames
+from autosim.seeding import torch_seeded
+
+# Exponents of the focal loss: of a wrong probability, and of the distance to a centre.
+ALPHA, BETA = 2.0, 4.0
+# Spread of a centre's peak, as a share of the box's sides.
+PEAK = 0.12
+# Most boxes that are read off an image.
+MOST = 100
+# What the score counts as found: half of the union.
+OVERLAP = 0.5
+# How far brightness and contrast vary in training.
+BRIGHTNESS, CONTRAST = 0.15, 0.3
+
+
+class Detection(Task):
+    """Find the boxes of objects of ``classes``; the truth is the annotation ``boxes``, of the kind ``Boxes``.
+
+    Targets are a list with float32 (k, 5) for each image: x0, y0, x1, y1 in pixels, and the class. ``width`` (a
+    multiple of 4) is the number of filters of the first layer; ``stride``, 2 or 4, the edge of a cell in pixels.
+    Training flips images and changes their brightness and contrast; ``flips`` and ``colour`` turn that off.
+    """
+
+    score_name = "AP50"
+    reads = ("boxes",)
+
+    def __init__(
+        self, classes: Sequence[str], width: int = 16, stride: int = 4, flips: bool = True, colour: bool = True
+    ) -> None:
+        if not classes or len(set(classes)) != len(classes):
+            raise ValueError(f"classes: {list(classes)} are not one name or more, all different")
+        if width < 4 or width % 4:
+            raise ValueError(f"width: {width} is not a multiple of 4 from 4 on")
+        if stride not in (2, 4):
+            raise ValueError(f"stride: {stride} is neither 2 nor 4")
+        self.classes = tuple(classes)
+        self.width, self.stride = width, stride
+        self.flips, self.colour = flips, colour
+
+    def network(self, seed: int) -> nn.Module:
+        """A fresh :class:`DetectorNetwork`; equal seeds give equal weights."""
+        with torch_seeded(seed):
+            network = DetectorNetwork(len(self.classes), self.width, self.stride)
+        return network.to(memory_format=torch.channels_last)
+
+    def prepare(self, frames: Frames, device: torch.device | str = "cpu") -> tuple[Tensor, list[Tensor]]:
+        """(images (n, 3, H, W), boxes (k, 5) of each); ``ValueError`` where boxes are missing or of no such class."""
+        if "boxes" not in frames.annotations:
+            raise ValueError(f"detection: frames have no annotation 'boxes', only {sorted(frames.annotations)}")
+        rows = np.asarray(frames.annotations["boxes"], dtype=np.float32)
+        if rows.ndim != 3 or rows.shape[2] != 5:
+            raise ValueError(f"detection: boxes of shape {rows.shape} instead of (n, most, 5)")
+        if rows.size and rows[..., 4].max() >= len(self.classes):
+            raise ValueError(f"detection: a box has class {int(rows[..., 4].max())} of {len(self.classes)}")
+        images = to_tensor(frames.images, device).contiguous(memory_format=torch.channels_last)
+        return images, [torch.from_numpy(each[each[:, 4] >= 0]).to(device) for each in rows]
+
+    def vary(self, inputs: Tensor, targets: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Half of the images mirrored with their boxes; brightness and contrast of each changed."""
+        images, boxes = inputs.clone(), list(targets)
+        if self.flips:
+            for i in torch.nonzero(torch.rand(len(images)) < 0.5).flatten().tolist():
+                images[i] = images[i].flip(-1)
+                x0, y0, x1, y1, kind = boxes[i].unbind(1)
+                boxes[i] = torch.stack([images.shape[-1] - x1, y0, images.shape[-1] - x0, y1, kind], dim=1)
+        if self.colour:
+            shape = (len(images), 1, 1, 1)
+            contrast = (1 + CONTRAST * (2 * torch.rand(shape) - 1)).to(images.device)
+            brightness = (BRIGHTNESS * (2 * torch.rand(shape) - 1)).to(images.device)
+            images = ((images - 0.5) * contrast + 0.5 + brightness).clamp(0.0, 1.0)
+        return images, boxes
+
+    def losses(self, outputs: Tensor, targets: list[Tensor]) -> Tensor:
+        """(n,): the focal loss of the heat maps, and the smooth L1 loss of places and sizes at the centres, each a mean
+        over the objects of the image (1 where there are none).
+        """
+        return torch.stack([self._loss(output, boxes) for output, boxes in zip(outputs, targets, strict=True)])
+
+    def _loss(self, output: Tensor, boxes: Tensor) -> Tensor:
+        count, (rows, columns) = len(self.classes), output.shape[-2:]
+        heat = torch.zeros((count, rows, columns), dtype=output.dtype, device=output.device)
+        centres = (boxes[:, :2] + boxes[:, 2:4]) / (2 * self.stride)
+        cells = centres.floor().long()
+        cells[:, 0].clamp_(0, columns - 1)
+        cells[:, 1].clamp_(0, rows - 1)
+        sizes = (boxes[:, 2:4] - boxes[:, :2]).clamp(min=1.0) / self.stride
+        across, down = torch.arange(columns, device=output.device), torch.arange(rows, device=output.device)
+        for cell, size, kind in zip(cells, sizes, boxes[:, 4].long(), strict=True):
+            spread = (PEAK * size).clamp(min=0.3)
+            peak = torch.exp(
+                -0.5 * ((across - cell[0]) / spread[0])[None] ** 2 - 0.5 * ((down - cell[1]) / spread[1])[:, None] ** 2
+            )
+            heat[kind] = torch.maximum(heat[kind], peak)
+        logits = output[:count]
+        probability = logits.sigmoid()
+        is_centre = heat == 1
+        positive = functional.softplus(-logits) * (1 - probability) ** ALPHA * is_centre
+        negative = functional.softplus(logits) * probability**ALPHA * (1 - heat) ** BETA
+        loss = (positive + negative).sum() / max(1, len(boxes))
+        if len(boxes):
+            at = output[count:, cells[:, 1], cells[:, 0]]
+            wanted = torch.cat([(centres - cells).T, sizes.log().T])
+            loss = loss + functional.smooth_l1_loss(at, wanted, beta=0.5, reduction="sum") / len(boxes)
+        return loss
+
+    def boxes(self, outputs: Tensor, height: int, width: int) -> list[Found]:
+        """What outputs (n, …) say of each image of (height, width): peaks of the heat maps, at most :data:`MOST`."""
+        count = len(self.classes)
+        heat = outputs[:, :count].sigmoid()
+        peaks = heat * (functional.max_pool2d(heat, 3, stride=1, padding=1) == heat)
+        scores, places = peaks.flatten(1).topk(min(MOST, peaks[0].numel()), dim=1)
+        columns = outputs.shape[-1]
+        found = []
+        for output, score, place in zip(outputs, scores, places, strict=True):
+            kept = score > 0
+            score, place = score[kept], place[kept]
+            kind, cell = place // output[0].numel(), place % output[0].numel()
+            row, column = cell // columns, cell % columns
+            offset, size = output[count : count + 2, row, column], output[count + 2 :, row, column].clamp(max=8).exp()
+            centre = torch.stack([column, row]) + offset
+            corners = torch.cat([centre - size / 2, centre + size / 2]).T * self.stride
+            limits = torch.tensor([width, height, width, height], dtype=corners.dtype, device=corners.device)
+            clipped = torch.minimum(corners.clamp(min=0), limits)
+            found.append(Found(clipped.detach().cpu().double().numpy(), *_read(kind, score)))
+        return found
+
+    def scorer(self) -> BoxScorer:
+        """Average precision at half overlap."""
+        return BoxScorer(self)
+
+
+def _read(kind: Tensor, score: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    return kind.detach().cpu().numpy(), score.detach().cpu().double().numpy()
+
+
+class BoxScorer(Scorer):
+    """Average precision of a detector; ``precision`` has it at every overlap."""
+
+    def __init__(self, task: Detection) -> None:
+        self._task = task
+        self.precision = AveragePrecision(len(task.classes))
+
+    def update(self, outputs: Tensor, targets: list[Tensor]) -> None:
+        """Boxes read off outputs against the true ones. Boxes are not clipped to the picture, whose size outputs do not
+        tell to the pixel.
+        """
+        height, width = (length * self._task.stride for length in outputs.shape[-2:])
+        for found, truth in zip(self._task.boxes(outputs, height, width), targets, strict=True):
+            self.precision.add(found, truth.cpu().numpy())
+
+    def compute(self) -> float:
+        """Mean over the classes of average precision at an overlap of .5."""
+        return self.precision.mean(OVERLAP)
+
+    def by_class(self) -> dict[str, float]:
+        """Of each class that there is."""
+        return named(self._task.classes, self.precision, OVERLAP)

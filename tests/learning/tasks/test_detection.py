@@ -1,0 +1,170 @@
+"""Detection: the contract of tasks, average precision as pycocotools has it, boxes that are found."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from autosim.learning.influence.curvature import LossSurface
+from autosim.learning.schedule import TrainingSchedule
+from autosim.learning.tasks.average_precision import OVERLAPS, AveragePrecision, Found
+from autosim.learning.tasks.detection import Detection
+from autosim.rendering.frames import Frames
+from autosim.rendering.pool import LocalPool
+from autosim.seeding import frame_seeds, seed_sequence
+from autosim.testing import TaskSuite
+from autosim.testing.problems import KINDS, RectangleRenderer, rectangle_grammar
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def frames(count: int, purpose: str = "train", height: int = 40, width: int = 64) -> Frames:
+    scenes = rectangle_grammar(0.5, 0.5).sample_many(count, seed_sequence(0, purpose))
+    with LocalPool(RectangleRenderer(height, width)) as pool:
+        return pool.render(scenes, frame_seeds(0, purpose, 0, count))
+
+
+class TestDetection(TaskSuite):
+    def task(self) -> Detection:
+        return Detection(KINDS, width=4)
+
+    def frames(self) -> Frames:
+        return frames(6)
+
+
+class TestWithSmallCells(TaskSuite):
+    def task(self) -> Detection:
+        return Detection(KINDS, width=4, stride=2, flips=False, colour=False)
+
+    def frames(self) -> Frames:
+        return frames(5, height=26, width=42)
+
+
+def test_it_learns_to_find_rectangles() -> None:
+    task = Detection(KINDS, width=8)
+    network = task.network(0)
+    train, test = frames(64), frames(24, "test")
+    before = task.evaluate(network, test)
+    task.train(network, train, TrainingSchedule(epochs=25, batch_size=8, learning_rate=8e-3), seed=0)
+    scorer = task.scored(network, test)
+    assert before < 0.1 and scorer.compute() > 0.3
+    assert set(scorer.by_class()) == set(KINDS)
+
+
+def test_flips_mirror_images_and_boxes_alike() -> None:
+    """The mean colour within each box stays, whichever images were mirrored."""
+    task = Detection(KINDS, colour=False)
+    images, boxes = task.prepare(frames(12))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        varied, moved = task.vary(images, boxes)
+    flipped = [not torch.equal(a, b) for a, b in zip(images, varied, strict=True)]
+    assert 0 < sum(flipped) < 12
+
+    def within(image: torch.Tensor, box: torch.Tensor) -> torch.Tensor:
+        x0, y0, x1, y1 = box[:4].round().int().tolist()
+        return image[:, y0:y1, x0:x1].mean(dim=(1, 2))
+
+    for i in range(12):
+        for before, after in zip(boxes[i], moved[i], strict=True):
+            torch.testing.assert_close(within(images[i], before), within(varied[i], after), atol=0.02, rtol=0)
+
+
+def test_gauss_newton_products_are_those_of_a_matrix() -> None:
+    task = Detection(KINDS, width=4, colour=False)
+    surface = LossSurface(task, task.network(0).eval(), *task.prepare(frames(3)))
+    generator = torch.Generator().manual_seed(0)
+    v, w = (torch.randn(surface.size, generator=generator) for _ in range(2))
+    product = surface.gauss_newton()
+    first, second = product(v), product(w)
+    assert float(v @ second) == pytest.approx(float(w @ first), rel=1e-3)
+
+
+def pycoco(found: list[Found], truth: list[np.ndarray], classes: int) -> np.ndarray:
+    """Average precision (10,) as pycocotools computes it."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    annotations: list[dict[str, Any]] = []
+    for image, rows in enumerate(truth):
+        for x0, y0, x1, y1, kind in rows.tolist():
+            box = [x0, y0, x1 - x0, y1 - y0]
+            annotations.append(
+                {"id": len(annotations) + 1, "image_id": image + 1, "category_id": int(kind) + 1, "bbox": box,
+                 "area": box[2] * box[3], "iscrowd": 0}
+            )  # fmt: skip
+    detections = [
+        {"image_id": image + 1, "category_id": int(kind) + 1, "bbox": [x0, y0, x1 - x0, y1 - y0], "score": float(score)}
+        for image, each in enumerate(found)
+        for (x0, y0, x1, y1), kind, score in zip(each.boxes.tolist(), each.classes, each.scores, strict=True)
+    ]
+    known: Any = COCO()
+    known.dataset = {
+        "images": [{"id": i + 1} for i in range(len(truth))],
+        "categories": [{"id": i + 1} for i in range(classes)],
+        "annotations": annotations,
+    }
+    with contextlib.redirect_stdout(io.StringIO()):
+        known.createIndex()
+        evaluation = COCOeval(known, known.loadRes(detections), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+    precision = evaluation.eval["precision"][:, :, :, 0, 2]  # (overlaps, recalls, classes)
+    means: np.ndarray = np.array([level[level > -1].mean() for level in precision])
+    return means
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_average_precision_is_that_of_pycocotools(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    found, truth, measured = [], [], AveragePrecision(3)
+    for _ in range(12):
+        corners = rng.uniform(0, 80, (rng.integers(0, 7), 2)).round()
+        ends = corners + rng.uniform(4, 30, corners.shape).round()
+        rows = np.concatenate([corners, ends, rng.integers(0, 2, (len(corners), 1))], axis=1)
+        # Those that are there, moved a little, and as many that are not.
+        near = rows[rng.random(len(rows)) < 0.8]
+        boxes = np.concatenate([near[:, :4] + rng.normal(0, 2, (len(near), 4)), rng.uniform(0, 40, (4, 4))])
+        boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 1)
+        classes = np.concatenate([near[:, 4], rng.integers(0, 3, 4)]).astype(np.int64)
+        scores = rng.uniform(0, 1, len(boxes)).round(2)
+        found.append(Found(boxes, classes, scores))
+        truth.append(rows)
+        measured.add(found[-1], rows)
+    expected = pycoco(found, truth, 3)
+    assert [measured.mean(level) for level in OVERLAPS] == pytest.approx(expected.tolist(), abs=1e-6)
+    assert measured.mean() == pytest.approx(float(expected.mean()), abs=1e-6)
+    assert measured.by_overlap(2) is None
+
+
+def test_without_objects_there_is_nothing_to_find() -> None:
+    measured = AveragePrecision(1)
+    measured.add(Found(np.zeros((0, 4)), np.zeros(0, dtype=np.int64), np.zeros(0)), np.zeros((0, 5)))
+    assert measured.mean() == 0.0 and measured.by_overlap(0) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"classes": ()}, "classes"),
+        ({"classes": ("a", "a")}, "classes"),
+        ({"width": 6}, "width"),
+        ({"stride": 8}, "stride"),
+    ],
+)
+def test_options_out_of_range_are_named(options: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValueError, match=f"^{named}: "):
+        Detection(**{"classes": KINDS, **options})
+
+
+def test_frames_without_boxes_are_refused() -> None:
+    task = Detection(("only",))
+    with pytest.raises(ValueError, match="no annotation 'boxes'"):
+        task.prepare(Frames(np.zeros((1, 8, 8, 3), dtype=np.uint8)))
+    with pytest.raises(ValueError, match="class 1 of 1"):
+        task.prepare(Frames(np.zeros((1, 8, 8, 3), dtype=np.uint8), {"boxes": np.ones((1, 2, 5), dtype=np.float32)}))

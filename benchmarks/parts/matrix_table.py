@@ -130,7 +130,7 @@ def notes(
     """
     count = sorted({row["seed"] for row in rows})
     networks = sorted({len(row["networks"]["learned"]) for row in rows if row.get("networks")})
-    over = f"seeds and {networks[-1]} closing networks" if networks else "seeds, of one closing network each"
+    over = f"seeds and, where a range is shown, {networks[-1]} closing networks" if networks else "seeds"
     texts = [
         f"Plain commands with no option but --seed ({', '.join(map(str, count))}). MiB: the most that the run's own "
         "process held. Seconds by the clock depend on what else the machine was doing; CPU seconds are those of all "

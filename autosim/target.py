@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autosim import seeding
 from autosim.env import Env
@@ -14,7 +14,7 @@ from autosim.formats.dataset import DataSet
 from autosim.formats.fitting import place
 from autosim.formats.frame_reader import FrameReader
 from autosim.formats.parts import Place, TargetSettings, find_places
-from autosim.rendering.annotations import Annotation
+from autosim.rendering.annotations import Annotation, Boxes, InstanceMask
 from autosim.rendering.frames import Frame, Frames
 from autosim.rendering.pool import RenderPool
 
@@ -91,6 +91,14 @@ def folder_target(
     return Target(images, frames.get("validation"), frames.get("test"), frames.get("train"), tuple(notes))
 
 
+def with_room(declared: Mapping[str, Annotation], count: int) -> dict[str, Annotation]:
+    """The same annotations with room for ``count`` objects: real images may show more than a scene can have."""
+    return {
+        name: replace(kind, most=max(kind.most, count)) if isinstance(kind, (Boxes, InstanceMask)) else kind
+        for name, kind in declared.items()
+    }
+
+
 def camera_zoom(own: float | None, field_of_view: float | None) -> float | None:
     """How much of the picture's width the longer edge of an image takes up, if its camera has the field of view ``own``
     along it and the environment's has ``field_of_view`` across (degrees): tan(own / 2) / tan(field_of_view / 2).
@@ -128,7 +136,8 @@ class _PartReader:
         self.classes.update(dict.fromkeys(data.classes))
         known = {name: to for name, to in settings.mapping.items() if name in data.classes}
         try:
-            reader = FrameReader(data, self.declared, *self.size, known, settings.fit, zoom=self.zoom)
+            declared = with_room(self.declared, max((len(image) for image in data.images), default=0))
+            reader = FrameReader(data, declared, *self.size, known, settings.fit, zoom=self.zoom)
         except UserError as error:
             raise UserError(f"{found.folder}: {error} (--target.classes yours=theirs, or yours=)") from error
         self.notes += [f"{role}: {note}" for note in data.notes]

@@ -141,8 +141,10 @@ def test_mistakes_end_in_one_line_that_names_them(tmp_path: Path) -> None:
             TargetSettings(**options)
 
 
-def test_boxes_that_a_crop_loses_are_counted(tmp_path: Path) -> None:
+def test_images_may_have_more_boxes_than_scenes_and_those_that_a_crop_loses_are_counted(tmp_path: Path) -> None:
     WRITERS["coco"](example(), tmp_path, None)
-    declared = {"boxes": Boxes(CLASSES, 4)}
+    declared = {"boxes": Boxes(CLASSES, 1)}
+    whole = folder_target(TargetSettings(folder=tmp_path), declared, 24, 32)
+    assert whole.validation is not None and whole.validation.annotations["boxes"].shape == (1, 3, 5)
     target = folder_target(TargetSettings(folder=tmp_path, fit="crop"), declared, 24, 12)
     assert any("boxes lie outside the picture" in note for note in target.notes)

@@ -91,7 +91,8 @@ class MetaSim(Algorithm):
             residual=config.residual,
             seed=session.integer_seed("transformer"),
         ).to(session.device)
-        self.pretraining = pretrain(self.transformer, session.seed_sequence("pretraining"))
+        with session.stage("pre-training"):
+            self.pretraining = pretrain(self.transformer, session.seed_sequence("pretraining"))
         self.features = session.features.features
         target = self.features.of_images(session.target.images.images, session.device)
         self.matcher = DistributionMatcher(

@@ -104,7 +104,8 @@ class MetaSim2(Algorithm):
             from algorithms.trained import load_transformer
 
             self.policy.transformer = load_transformer(config.parameters, session.env).to(session.device)
-        self.likelihood = imitate(self.policy, strings, session.seed_sequence("imitation"))
+        with session.stage("pre-training"):
+            self.likelihood = imitate(self.policy, strings, session.seed_sequence("imitation"))
         source = session.load_features(
             partial(structure_features, count=config.feature_frames, batch_size=config.feature_batch)
         )

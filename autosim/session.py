@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
@@ -19,6 +19,7 @@ from autosim.formats.parts import TargetSettings
 from autosim.learning.broad import broad_frames
 from autosim.learning.features.sources import FeatureSource, ReferencedFeatures
 from autosim.learning.schedule import TrainingSchedule
+from autosim.learning.stopwatch import Stages
 from autosim.learning.tasks.task import Task
 from autosim.parallel import Result, core_seconds, in_background, parallel_map
 from autosim.rendering.differences import GradientSettings
@@ -40,7 +41,7 @@ class Session:
 
     ``target_settings`` say where the user's own target images are; where there are none, the target is the
     environment's hidden one. ``targets`` holds targets by environment and settings; sessions with the same dictionary
-    share their frames.
+    share their frames. ``stages`` are those of set-up.
     """
 
     env: Env
@@ -56,6 +57,7 @@ class Session:
     feature_usage: Usage = field(default_factory=Usage)
     target_settings: TargetSettings = field(default_factory=TargetSettings)
     targets: dict[str, Target] = field(default_factory=dict)
+    stages: Stages = field(default_factory=Stages)
 
     @property
     def used(self) -> Usage:
@@ -107,15 +109,17 @@ class Session:
         """Target frames: the user's own images, or drawn from the environment's hidden distribution."""
         key = json.dumps([self.env.describe(), repr(self.target_settings)], sort_keys=True)
         if key not in self.targets:
-            if not self.target_settings.given:
-                with self.uncounted():
-                    self.targets[key] = hidden_target(self.env, self.pool)
-            else:
-                pool, reads = self.pool, self.task.reads
-                declared = {name: kind for name, kind in pool.annotations.items() if reads is None or name in reads}
-                camera = self.env.renderer().field_of_view
-                self.targets[key] = folder_target(self.target_settings, declared, pool.height, pool.width, camera)
+            self.targets[key] = self._read_target()
         return self.targets[key]
+
+    def _read_target(self) -> Target:
+        with self.stage("target images"), self.uncounted():
+            if not self.target_settings.given:
+                return hidden_target(self.env, self.pool)
+            pool, reads = self.pool, self.task.reads
+            declared = {name: kind for name, kind in pool.annotations.items() if reads is None or name in reads}
+            camera = self.env.renderer().field_of_view
+            return folder_target(self.target_settings, declared, pool.height, pool.width, camera)
 
     @property
     def validation(self) -> Frames:
@@ -129,16 +133,20 @@ class Session:
         """Image features for distribution matching; trained once for an environment and cached."""
         return self.load_features(self.feature_source.load)
 
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        """Inside, set-up is at the part ``name``, which is shown with the seconds that it takes."""
+        return self.stages.stage(name)
+
     def load_features(self, load: Callable[[Env, RenderPool, torch.device], ReferencedFeatures]) -> ReferencedFeatures:
         """The features that ``load`` gives. Their frames are charged to the run separately (``feature_usage``)."""
-        with self.uncounted():
+        with self.uncounted(), self.stage("image features"):
             features = load(self.env, self.pool, self.device)
         self.feature_usage += features.usage
         return features
 
     def broad_frames(self, count: int) -> DrawnFrames:
         """The first ``count`` broad frames of the environment, the same for every run on it."""
-        with self.uncounted():
+        with self.uncounted(), self.stage("frames over all ranges"):
             return broad_frames(self.env, self.pool, count)
 
     def seed_sequence(self, purpose: str, iteration: int = 0, index: int = 0) -> np.random.SeedSequence:

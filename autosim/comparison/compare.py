@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,8 +64,7 @@ def make_runs(
     """Make what runs share and then the runs; returns why some failed, by name."""
     failures: dict[str, str] = {}
     with WorkerProcesses(comparison.workers, comparison.out / LOG, import_libraries) as processes:
-        console.print("preparing what the runs share", highlight=False)
-        make_preparations(processes, preparations(comparison))
+        make_preparations(processes, preparations(comparison), console)
         with ComparisonProgress(console, waiting, comparison.runs, len(works) - len(waiting)) as progress:
 
             def report(event: Event) -> None:
@@ -115,10 +115,17 @@ def write_plan(comparison: Comparison, command: str) -> None:
         raise UserError(f"output folder {comparison.out}: {error.strerror or error}") from error
 
 
-def make_preparations(processes: WorkerProcesses, wanted: Sequence[Preparation]) -> None:
-    """Compute what runs share; ``UserError`` where that fails."""
+def make_preparations(processes: WorkerProcesses, wanted: Sequence[Preparation], console: Console) -> None:
+    """Compute what runs share, and tell what and for how long; ``UserError`` where that fails."""
+    since: dict[int, float] = {}
 
     def report(event: Event) -> None:
+        named = f"preparing what the runs share, {event.index + 1} of {len(wanted)}: {wanted[event.index].what}"
+        if event.kind == "started":
+            since[event.index] = time.monotonic()
+            console.print(named, highlight=False, soft_wrap=True)
+        elif event.kind == "done":
+            console.print(f"{named}: {time.monotonic() - since[event.index]:.0f} s", highlight=False, soft_wrap=True)
         if event.kind == "failed":
             raise UserError(event.cause if event.mendable else f"preparation failed: {event.cause}")
 

@@ -21,6 +21,13 @@ class Preparation:
     config: RunConfig
     also: tuple[RunConfig, ...] = ()
 
+    @property
+    def what(self) -> str:
+        """What it computes, in words."""
+        if not self.also:
+            return "scores that all are measured by"
+        return f"set-up of {', '.join(config.algo for config in self.also)}"
+
 
 def work_of(job: ComparisonRun, runs: Path) -> PlannedRun:
     """The run of a job, in its folder under ``runs``."""

@@ -34,9 +34,8 @@ from autosim.rendering.renderer import Renderer
 from autosim.reports.formatting import clock_text
 from autosim.reports.progress import ProgressDisplay
 from autosim.runs.config import RunConfig
-from autosim.runs.folder import CHECKPOINT, RunFolder
+from autosim.runs.folder import CHECKPOINT, RunFolder, locked
 from autosim.runs.learned import learned_generator
-from autosim.runs.lock import locked
 from autosim.runs.opening import make_environment, packages_of
 from autosim.seeding import frame_seeds, seed_sequence
 

@@ -21,7 +21,7 @@ from autosim.parallel import RaySettings
 from autosim.rendering.actors.frame_collector import FrameCollector
 from autosim.rendering.annotations import Annotation, ClassMask
 from autosim.rendering.differences import GradientSettings, Stencil, renders_per_scene
-from autosim.rendering.frames import Frames
+from autosim.rendering.frames import Frame, Frames
 from autosim.rendering.losses import Cotangents
 from autosim.rendering.renderer import Renderer
 from autosim.rendering.usage import Usage
@@ -31,6 +31,8 @@ from autosim.scenes.graph import SceneGraph, Schema
 Pool = TypeVar("Pool", bound="RenderPool")
 # Scenes that this process renders before it puts their frames with the others.
 AT_ONCE = 64
+# One image in so many is drawn a second time, to see whether the renderer keeps to scene and seed.
+SECOND_LOOK = 100
 
 
 class RenderPool(ABC):
@@ -39,6 +41,9 @@ class RenderPool(ABC):
 
     ``workers`` is the number of processes that render, 0 for this process alone. ``annotations`` are those that the
     renderer declares. Usable as a context manager.
+
+    One image in a hundred is drawn a second time, where there are several workers by another one, and not counted. What
+    comes out otherwise is told in ``notice``, one line that is empty otherwise.
     """
 
     def __init__(self, renderer: Renderer, workers: int) -> None:
@@ -48,6 +53,8 @@ class RenderPool(ABC):
         self.annotations: Mapping[str, Annotation] = dict(renderer.annotations)
         self.workers = workers
         self.used = Usage()
+        self.notice = ""
+        self._not_looked_at = 0
         self._renderer = renderer
 
     @property
@@ -81,7 +88,33 @@ class RenderPool(ABC):
         if not scenes:
             raise ValueError("no scenes to render")
         with _with_scene(scenes):
-            return self._render(scenes, seeds)
+            frames = self._render(scenes, seeds)
+        self._look_again(scenes, seeds, frames)
+        return frames
+
+    def _look_again(self, scenes: Sequence[SceneGraph], seeds: Sequence[int], frames: Frames) -> None:
+        """Draw the last few scenes a second time, one for each hundred since the last time."""
+        self._not_looked_at += len(scenes)
+        count = min(self._not_looked_at // SECOND_LOOK, len(scenes))
+        if not count or self.notice:
+            return
+        self._not_looked_at %= SECOND_LOOK
+        before = self.used
+        try:
+            again = self._render_again(scenes[-count:], seeds[-count:])
+        except RendererError:  # those that count were drawn
+            return
+        finally:
+            self.used = before + Usage(core_seconds=self.used.core_seconds - before.core_seconds)
+        for i in range(count):
+            place = len(scenes) - count + i
+            if (what := _difference(frames.frame(place), again.frame(i))) is not None:
+                seed, other = seeds[place], " in another process" if self.workers > 1 else ""
+                self.notice = (
+                    f"{self.renderer_name}: scene {place} with seed {seed} came out otherwise when it was drawn again"
+                    f"{other}: {what}; a renderer that does not keep to scene and seed makes no run repeatable"
+                )
+                return
 
     def vjp(
         self,
@@ -155,6 +188,10 @@ class RenderPool(ABC):
     def _render(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> Frames:
         """Frames of the scenes, in order."""
 
+    def _render_again(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> Frames:
+        """The last scenes of the batch that was drawn last, by another worker where there is one."""
+        return self._render(scenes, seeds)
+
     @abstractmethod
     def _gradient_parts(
         self, pieces: Sequence[Piece], cotangents: Cotangents, settings: GradientSettings
@@ -209,6 +246,17 @@ def make_pool(renderer: Renderer, workers: int, ray_settings: RaySettings | None
     from autosim.rendering.actors.pool import RayPool
 
     return RayPool(renderer, workers, ray_settings=ray_settings)
+
+
+def _difference(first: Frame, second: Frame) -> str | None:
+    """What differs between two frames of one scene and seed; None where nothing does."""
+    apart = np.abs(first.image.astype(int) - second.image.astype(int)).max(axis=-1)
+    if apart.any():
+        return f"{np.count_nonzero(apart)} pixels differ, by {apart.max()} of 255 at most"
+    for name, values in first.annotations.items():
+        if not np.array_equal(values, second.annotations[name]):
+            return f"annotation {name!r} differs"
+    return None
 
 
 @contextmanager

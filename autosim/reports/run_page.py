@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from autosim.files import write_whole
+from autosim.files import read_text, write_whole
 from autosim.reports.formatting import DASH, memory_text, percent_text, score_text
 from autosim.reports.page import Card, Picture, Section, page
 from autosim.reports.table import Table
@@ -42,7 +42,7 @@ def write_report(folder: Path, summary: Mapping[str, Any]) -> Path:
         *attribute_section(summary.get("attributes", {})),
         figures_section(summary),
         Section("Command", code=str(summary.get("command", ""))),
-        Section("config.yaml", code=config.read_text(encoding="utf-8") if config.exists() else "", folded=True),
+        Section("config.yaml", code=read_text(config) if config.exists() else "", folded=True),
     ]
     content = page(
         f"{summary['algo']} on {summary['env']}",

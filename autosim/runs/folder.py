@@ -10,7 +10,8 @@ import json
 import re
 import shutil
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -243,3 +244,21 @@ def default_folder(config: RunConfig, root: Path = RUNS) -> Path:
         count += 1
         path = root / f"{name}-{count}"
     return path
+
+
+@contextmanager
+def locked(path: Path, option: str = "--resume") -> Iterator[None]:
+    """Holds a folder for this process, until it ends at the latest; ``UserError``, led by the ``option`` that named the
+    folder, where another one works in it.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path / ".lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise UserError(f"{option} {path}: another process is at work in this folder") from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,12 +1,10 @@
-"""What a run keeps to show, and its pictures and report: the same few scenes as learning goes on, and many scenes'
-attributes at its two ends.
-"""
+"""What a run keeps to show: the same few scenes as learning goes on, and many scenes' attributes at its two ends."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from autosim.rendering.drawn import DrawnFrames
 from autosim.rendering.frames import Frames
@@ -15,10 +13,6 @@ from autosim.scenes.graph import SceneGraph
 from autosim.seeding import seed_sequence
 from autosim.session import Session
 from autosim.target import TARGET_SEED
-
-if TYPE_CHECKING:
-    from autosim.env import Env
-    from autosim.runs.folder import RunFolder
 
 SCENES_SHOWN = 6
 SCENES_SAMPLED = 256
@@ -65,24 +59,3 @@ class Gallery:
 
     def _keep(self, stage: str, drawn: DrawnFrames) -> None:
         self.drawn[stage], self.frames[stage] = drawn, drawn.frames
-
-
-def write_evidence(
-    folder: RunFolder, env: Env, gallery: Gallery, recoveries: dict[str, Any], summary: dict[str, Any]
-) -> None:
-    """Pictures and report of a finished run."""
-    from autosim.reports.attribute_samples import attribute_samples
-    from autosim.reports.pictures import plot_attribute_histograms, plot_curves, plot_scenes, write_strips
-    from autosim.reports.run_page import write_report
-
-    if gallery.frames:
-        plot_scenes(folder.pictures / "scenes.png", gallery.frames, env.renderer().annotations)
-        write_strips(folder.pictures, gallery.frames)
-    if "start" in gallery.scenes and "end" in gallery.scenes:
-        target = gallery.scenes.get("target")
-        samples = attribute_samples(env.schema, gallery.scenes["start"], gallery.scenes["end"], target, recoveries)
-        plot_attribute_histograms(folder.pictures / "attributes.png", samples)
-    metrics = folder.read_metrics()
-    if metrics:
-        plot_curves(folder.pictures / "curves.png", metrics)
-    write_report(folder.path, summary)

@@ -13,15 +13,17 @@ from rich.console import Console
 
 from autosim import registry
 from autosim.errors import LostProcessError, OneLineError, RendererError, UserError, failure
+from autosim.learning.stopwatch import Stages
 from autosim.parallel import tell_if_ray_dies
 from autosim.registry import one_line
 from autosim.rendering.usage import Usage
+from autosim.reports.formatting import clock_text
 from autosim.runs.closing import INTERRUPTED, Scores, closing_scores, missing_scores
 from autosim.runs.config import RunConfig
-from autosim.runs.folder import RunFolder, check_free, default_folder
-from autosim.runs.gallery import Gallery, write_evidence
+from autosim.runs.folder import RunFolder, check_free, default_folder, locked
+from autosim.runs.gallery import Gallery
 from autosim.runs.interrupt import StopRequest
-from autosim.runs.lock import locked
+from autosim.runs.live import LiveReport, write_evidence
 from autosim.runs.opening import choose_device, open_environment, open_session
 from autosim.runs.progress import RunProgress, cost_text, figures_text, summary_table
 from autosim.runs.summary import attribute_recoveries, summarise_run
@@ -39,7 +41,8 @@ if TYPE_CHECKING:
 @dataclass
 class Tally:
     """What a run has used and reached so far; ``seconds`` and ``core_seconds`` are spent in iterations,
-    ``setup_seconds`` before them. ``feature_images`` and ``feature_cost`` are those of the features' frames.
+    ``setup_seconds`` before them; ``notice`` is what the renderer does wrong. ``feature_images`` and ``feature_cost``
+    are those of the features' frames.
     """
 
     iterations: int = 0
@@ -52,6 +55,7 @@ class Tally:
     setup_seconds: float = 0.0
     val_score: float | None = None
     interrupted: bool = False
+    notice: str = ""
     figures: dict[str, float] = field(default_factory=dict)
 
     def fraction(self, config: RunConfig) -> float:
@@ -140,7 +144,9 @@ def make(
         if given := config.set_by_environment():
             told = ", ".join(f"{key} {value}" for key, value in given.items())
             console.print(f"set by the environment: {told}", highlight=False, soft_wrap=True)
-        with open_session(config, env, device, targets) as session:
+        stages = shown_stages(console)
+        live = LiveReport(config, env, folder, gallery, command)
+        with open_session(config, env, device, targets, stages) as session:
             planned = replace(config.algo_config, iterations=config.iterations)
             # Before the algorithm is set up, which takes long: an image of the user's own may be unreadable.
             gallery.add_target(session)
@@ -149,9 +155,14 @@ def make(
                 console.print(note, highlight=False, soft_wrap=True, markup=False)
             if (unscored := missing_scores(session.target)) and unscored not in notes:
                 console.print(unscored, highlight=False, soft_wrap=True)
-            algorithm = registry.find_algorithm(config.algo)(session, planned)
-            gallery.show(session, algorithm.generator, "start")
-            gallery.sample(session, algorithm.generator, "start")
+            live.first(session, tally, notes)
+            with stages.stage(f"setting {config.algo} up"):
+                algorithm = registry.find_algorithm(config.algo)(session, planned)
+            with stages.stage("scenes to be shown"):
+                gallery.show(session, algorithm.generator, "start")
+                gallery.sample(session, algorithm.generator, "start")
+            live.renew(tally)
+            console.print(f"set-up took {told_seconds(stages)}", highlight=False, soft_wrap=True)
             tally.setup_seconds = time.perf_counter() - started
             if state is not None:
                 try:
@@ -164,7 +175,7 @@ def make(
                     ) from error
             folder.keep_metrics(tally.iterations)
             resumed = False
-            iterate(config, session, algorithm, folder, tally, gallery, console)
+            iterate(config, session, algorithm, folder, tally, gallery, console, live)
             if keep is not None:
                 keep(algorithm.generator)
             gallery.show(session, algorithm.generator, "end")
@@ -220,6 +231,22 @@ def told_how_to_go_on(error: OSError | MemoryError, hint: str) -> UserError:
     return told
 
 
+def shown_stages(console: Console) -> Stages:
+    """The parts of set-up, each told as it begins."""
+
+    def tell(name: str) -> None:
+        console.print(f"set-up {clock_text(stages.elapsed)} · {name}", highlight=False, markup=False, soft_wrap=True)
+
+    stages = Stages(tell)
+    return stages
+
+
+def told_seconds(stages: Stages) -> str:
+    """How long set-up took, and what most of it was spent on."""
+    parts = [f"{name} {seconds:.0f} s" for name, seconds in stages.seconds.items() if seconds >= 0.5]
+    return f"{stages.elapsed:.0f} s" + (f": {', '.join(parts)}" if parts else "")
+
+
 def iterate(
     config: RunConfig,
     session: Session,
@@ -228,8 +255,11 @@ def iterate(
     tally: Tally,
     gallery: Gallery,
     console: Console,
+    live: LiveReport,
 ) -> None:
-    """Step until the budget is used up or Ctrl-C; metrics each time, checkpoints now and then and at the end."""
+    """Step until the budget is used up or Ctrl-C; metrics each time, checkpoints now and then and at the end, and the
+    report with some of them.
+    """
     written = time.perf_counter()
 
     def write() -> None:
@@ -242,12 +272,16 @@ def iterate(
             figures = advance(session, algorithm, tally)
             folder.add_metrics(tally.iterations - 1, figures)
             fraction = tally.fraction(config)
+            if session.pool.notice and not tally.notice:
+                tally.notice = session.pool.notice
+                display.note(tally.notice)
             display.advance(tally.iterations, fraction, tally.seconds, tally.images, tally.val_score)
             if 0.5 <= fraction < 1 and "middle" not in gallery.frames:
                 gallery.show(session, algorithm.generator, "middle")
             overdue = time.perf_counter() - written >= config.settings.checkpoint_seconds
             if fraction < 1 and (overdue or tally.iterations % config.settings.checkpoint_every == 0):
                 write()
+                live.renew(tally)
         tally.interrupted = stop.made and tally.fraction(config) < 1
         write()
 

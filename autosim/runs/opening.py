@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from autosim.env import Env
+    from autosim.learning.stopwatch import Stages
     from autosim.session import Session
     from autosim.target import Target
 
@@ -97,20 +98,27 @@ def packages_of(config: RunConfig) -> list[str]:
 
 @contextmanager
 def open_session(
-    config: RunConfig, env: Env, device: torch.device, targets: dict[str, Target] | None = None
+    config: RunConfig,
+    env: Env,
+    device: torch.device,
+    targets: dict[str, Target] | None = None,
+    stages: Stages | None = None,
 ) -> Iterator[Session]:
-    """The services of a run; its render workers end with it. ``targets``: see :class:`Session`."""
+    """The services of a run; its render workers end with it. ``targets``, ``stages``: see :class:`Session`."""
     import torch
 
     from autosim.learning.features.sources import FeatureSource
+    from autosim.learning.stopwatch import Stages
     from autosim.parallel import start_ray
     from autosim.rendering.pool import make_pool
     from autosim.session import Session
 
     settings = config.settings
     torch.set_num_threads(settings.threads)
+    stages = stages or Stages()
     if settings.workers:
-        start_ray(settings.workers, settings.ray.address, packages_of(config))
+        with stages.stage("starting Ray"):
+            start_ray(settings.workers, settings.ray.address, packages_of(config))
     with make_pool(env.renderer(), settings.workers, settings.ray) as pool:
         yield Session(
             env,
@@ -123,4 +131,5 @@ def open_session(
             feature_source=FeatureSource(settings.features, settings.feature_weights),
             target_settings=settings.target,
             targets={} if targets is None else targets,
+            stages=stages,
         )

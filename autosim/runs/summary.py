@@ -73,7 +73,7 @@ def summarise_run(
         **({"broad_score": scores.broad, "real_score": scores.real} if notes else {}),
         "gap_closed": scores.gap_closed,
         "interrupted": tally["interrupted"],
-        "note": scores.note,
+        "note": "; ".join(filter(None, (scores.note, tally["notice"]))),
         **({"target": list(notes)} if notes else {}),
     }
     summary |= {name: value for name, value in figures.items() if name not in summary}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from autosim.errors import UserError
-from autosim.files import finite, write_whole
+from autosim.files import finite, read_json, write_whole
 
 State = Literal["waiting", "running", "done", "stopped", "failed"]
 ENDED = ("done", "stopped", "failed")
@@ -95,7 +95,7 @@ def read_trials(path: Path) -> list[TrialRecord]:
     if not file.exists():
         return []
     try:
-        entries = json.loads(file.read_text(encoding="utf-8"))["trials"]
+        entries = read_json(file)["trials"]
         trials = [TrialRecord(**entry) for entry in entries]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{file}: not the trials of a search: {' '.join(str(error).split())}") from error

@@ -15,8 +15,7 @@ from rich.console import Console
 from autosim.errors import UserError
 from autosim.formats.parts import find_places
 from autosim.parallel import tell_if_ray_dies
-from autosim.runs.folder import RUNS, check_free, default_folder
-from autosim.runs.lock import locked
+from autosim.runs.folder import RUNS, check_free, default_folder, locked
 from autosim.runs.opening import choose_device, open_environment
 from autosim.runs.summary import versions
 from autosim.tuning.display import TuneDisplay, trials_table

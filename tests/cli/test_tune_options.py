@@ -13,7 +13,7 @@ from rich.console import Console
 from autosim.cli.main import main
 from autosim.cli.tune_options import parse_tune, tune_help
 from autosim.errors import UserError
-from autosim.runs.lock import locked
+from autosim.runs.folder import locked
 from autosim.search_space import LogUniformRange, OneOf
 from autosim.tuning.display import TuneDisplay
 from autosim.tuning.records import Records, TrialRecord, read_trials

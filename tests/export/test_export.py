@@ -23,8 +23,7 @@ from autosim.export.writers import EXPORTERS
 from autosim.formats.dataset import DataSet
 from autosim.formats.guess import READERS, guess_format, read_data_set
 from autosim.rendering.pool import LocalPool
-from autosim.runs.folder import RunFolder
-from autosim.runs.lock import locked
+from autosim.runs.folder import RunFolder, locked
 from autosim.scenes.parametric import ParametricGenerator
 
 COUNT = 8

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from autosim.errors import UserError
-from autosim.runs.lock import locked
+from autosim.runs.folder import locked
 
 HOLD = """
 import sys
 from pathlib import Path
-from autosim.runs.lock import locked
+from autosim.runs.folder import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -18,7 +18,7 @@ from autosim.cli.main import main
 from autosim.cli.run_options import parse_run
 from autosim.errors import UserError
 from autosim.runs import loop
-from autosim.runs.lock import locked
+from autosim.runs.folder import locked
 from autosim.runs.loop import execute, resume
 from tests.processes import ForkedCommand, autosim
 from tests.toy import install_toy

@@ -91,6 +91,7 @@ class RayPool(RenderPool):
         self._chunk = chunk
         self._frame_chunks, self._loss_chunks, self._adjoint_chunks = ChunkSize(), ChunkSize(), ChunkSize()
         self._sent = [ray.put(renderer)]
+        self._drew_last: Any = None
         self._reserved = own = ray_settings or RaySettings()
         borne = SupervisorSettings(
             patience=own.patience, recycled_after=own.recycle_after, most_growth=own.growth << 20
@@ -124,10 +125,19 @@ class RayPool(RenderPool):
         collector = FrameCollector(len(scenes), self.height, self.width, self.annotations)
 
         def send(actor: Any, start: int, stop: int) -> Any:
+            if stop == len(scenes):
+                self._drew_last = actor
             return actor.render.remote(self._sent, start, scenes[start:stop], seeds[start:stop])
 
         self._map(len(scenes), send, collector.put, lambda start, stop: (start, stop - 1), "", self._frame_chunks)
         return collector.frames
+
+    def _render_again(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> Frames:
+        self._supervisor.avoided = self._drew_last
+        try:
+            return self._render(scenes, seeds)
+        finally:
+            self._supervisor.avoided = None
 
     def _gradient_parts(
         self, pieces: Sequence[Piece], cotangents: Cotangents, settings: GradientSettings

@@ -118,6 +118,8 @@ class Supervisor:
         self.settings = settings
         self.actors = [Actor(*make()) for _ in range(size)]
         self.replaced = 0
+        # An actor that is given no work, where there are others.
+        self.avoided: Any = None
         # Actors in a row that were lost during their construction.
         self._failed_builds = 0
 
@@ -186,6 +188,8 @@ class Supervisor:
         """
         most = 0 if alone else self.settings.in_flight - 1
         free = [m for m in self.actors if m.building is None and len(m.queue) <= most and not m.retiring]
+        if len(self.actors) > 1:
+            free = [m for m in free if m.handle is not self.avoided]
         return min(free, key=lambda actor: len(actor.queue), default=None)
 
     def _give(self, actor: Actor, job: Job, work: Work) -> None:

@@ -354,3 +354,13 @@ class SlowRenderer(BlobRenderer):
             (self.folder / str(os.getpid())).touch()
         time.sleep(self.seconds)
         return super().draw(scene, seed, effort)
+
+
+class RestlessRenderer(BlobRenderer):
+    """Does not keep to scene and seed: every image has its process's own number of draws in its first pixel."""
+
+    def draw(self, scene: SceneGraph, seed: int, effort: float = 1.0) -> NDArray[np.float32]:
+        drawn = self.__dict__["drawn"] = self.__dict__.get("drawn", 0) + 1
+        image = super().draw(scene, seed, effort)
+        image[0, 0, 0] = (drawn % 2) / 2
+        return image

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -96,10 +96,7 @@ def closing_scores(session: Session, learned: SceneGenerator, networks: int = 1,
         computed.update(zip(names, found, strict=True))
         return {name: math.fsum(computed[name]) / networks for name in own}
 
-    def fits(found: dict[str, float]) -> bool:
-        return set(found) == set(own) and all(type(score) is float and 0 <= score <= 1 for score in found.values())
-
-    fixed = cached_json("scores", describe_target(session, networks, seed), compute_all, fits)
+    fixed = cached_json("scores", describe_target(session, networks, seed), compute_all, partial(are_scores, names=own))
     if "learned" not in computed:
         computed["learned"] = closing_test_scores(session, [learned], networks, seed)[0]
     each = tuple(computed["learned"])
@@ -108,6 +105,13 @@ def closing_scores(session: Session, learned: SceneGenerator, networks: int = 1,
     prior, best = fixed["prior"], fixed.get("oracle")
     note = NO_ORACLE if best is None else "" if best > prior else NO_GAP
     return Scores(prior, math.fsum(each) / networks, best, note, each, fixed.get("broad"), real)
+
+
+def are_scores(found: object, names: Collection[str]) -> bool:
+    """Whether a value is a score in [0, 1] for each of the names, and nothing more."""
+    if not isinstance(found, dict) or set(found) != set(names):
+        return False
+    return all(type(score) is float and 0 <= score <= 1 for score in found.values())
 
 
 def missing_scores(target: Target) -> str:

@@ -36,7 +36,7 @@ def exit_code() -> int:
 def heeding_interrupts() -> Iterator[None]:
     """Inside, SIGTERM raises ``KeyboardInterrupt``, and so does SIGINT where this process was started with it ignored.
 
-    Another handler stays. Outside the main thread, where no handler can be set, it does nothing.
+    Another handler of SIGINT stays. Outside the main thread, where no handler can be set, it does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -45,7 +45,7 @@ def heeding_interrupts() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in HEEDED}
     if before[signal.SIGINT] == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    if before[signal.SIGTERM] == signal.SIG_DFL:
+    if before[signal.SIGTERM] != signal.SIG_IGN:  # Ray, where it has run before, has left a handler of its own
         signal.signal(signal.SIGTERM, _terminate)
     try:
         yield

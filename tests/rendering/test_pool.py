@@ -31,6 +31,7 @@ from tests.helpers import (
     MoodyRenderer,
     MortalRenderer,
     ProbeRenderer,
+    RestlessRenderer,
     SlowRenderer,
     blob_scene,
     blob_scenes,
@@ -295,3 +296,26 @@ def test_interrupting_a_render_ends_it_at_once(ray_session: None, interrupts: No
         with pytest.raises(KeyboardInterrupt):
             pool.render(SCENES, SEEDS)
     assert time.perf_counter() - started < 20
+
+
+def test_a_renderer_that_does_not_keep_to_scene_and_seed_is_noticed_after_a_hundred_images() -> None:
+    scenes, seeds = [SCENES[i % COUNT] for i in range(40)], range(40)
+    with LocalPool(RestlessRenderer()) as pool, LocalPool(BlobRenderer()) as good:
+        for images in (40, 80):
+            pool.render(scenes, seeds)
+            assert pool.notice == "" and pool.images == images
+        for _ in range(3):
+            pool.render(scenes, seeds)
+            good.render(scenes, seeds)
+        assert re.match("RestlessRenderer: scene 39 with seed 39 .* drawn again: 1 pixels differ, by 12", pool.notice)
+        assert good.notice == "" and pool.images == 200 and good.images == 120
+
+
+def test_images_are_drawn_again_by_another_actor_and_not_counted(ray_session: None) -> None:
+    scenes, seeds = [SCENES[i % COUNT] for i in range(120)], range(120)
+    with RayPool(ProbeRenderer(), 2) as pool:
+        pool.render(scenes, seeds)
+        assert pool.images == 120 and "in another process: annotation 'process' differs" in pool.notice
+    with RayPool(BlobRenderer(), 2) as pool:
+        pool.render(scenes, seeds)
+        assert pool.images == 120 and pool.notice == ""

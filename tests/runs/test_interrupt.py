@@ -1,4 +1,4 @@
-"""Ctrl-C and ``kill -INT``, in processes that were started in the foreground and in the background."""
+"""Ctrl-C, ``kill -INT`` and SIGTERM, in processes that were started in the foreground and in the background."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from autosim.cli import main
-from autosim.runs.interrupt import StopRequest, heeding_interrupts
+from autosim.runs.interrupt import StopRequest, exit_code, heeding_interrupts
 
 
 def interrupt() -> None:
@@ -60,3 +60,21 @@ def test_commands_end_with_the_code_of_an_interruption(interrupts: None, monkeyp
     monkeypatch.setitem(main.COMMANDS, "run", set_up)
     assert main.main(["run"]) == 130
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_sigterm_stops_as_ctrl_c_does_with_a_code_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    def set_up(arguments: object) -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return 0
+
+    monkeypatch.setitem(main.COMMANDS, "run", set_up)
+    assert main.main(["run"]) == 143
+    with heeding_interrupts(), StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.made and exit_code() == 143
+        with pytest.raises(KeyboardInterrupt):
+            interrupt()
+        assert exit_code() == 130
+    assert signal.getsignal(signal.SIGTERM) is before

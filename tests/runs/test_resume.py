@@ -121,6 +121,46 @@ def test_one_that_was_interrupted_goes_on_too(whole: None, monkeypatch: pytest.M
     assert results("parts") == results("whole")
 
 
+def test_what_ends_a_resumed_run_in_its_set_up_changes_nothing(whole: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C; and a checkpoint whose state is not the algorithm's."""
+    import torch
+
+    crash_after(monkeypatch, "parts", 7)
+    before = {path.name: path.read_bytes() for path in Path("parts").iterdir() if path.is_file()}
+
+    def interrupted(*arguments: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop, "take_up", interrupted)
+        go_on("parts")
+    assert {path.name: path.read_bytes() for path in Path("parts").iterdir() if path.is_file()} == before
+    state = torch.load("parts/checkpoint.pt")
+    for wrong in ({}, {**state["algorithm"], "generator": 3}, {key: float("nan") for key in state["algorithm"]}):
+        torch.save({**state, "algorithm": wrong}, "parts/checkpoint.pt")
+        with pytest.raises(UserError, match="does not fit"):
+            go_on("parts")
+        assert Path("parts/metrics.jsonl").read_bytes() == before["metrics.jsonl"]
+    Path("parts/checkpoint.pt").write_bytes(before["checkpoint.pt"])
+    go_on("parts")
+    assert results("parts") == results("whole")
+
+
+def test_a_disk_that_fills_up_under_the_report_is_told_with_how_to_go_on(
+    toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*arguments: Any) -> None:
+        raise OSError(28, "No space left on device", "parts/report.html")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "write_evidence", full)
+        assert main(["run", *OPTIONS, "--out=parts"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "No space left on device" in error
+    assert error.endswith("the run has ended; autosim report parts writes its report\n")
+    assert main(["report", "parts"]) == 0 and Path("parts/report.html").exists()
+
+
 def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(whole: None, monkeypatch: pytest.MonkeyPatch) -> None:
     crash_after(monkeypatch, "parts", 8)
     Path("parts/checkpoint.pt").write_bytes(Path("parts/checkpoint.pt").read_bytes()[:200])
@@ -257,6 +297,7 @@ def test_a_scene_that_cannot_be_drawn_ends_the_run_with_one_line_and_is_kept(
         assert main(["run", *OPTIONS, "--out=parts"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "SpotRenderer: scene 0: ZeroDivisionError: no lamp" in error
+    assert "parts/failed-scene.json" in error and "autosim run --resume parts goes on" in error
     assert SceneGraph.from_json(json.loads(Path("parts/failed-scene.json").read_text())) == drawn[-1]
     go_on("parts")
     assert results("parts") == results("whole")

@@ -96,7 +96,7 @@ def test_unusable_files_are_named_in_one_line(
 
 
 def test_a_folder_and_weights_of_another_shape_are_refused(tmp_path: Path, squeezenet_file: Path) -> None:
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="is not a regular file"):
         SqueezeNetFeatures(tmp_path)
     state = torch.load(squeezenet_file, weights_only=True)
     state["features.0.weight"] = torch.zeros(1, 2)
@@ -104,3 +104,20 @@ def test_a_folder_and_weights_of_another_shape_are_refused(tmp_path: Path, squee
     torch.save(state, path)
     with pytest.raises(UserError, match=r"features\.0\.weight is \(1, 2\)"):
         SqueezeNetFeatures(path)
+
+
+@pytest.mark.parametrize("kind", ["nan", "inf", "complex", "sparse", "meta", "text"])
+def test_tensors_that_are_no_weights_are_refused(tmp_path: Path, squeezenet_file: Path, kind: str) -> None:
+    state = torch.load(squeezenet_file)
+    name = "features.3.squeeze.weight"
+    changes = {
+        "nan": lambda values: values.fill_(float("nan")),
+        "inf": lambda values: values.fill_(float("inf")),
+        "complex": lambda values: values.to(torch.complex64),
+        "sparse": lambda values: values.to_sparse(),
+        "meta": lambda values: values.to("meta"),
+        "text": lambda values: "weights",
+    }
+    torch.save({**state, name: changes[kind](state[name])}, tmp_path / "wrong.pt")
+    with pytest.raises(UserError, match=r"wrong\.pt: (features\.3\.squeeze\.weight|not a file)"):
+        SqueezeNetFeatures(tmp_path / "wrong.pt")

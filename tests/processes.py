@@ -16,11 +16,6 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-PRELOADED = (
-    "torch", "ray", "ray.tune", "matplotlib.figure", "matplotlib.backends.backend_agg", "scipy.stats", "torchvision",
-    "autosim.cli.main", "autosim.runs.loop", "autosim.reports.run_page", "autosim.tuning.tune",
-)  # fmt: skip
-
 
 class ForkedCommand:
     """``autosim ARGUMENTS``, or a script, as ``subprocess.Popen`` with pipes would run it.
@@ -32,7 +27,7 @@ class ForkedCommand:
         self, arguments: Sequence[str], environment: Mapping[str, str], cwd: Path, script: Path | None = None
     ) -> None:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(list(PRELOADED))
+        context.set_forkserver_preload(["tests.preloaded"])
         self._folder = tempfile.TemporaryDirectory()
         self._output = str(Path(self._folder.name) / "output")
         self.args = ["autosim", *arguments]

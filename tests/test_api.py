@@ -160,19 +160,38 @@ def test_ctrl_c_ends_a_run_after_its_iteration(toy: Path) -> None:
     assert len(run.generator.sample(2)) == 2
 
 
-def test_a_script_needs_no_main_guard_and_frames_do_not_depend_on_workers(toy: Path, tmp_path: Path) -> None:
-    script = toy / "script.py"
-    script.write_text(
-        "import autosim\n"
-        "run = autosim.run('walk', 'spot', quiet=True, workers=0, **{'algo.iterations': 1})\n"
-        "frames = run.frames(3, workers=1)\n"
-        "print(len(frames), (frames.images == run.frames(3, workers=0).images).all())\n"
-    )
-    environment = install_toy(tmp_path / "other")
-    process = ForkedCommand([], environment, toy, script)
+SCRIPT = """
+import autosim, psutil
+run = autosim.run("walk", "spot", quiet=True, workers=0, **{"algo.iterations": 1})
+frames = run.frames(3, workers=1)
+print(len(frames), (frames.images == run.frames(3, workers=0).images).all())
+import ray
+own = psutil.Process()
+sockets = [s for p in [own, *own.children(recursive=True)] for s in p.net_connections("inet")]
+print(*sorted({s.laddr.ip for s in sockets if s.status == psutil.CONN_LISTEN}))
+print(ray._private.worker._global_node.get_session_dir_path())
+"""
+
+
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The lines that a script prints, which renders in a process of Ray's."""
+    folder = tmp_path_factory.mktemp("script")
+    (folder / "script.py").write_text(SCRIPT)
+    environment = {key: value for key, value in install_toy(folder / "site").items() if not key.startswith("RAY_")}
+    process = ForkedCommand([], environment, folder, folder / "script.py")
     output, errors = process.communicate(timeout=150)
     assert process.returncode == 0, errors
-    assert output.split() == ["3", "True"]
+    return output.splitlines()
+
+
+def test_a_script_needs_no_main_guard_and_frames_do_not_depend_on_workers(printed: list[str]) -> None:
+    assert printed[0].split() == ["3", "True"]
+
+
+def test_ray_here_listens_on_loopback_alone_and_leaves_no_folder(printed: list[str]) -> None:
+    assert set(printed[1].split()) <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
+    assert "session_" in printed[2] and not Path(printed[2]).exists()
 
 
 def test_importing_it_loads_nothing_else() -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -19,7 +16,6 @@ from autosim.errors import LostProcessError
 from autosim.parallel import ATTEMPTS, in_background, parallel_map
 from autosim.rendering.actors.pool import RayPool
 from tests.helpers import BlobRenderer, blob_scenes
-from tests.toy import ROOT
 
 
 def trained(seed: int) -> tuple[int, int, float]:
@@ -124,27 +120,6 @@ def test_a_task_whose_process_dies_is_tried_again(ray_session: None, tmp_path: P
 def test_a_task_that_loses_every_process_is_named_in_one_line(ray_session: None, tmp_path: Path) -> None:
     with pytest.raises(LostProcessError, match=r"^task 1: 3 of its processes died, the last one: \w+$"):
         parallel_map(dies, [(tmp_path, i, 99 if i == 1 else 0) for i in range(3)], 2)
-
-
-SOCKETS = """
-import psutil
-from autosim.parallel import parallel_map
-assert parallel_map(abs, [-1], 1) == [1]
-import ray
-own = psutil.Process()
-sockets = [s for p in [own, *own.children(recursive=True)] for s in p.net_connections("inet")]
-print(sorted({s.laddr.ip for s in sockets if s.status == psutil.CONN_LISTEN}))
-print(ray._private.worker._global_node.get_session_dir_path())
-"""
-
-
-def test_ray_here_listens_on_loopback_alone_and_leaves_no_folder() -> None:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
-    command = [sys.executable, "-c", SOCKETS]
-    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=90, env=environment, cwd=ROOT)
-    addresses, session = ended.stdout.splitlines()[-2:]
-    assert set(ast.literal_eval(addresses)) <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
-    assert "session_" in session and not Path(session).exists()
 
 
 def test_a_limit_below_zero_is_refused() -> None:

@@ -106,8 +106,8 @@ def run_row(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         raise UserError(f"run folder {folder}: the run was interrupted, and only finished ones are evidence")
     try:
         lines = run.read_metrics()
-    except (OSError, ValueError) as error:
-        raise UserError(f"run folder {folder}: metrics.jsonl cannot be read ({error})") from error
+    except UserError as error:
+        raise UserError(f"run folder {error}") from error
     environment = config.get("env")
     row = {key: summary[key] for key in COPIED}
     row["target_seed"] = environment.get("target_seed") if isinstance(environment, dict) else None

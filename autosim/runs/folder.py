@@ -87,12 +87,12 @@ class RunFolder:
                 self._events.add_scalar(name, value, iteration)
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The lines of ``metrics.jsonl``, without a last one that was cut short; none where there is no such file.
-        ``UserError`` where one is not the figures of an iteration.
+        """The lines of ``metrics.jsonl``; none where there is no such file. ``UserError`` where one is not the figures
+        of an iteration, a last one that was cut short included.
         """
         path = self.path / "metrics.jsonl"
         lines = read_bytes(path).splitlines(keepends=True) if path.exists() else []
-        return [_figures(path, number, line) for number, line in enumerate(lines, 1) if line.endswith(b"\n")]
+        return [_figures(path, number, line) for number, line in enumerate(lines, 1)]
 
     def check_metrics(self, iterations: int) -> list[dict[str, Any]]:
         """The lines of ``metrics.jsonl`` before iteration number ``iterations``; ``UserError`` where one is missing or

@@ -34,8 +34,8 @@ PARTS = {
     "waiting for what runs beside": ("concurrent/futures/_base.py", "result"),
     "closing networks": ("/closing.py", "closing_scores"),
     "pre-training": ("/pretraining.py", "pretrain"),
-    "Ray's start": ("/parallel.py", "start_ray"),
-    "pictures and report": ("/loop.py", "write_evidence"),
+    "Ray's start": ("/start.py", "start_ray"),
+    "pictures and report": ("/live.py", "write_evidence"),
 }
 SCORES = ("prior_score", "test_score", "oracle_score")
 SECONDS = ("setup_seconds", "seconds", "whole")

@@ -97,8 +97,9 @@ def read_trials(path: Path) -> list[TrialRecord]:
     try:
         entries = read_json(file)["trials"]
         trials = [TrialRecord(**entry) for entry in entries]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file}: not the trials of a search: {' '.join(str(error).split())}") from error
+    except (UserError, ValueError, KeyError, TypeError) as error:
+        reason = str(error).removeprefix(f"{file}: ")
+        raise UserError(f"{file}: not the trials of a search: {reason}") from error
     return trials
 
 

@@ -177,7 +177,7 @@ def test_documents_without_a_place_for_tables_are_refused(tmp_path: Path, text: 
         (["good", "good", "--name=x"], ["run folders good and good", "same run"]),
         (["stopped", "--name=x"], ["run folder stopped", "interrupted"]),
         (["lacking", "--name=x"], ["run folder lacking: summary.json has no 'gap_closed'"]),
-        (["garbled", "--name=x"], ["run folder garbled: metrics.jsonl"]),
+        (["garbled", "--name=x"], ["run folder garbled/metrics.jsonl"]),
         (["good", "elsewhere", "--name=x"], ["several environments (other, toy)"]),
         (["good", "--name=checks"], ["checks.json holds figures of another kind"]),
         (["good", "--name=x", "--out=file"], ["file"]),

@@ -167,7 +167,12 @@ frames = run.frames(3, workers=1)
 print(len(frames), (frames.images == run.frames(3, workers=0).images).all())
 import ray
 own = psutil.Process()
-sockets = [s for p in [own, *own.children(recursive=True)] for s in p.net_connections("inet")]
+sockets = []
+for process in [own, *own.children(recursive=True)]:
+    try:
+        sockets += process.net_connections("inet")
+    except psutil.NoSuchProcess:
+        continue
 print(*sorted({s.laddr.ip for s in sockets if s.status == psutil.CONN_LISTEN}))
 print(ray._private.worker._global_node.get_session_dir_path())
 """

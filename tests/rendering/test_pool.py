@@ -181,8 +181,8 @@ def test_actors_are_renewed_after_so_many_images_and_nothing_changes(ray_session
 
 def test_actors_that_grow_are_renewed(ray_session: None) -> None:
     with RayPool(GrowingRenderer(20 << 20), 1, chunk=1, settings=SupervisorSettings(most_growth=50 << 20)) as pool:
-        pool.render(SCENES[:8], SEEDS[:8])
-        assert 2 <= pool.replaced <= 3
+        pool.render(SCENES, SEEDS)
+        assert 2 <= pool.replaced <= 6
 
 
 @pytest.mark.parametrize("name", ["in_flight", "attempts", "patience", "slack", "first_patience", "most_growth"])

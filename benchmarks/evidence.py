@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from benchmarks.record import Record
 
 RESULTS = Path("benchmarks/results")
-DOCUMENTS = (Path("README.md"), Path("docs/results.md"))
+DOCUMENTS = (Path("README.md"), Path("docs/results.md"), Path("docs/protocol.md"))
 COPIED = (
     "algo", "env", "seed", "workers", "iterations", "images", "seconds", "setup_seconds", "score_name", "val_score",
     "test_score", "prior_score", "oracle_score", "gap_closed", "note", "date", "versions",
@@ -235,7 +235,7 @@ def _parser() -> Any:
     parser.add_argument(
         "--documents",
         action="store_true",
-        help="make the tables of README.md and docs/results.md anew from the files in the results' folder",
+        help="make the tables of README.md and of two pages in docs anew from the files in the results' folder",
     )
     return parser
 

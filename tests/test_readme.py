@@ -19,7 +19,7 @@ GUIDES = [path for path in DOCUMENTS if path.name not in ("CHANGELOG.md", "archi
 TEXT = "\n".join(path.read_text(encoding="utf-8") for path in GUIDES)
 OF_OTHER_COMMANDS = {
     "again", "envs", "networks", "help", "name", "documents", "editable", "logdir", "digits", "data-dir", "before",
-    "rounds",
+    "rounds", "scenes", "seeds",
 }  # fmt: skip
 OF_THE_EXAMPLE = {"env.x", "algo.shift"}
 ALGORITHMS = ("metasim", "metasim2", "autosimulate", "lts", "bo", "optuna", "random")

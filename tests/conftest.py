@@ -19,15 +19,17 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXP
 os.environ.update(dict.fromkeys(THREADS, "1"))
 
 
-# Files whose tests share one Ray, see ``ray_session``.
+# Files whose tests share one Ray, see ``ray_session``. In two groups: one would be the last to end.
 SHARING_RAY = (
     "tests/rendering/test_pool.py",
+    "tests/test_parallel.py",
+    "tests/test_readme.py",
+)
+SHARING_RAY_TOO = (
     "tests/algorithms/test_random_search.py",
     "tests/algorithms/test_metasim.py",
     "tests/rendering/test_adjoint.py",
     "tests/rendering/test_mitsuba_adjoint.py",
-    "tests/test_parallel.py",
-    "tests/test_readme.py",
 )
 
 
@@ -57,7 +59,7 @@ class ByFile(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]
-        for group in (SHARING_RAY, STARTING_COMMANDS):
+        for group in (SHARING_RAY, SHARING_RAY_TOO, STARTING_COMMANDS):
             if file in group:
                 return group[0]
         return file
@@ -73,7 +75,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     def place(item: pytest.Item) -> int:
         file = item.nodeid.split("::", 1)[0]
-        early = (*SHARING_RAY, *STARTING_COMMANDS, *LONG)
+        early = (*SHARING_RAY, *STARTING_COMMANDS, *SHARING_RAY_TOO, *LONG)
         return early.index(file) if file in early else len(early)
 
     items.sort(key=place)
@@ -128,7 +130,7 @@ def ignored_interrupts() -> Iterator[None]:
 def ray_session() -> Iterator[None]:
     """Ray for two processes, started once for all tests that ask for it; its workers can import ``tests``.
 
-    Files that use it are in ``SHARING_RAY``.
+    Files that use it are in ``SHARING_RAY`` or ``SHARING_RAY_TOO``.
     """
     with pytest.MonkeyPatch.context() as patch:
         root = str(Path(__file__).resolve().parents[1])

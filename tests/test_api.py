@@ -175,6 +175,7 @@ for process in [own, *own.children(recursive=True)]:
         continue
 print(*sorted({s.laddr.ip for s in sockets if s.status == psutil.CONN_LISTEN}))
 print(ray._private.worker._global_node.get_session_dir_path())
+print(*(kind for kind, _ in ray._private.worker._global_node.live_processes()))
 """
 
 
@@ -197,6 +198,10 @@ def test_a_script_needs_no_main_guard_and_frames_do_not_depend_on_workers(printe
 def test_ray_here_listens_on_loopback_alone_and_leaves_no_folder(printed: list[str]) -> None:
     assert set(printed[1].split()) <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
     assert "session_" in printed[2] and not Path(printed[2]).exists()
+
+
+def test_ray_here_starts_nothing_that_only_a_cluster_needs(printed: list[str]) -> None:
+    assert set(printed[3].split()) == {"gcs_server", "raylet"}
 
 
 def test_importing_it_loads_nothing_else() -> None:

@@ -24,6 +24,8 @@ REACHED_WITHIN = 10.0
 # Where this is 0, Ray uses 127.0.0.1 as this machine's address, and all of its ports listen on loopback alone.
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
+# Parts of Ray that a cluster or a dashboard needs: three processes of Python, half of the processor time of a start.
+_FOR_CLUSTERS = ("start_monitor", "start_log_monitor", "start_api_server")
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -91,7 +93,7 @@ def _start_ray(workers: int, address: str, packages: Sequence[str], loopback: di
         watch(partial(dead_head, str(joined.address_info["gcs_address"])), LOOK_AT_CLUSTER)
         return
     # Workers inherit the environment of the process that starts Ray; a runtime_env costs seconds per actor instead.
-    with one_thread_each(), _environment(loopback):
+    with one_thread_each(), _environment(loopback), _for_this_machine():
         try:
             context: Any = ray.init(address="local", num_cpus=workers, include_dashboard=False, **quiet)
         except Exception as error:  # of whatever kind; a full or read-only /dev/shm is a common cause
@@ -104,7 +106,22 @@ def _start_ray(workers: int, address: str, packages: Sequence[str], loopback: di
 
 
 def _nothing(*arguments: Any, **named: Any) -> None:
-    """In the place of what prints."""
+    """In the place of what prints, or of what starts a process."""
+
+
+@contextmanager
+def _for_this_machine() -> Iterator[None]:
+    """Ray starts without its autoscaler, dashboard and reader of logs; parts that a Ray does not know are left out."""
+    from ray._private.node import Node
+
+    before = {name: getattr(Node, name) for name in _FOR_CLUSTERS if hasattr(Node, name)}
+    for name in before:
+        setattr(Node, name, _nothing)
+    try:
+        yield
+    finally:
+        for name, start in before.items():
+            setattr(Node, name, start)
 
 
 def remove_session(folder: Path, process: int) -> None:

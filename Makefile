@@ -2,16 +2,30 @@
 # make test    set up .venv with the test extra; run the linters, the type checker and the tests
 # make clean   remove .venv and caches; runs/ stays
 #             in two processes, others with TEST_PROCESSES=4; options of pytest: make test ARGS="-k clevr"
+# TORCH=cpu takes PyTorch's smaller build without GPUs: make run TORCH=cpu
 # Needs Python >= 3.10 with venv, and make. Another interpreter: make run PYTHON=python3.12
 
 PYTHON ?= python3
 ARGS ?=
 TEST_PROCESSES ?= 2
+TORCH ?= default
 
 VENV := .venv
 BIN := $(VENV)/bin
 UV_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
 REQUIREMENTS := setup.py pyproject.toml
+
+$(if $(filter-out default cpu,$(TORCH)),$(error TORCH: $(TORCH) is not one of default, cpu))
+
+# Installs autosim with the extras $(1). The builds for CPUs are in an index of their own, which not every network reaches.
+define install
+@backend=; \
+if [ $(TORCH) = cpu ]; then \
+	if $(UV_INSTALL) --dry-run --torch-backend=cpu torch 2>/dev/null; then backend=--torch-backend=cpu; \
+	else echo "TORCH=cpu: the index of PyTorch's CPU builds cannot be reached; the default build is installed"; fi; \
+fi; \
+$(UV_INSTALL) $$backend --editable '.$(1)'
+endef
 
 .PHONY: run test clean
 
@@ -30,11 +44,11 @@ $(BIN)/uv:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 
 $(VENV)/.installed: $(REQUIREMENTS) | $(BIN)/uv
-	$(UV_INSTALL) --editable .
+	$(call install)
 	touch $@
 
 $(VENV)/.installed-test: $(REQUIREMENTS) | $(BIN)/uv
-	$(UV_INSTALL) --editable '.[test]'
+	$(call install,[test])
 	touch $(VENV)/.installed $@
 
 clean:

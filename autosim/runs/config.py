@@ -56,8 +56,9 @@ class RunSettings(Checked):
     """Where networks are trained: cpu, cuda, cuda:1, …; auto takes a GPU where there is one."""
     closing_networks: Annotated[int, Range(least=1)] = 1
     """Fresh networks that each test score is the mean of."""
-    features: Literal["content", "squeezenet", "inception"] = "content"
-    """Image features for distribution matching; content is trained on the spot and needs no weights."""
+    features: Literal["content", "lite0", "squeezenet", "inception"] = "content"
+    """Image features for distribution matching; content is trained on the spot, and lite0 has its weights from packages
+    that the extra detection installs."""
     feature_weights: str | None = None
     """File with the weights of squeezenet or inception."""
     checkpoint_every: Annotated[int, Range(least=1)] = 10
@@ -79,7 +80,12 @@ class RunSettings(Checked):
             object.__setattr__(self, "threads", available_cpus())
         if self.workers == 0 and self.ray != RaySettings():
             raise ValueError("ray: with workers 0 nothing runs on Ray")
-        if self.features != "content" and self.feature_weights is None:
+        if self.features == "lite0":
+            from autosim.learning.lite0 import missing_packages
+
+            if (fault := missing_packages()) is not None:
+                raise ValueError(f"features: lite0 {fault}")
+        if self.features in ("squeezenet", "inception") and self.feature_weights is None:
             raise ValueError(f"feature_weights: features {self.features} needs a file of weights")
         if self.feature_weights is not None and not Path(self.feature_weights).is_file():
             raise ValueError(f"feature_weights: {self.feature_weights} is not a file")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from autosim.env import Env, TargetSizes
 from autosim.learning.schedule import TrainingSchedule
+from autosim.learning.tasks.detector_settings import DetectorSettings
 from autosim.ranges import Checked, Range
 from autosim.rendering.differences import GradientSettings
 from autosim.rendering.mitsuba.variant import Variant, choose_variant
@@ -17,6 +18,9 @@ from envs.clevr.scene import CLASSES, PROFILES, clevr_grammar, clevr_schema, sta
 
 if TYPE_CHECKING:
     from autosim.learning.tasks.task import Task
+
+# Of the picture's edge, an object's width and height in the middle of the scene.
+BOX_SHARE = 0.15
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class ClevrConfig(Checked):
         variant: of Mitsuba's: scalar_rgb, llvm_ad_rgb, or auto for LLVM's where it renders correctly, which is written
             to the run's configuration as what it was.
         task: what networks learn: the shape of each pixel (segmentation), or boxes of the shapes (detection).
+        detector: which detector learns, where the task is detection.
         windows: draw differences of an object's place in the part of the picture that holds it and its shadows.
     """
 
@@ -40,6 +45,7 @@ class ClevrConfig(Checked):
     train_frames: Annotated[int, Range(least=1)] = 200
     variant: Variant = "auto"
     task: Literal["segmentation", "detection"] = "segmentation"
+    detector: DetectorSettings = field(default_factory=DetectorSettings)
     windows: bool = False
 
     def __post_init__(self) -> None:
@@ -50,6 +56,8 @@ class ClevrConfig(Checked):
             raise ValueError(f"variant: {error}") from None
         if self.edge % 8 or (self.edge and not 16 <= self.edge <= 1024):
             raise ValueError(f"edge: {self.edge} is neither 0 nor a multiple of 8 from 16 to 1024")
+        if self.task == "segmentation" and self.detector != DetectorSettings():
+            raise ValueError("detector: task segmentation has none (--env.task detection)")
 
 
 class Clevr(Env):
@@ -67,7 +75,7 @@ class Clevr(Env):
         self.schema = clevr_schema(self.profile)
         self.sizes = TargetSizes(validation=30, test=200)
         self.train_frames = config.train_frames
-        epochs = 20 if config.task == "segmentation" else 40
+        epochs = 40 if config.task == "detection" and config.detector.network == "scratch" else 20
         self.schedule = TrainingSchedule(epochs=epochs, batch_size=8, learning_rate=5e-3)
 
     def prior(self) -> Grammar:
@@ -89,9 +97,8 @@ class Clevr(Env):
     def task(self) -> Task:
         """Segmentation into background and the three shapes, or detection of these."""
         if self.config.task == "detection":
-            from autosim.learning.tasks.detection import Detection
-
-            return Detection(CLASSES[1:], stride=2 if self.edge < 96 else 4)
+            size = BOX_SHARE * self.edge
+            return self.config.detector.task(CLASSES[1:], 2 if self.edge < 96 else 4, (size, size))
         from autosim.learning.tasks.segmentation import Segmentation
 
         return Segmentation(CLASSES)

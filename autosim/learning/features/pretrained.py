@@ -1,4 +1,6 @@
-"""Features of networks trained on ImageNet, torchvision's SqueezeNet and Inception, from the user's file of weights."""
+"""Features of networks trained on ImageNet: torchvision's SqueezeNet and Inception from the user's file of weights, and
+EfficientNet-lite0 from its package.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,7 @@ from torch.nn import functional
 from autosim.errors import UserError
 from autosim.files import read_tensors
 from autosim.learning.features.features import Features
+from autosim.learning.lite0 import ENDS, HALF, MIDDLE, STRIDES, Lite0
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -24,16 +27,22 @@ class PretrainedFeatures(Features):
     """Activations of some layers of a pre-trained network, averaged over the cells of a partition of the image.
 
     Images of ``shape`` (height, width), square by default, are resized so that their longest edge has ``edge`` pixels,
-    and normalised as on ImageNet. They keep their aspect, but for a shortest edge of at least :data:`LEAST` pixels. The
-    longest edge has ``grid`` cells, the other one as many as make them about square. Each layer is a group of
-    ``channels · cells`` features.
+    and normalised by ``mean`` and ``std``. They keep their aspect, but for a shortest edge of at least :data:`LEAST`
+    pixels. The longest edge has ``grid`` cells, the other one as many as make them about square. Each layer is a group
+    of ``channels · cells`` features.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, stages: Sequence[tuple[str, nn.Module]], edge: int, grid: int, shape: tuple[int, int] | None = None
+        self,
+        stages: Sequence[tuple[str, nn.Module]],
+        edge: int,
+        grid: int,
+        shape: tuple[int, int] | None = None,
+        mean: tuple[float, float, float] = IMAGENET_MEAN,
+        std: tuple[float, float, float] = IMAGENET_STD,
     ) -> None:
         super().__init__()
         if grid < 1:
@@ -43,8 +52,8 @@ class PretrainedFeatures(Features):
         self.size = max(LEAST, round(edge * height)), max(LEAST, round(edge * width))
         self.grid = max(1, round(grid * height)), max(1, round(grid * width))
         self.stages = nn.ModuleList([stage for _, stage in stages])
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None])
-        self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None])
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None])
+        self.register_buffer("std", torch.tensor(std)[:, None, None])
         self.freeze()
         with torch.no_grad():
             parts = self._parts(torch.zeros(1, 3, *self.size))
@@ -104,6 +113,20 @@ class InceptionFeatures(PretrainedFeatures):
         network = nn.Sequential(OrderedDict(layers[:end]))
         _load(network, weights, "", "inception_v3")
         super().__init__([("stem", network[:start]), ("mixed 5", network[start:])], edge, grid, shape)
+
+
+class Lite0Features(PretrainedFeatures):
+    """EfficientNet-lite0 at strides 4, 8, 16 and 32 (24, 40, 112 and 320 channels); ``UserError`` where the packages of
+    its code and weights are not installed.
+    """
+
+    def __init__(self, edge: int = 128, grid: int = 2, shape: tuple[int, int] | None = None) -> None:
+        parts, stages, start = Lite0().parts, [], 0
+        for end, stride in zip(ENDS, STRIDES, strict=True):
+            stages.append((f"stride {stride}", nn.Sequential(*parts[start : end + 1])))
+            start = end + 1
+        mean, std = MIDDLE / 255.0, HALF / 255.0
+        super().__init__(stages, edge, grid, shape, (mean, mean, mean), (std, std, std))
 
 
 def _load(network: nn.Module, path: Path, prefix: str, expected: str) -> None:

@@ -46,10 +46,10 @@ class ReferencedFeatures:
 @dataclass(frozen=True)
 class FeatureSource:
     """``content`` is trained on ``frames`` broad frames (:func:`broad_frames`), by default the environment's
-    ``feature_frames``; the others need ``weights``.
+    ``feature_frames``; lite0 has its weights from a package, and the others need ``weights``.
     """
 
-    kind: Literal["content", "squeezenet", "inception"] = "content"
+    kind: Literal["content", "lite0", "squeezenet", "inception"] = "content"
     weights: str | None = None
     frames: int | None = None
 
@@ -74,12 +74,17 @@ class FeatureSource:
         return _trained("content", known_by, env, pool, device, scenes, draw, train, ContentFeatures.from_state)
 
     def _pretrained(self, env: Env, pool: RenderPool, device: torch.device) -> ReferencedFeatures:
-        from autosim.learning.features.pretrained import InceptionFeatures, SqueezeNetFeatures
+        from autosim.learning.features.pretrained import InceptionFeatures, Lite0Features, SqueezeNetFeatures
 
-        if not self.weights:
+        shape = pool.height, pool.width
+        features: Features
+        if self.kind == "lite0":
+            features = Lite0Features(shape=shape).to(device)
+        elif not self.weights:
             raise UserError(f"features {self.kind!r} need a file of weights, and none is named")
-        kinds = {"squeezenet": SqueezeNetFeatures, "inception": InceptionFeatures}
-        features = kinds[self.kind](Path(self.weights), shape=(pool.height, pool.width)).to(device)
+        else:
+            kinds = {"squeezenet": SqueezeNetFeatures, "inception": InceptionFeatures}
+            features = kinds[self.kind](Path(self.weights), shape=shape).to(device)
         frames = broad_frames(env, pool, REFERENCES).frames
         usage = pool.usage_of(broad_scenes(env, REFERENCES))
         return ReferencedFeatures(features, features.of_images(frames.images, device), usage)

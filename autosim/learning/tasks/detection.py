@@ -7,6 +7,7 @@ the focal loss of the paper's equation 1, and place and size of the box at each 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from autosim.learning.tasks.average_precision import AveragePrecision, Found, named
-from autosim.learning.tasks.detection_network import DetectorNetwork
+from autosim.learning.tasks.detection_network import DetectorNetwork, Lite0Network
+from autosim.learning.tasks.detector_settings import DetectorSettings
 from autosim.learning.tasks.task import Scorer, Task
 from autosim.learning.training import to_tensor
 from autosim.rendering.frames import Frames
@@ -30,6 +32,8 @@ MOST = 100
 OVERLAP = 0.5
 # How far brightness and contrast vary in training.
 BRIGHTNESS, CONTRAST = 0.15, 0.3
+# On the learning rate of weights that were trained on ImageNet.
+BACKBONE_RATE = 0.1
 
 
 class Detection(Task):
@@ -38,28 +42,46 @@ class Detection(Task):
     Targets are a list with float32 (k, 5) for each image: x0, y0, x1, y1 in pixels, and the class. ``width`` (a
     multiple of 4) is the number of filters of the first layer; ``stride``, 2 or 4, the edge of a cell in pixels.
     Training flips images and changes their brightness and contrast; ``flips`` and ``colour`` turn that off.
+
+    ``backbone`` is ``scratch``, or ``lite0`` for EfficientNet-lite0 with ImageNet weights, of whose 17 parts the first
+    ``frozen`` do not learn; its ``stride`` is 4 or 8, and its pyramid has ``4 * width`` filters. ``size`` are width and
+    height of a usual box in pixels, that which boxes have as a network begins; one cell by default.
     """
 
     score_name = "AP50"
     reads = ("boxes",)
 
     def __init__(
-        self, classes: Sequence[str], width: int = 16, stride: int = 4, flips: bool = True, colour: bool = True
+        self,
+        classes: Sequence[str],
+        width: int = 16,
+        stride: int = 4,
+        flips: bool = True,
+        colour: bool = True,
+        backbone: Literal["scratch", "lite0"] = "scratch",
+        frozen: int = 0,
+        size: tuple[float, float] | None = None,
     ) -> None:
         if not classes or len(set(classes)) != len(classes):
             raise ValueError(f"classes: {list(classes)} are not one name or more, all different")
-        if width < 4 or width % 4:
-            raise ValueError(f"width: {width} is not a multiple of 4 from 4 on")
-        if stride not in (2, 4):
-            raise ValueError(f"stride: {stride} is neither 2 nor 4")
+        if size is not None and not min(size) > 0:
+            raise ValueError(f"size: {size} is not two lengths above 0")
+        # Checks the rest, and that lite0 is installed.
+        DetectorSettings(backbone, width, stride, frozen)  # type: ignore[arg-type]
         self.classes = tuple(classes)
         self.width, self.stride = width, stride
         self.flips, self.colour = flips, colour
+        self.backbone, self.frozen = backbone, frozen
+        self.size = (1.0, 1.0) if size is None else (size[0] / stride, size[1] / stride)
+        if backbone == "lite0":
+            self.rates = {"backbone": BACKBONE_RATE}
 
     def network(self, seed: int) -> nn.Module:
-        """A fresh :class:`DetectorNetwork`; equal seeds give equal weights."""
+        """A fresh network; equal seeds give equal weights."""
+        common = len(self.classes), self.width, self.stride, self.size
         with torch_seeded(seed):
-            network = DetectorNetwork(len(self.classes), self.width, self.stride)
+            scratch = self.backbone == "scratch"
+            network = DetectorNetwork(*common) if scratch else Lite0Network(*common, self.frozen)
         return network.to(memory_format=torch.channels_last)
 
     def prepare(self, frames: Frames, device: torch.device | str = "cpu") -> tuple[Tensor, list[Tensor]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -40,11 +41,13 @@ class Task(ABC):
 
     A task chooses the form of its targets, a tensor or a list of tensors (:data:`Targets`), and states it in its own
     signatures: nothing else reads them. ``reads`` names the annotations that :meth:`prepare` needs, so that labels of
-    a user's own images are asked for these alone; None for all that are declared.
+    a user's own images are asked for these alone; None for all that are declared. ``rates`` are factors on the learning
+    rate for parts of the network, by name: those that begin with trained weights learn more slowly.
     """
 
     score_name: str
     reads: tuple[str, ...] | None = None
+    rates: Mapping[str, float] = MappingProxyType({})
 
     @abstractmethod
     def network(self, seed: int) -> nn.Module:
@@ -96,7 +99,7 @@ class Task(ABC):
             return losses.mean()
 
         with torch_seeded(seed, device):
-            fit(network, len(frames), schedule, torch.Generator().manual_seed(seed), loss_of)
+            fit(network, len(frames), schedule, torch.Generator().manual_seed(seed), loss_of, self.rates)
         network.eval()
         return sum(sums[-(len(sums) // schedule.epochs) :]) / len(frames)
 

@@ -9,7 +9,13 @@ import pytest
 import torch
 
 from autosim.errors import UserError
-from autosim.learning.features.pretrained import InceptionFeatures, PretrainedFeatures, SqueezeNetFeatures
+from autosim.learning.features.pretrained import (
+    InceptionFeatures,
+    Lite0Features,
+    PretrainedFeatures,
+    SqueezeNetFeatures,
+)
+from autosim.learning.lite0 import Lite0
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +82,19 @@ def test_inception_features(tmp_path: Path) -> None:
     assert features.dimension == 192 + 288
     images = torch.rand(2, 3, 64, 64)
     torch.testing.assert_close(features(images)[:1], features(images[:1]), rtol=1e-4, atol=1e-5)
+
+
+def test_lite0_features_come_from_several_depths() -> None:
+    features = Lite0Features(edge=64, grid=1)
+    assert features.group_names == ["stride 4", "stride 8", "stride 16", "stride 32"]
+    assert [group.stop - group.start for group in features.groups] == [24, 40, 112, 320]
+    images = torch.rand((2, 3, 64, 64), generator=torch.Generator().manual_seed(0)).requires_grad_()
+    result = features(images)
+    expected = torch.cat([level.mean(dim=(2, 3)) for level in Lite0()(images)], dim=1)
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-4)
+    result.sum().backward()
+    assert images.grad is not None and float(images.grad.abs().sum()) > 0
+    assert not any(parameter.requires_grad for parameter in features.parameters())
 
 
 @pytest.mark.parametrize("load", [SqueezeNetFeatures, InceptionFeatures])

@@ -100,3 +100,11 @@ def test_given_weights_are_used(tmp_path: Path) -> None:
         assert loaded.usage.images == len(loaded.reference) > 0
     assert loaded.reference.shape[1] == loaded.features.dimension
     assert not loaded.reference.requires_grad
+
+
+def test_lite0_needs_no_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autosim.learning.features.sources.REFERENCES", 8)
+    env = BlobEnv(BlobConfig(size=32))
+    with LocalPool(env.renderer()) as pool:
+        found = FeatureSource("lite0").load(env, pool, CPU)
+    assert found.reference.shape == (8, found.features.dimension) and bool(found.reference.isfinite().all())

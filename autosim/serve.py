@@ -71,7 +71,8 @@ def serve(
     ``render(scene, seed, effort)`` gives the image, (height, width, 3) as uint8 or as float32 in [0, 1], and a
     dictionary of annotations; or the image alone where there are none. ``scene`` is a scene graph as JSON has it:
     ``{"nodes": [{"class": …, "slot": …, "parent": …, "attributes": {…}}, …], …}``. Equal arguments have to give equal
-    pixels. An exception is sent to autosim as the scene's error, with its traceback in the log.
+    pixels. An annotation may be a function without arguments that gives it: it is called at once, or not at all where
+    only the image is wanted. An exception is sent to autosim as the scene's error, with its traceback in the log.
     """
     reader, writer = _connection()
     _Server(render, writer).run(reader, _hello(name, height, width, annotations or {}))
@@ -122,7 +123,8 @@ class _Server:
         drawn: list[tuple[Any, dict[str, Any]]] = []
         for place, (scene, seed) in enumerate(zip(request["scenes"], request["seeds"])):  # noqa: B905 - for Python 3.8
             try:
-                drawn.append(_image_and_truth(self._render(scene, seed, request["effort"])))
+                found = self._render(scene, seed, request["effort"])
+                drawn.append(_image_and_truth(found, request["do"] == "render"))
             except Exception as error:
                 traceback.print_exc()
                 said = {"error": f"{type(error).__name__}: {error}", "scene": place}
@@ -153,9 +155,10 @@ class _Server:
         self._writer.flush()
 
 
-def _image_and_truth(drawn: Any) -> tuple[Any, dict[str, Any]]:
+def _image_and_truth(drawn: Any, wanted: bool) -> tuple[Any, dict[str, Any]]:
     image, truth = drawn if isinstance(drawn, tuple) else (drawn, {})
-    return np.asarray(image), {name: np.asarray(values) for name, values in truth.items()}
+    found = {name: values() if callable(values) else values for name, values in truth.items() if wanted}
+    return np.asarray(image), {name: np.asarray(values) for name, values in found.items()}
 
 
 def _eight_bits(image: Any) -> Any:

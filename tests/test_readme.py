@@ -12,6 +12,8 @@ import pytest
 from autosim.cli import compare_options, export_options, tune_options
 from autosim.cli.run_options import SELECTION_NAMES, parse_run, run_options
 from autosim.registry import find_algorithm, find_environment
+from autosim.rendering.blender import installed
+from autosim.rendering.blender.installed import Wheel
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -19,7 +21,7 @@ GUIDES = [path for path in DOCUMENTS if path.name not in ("CHANGELOG.md", "archi
 TEXT = "\n".join(path.read_text(encoding="utf-8") for path in GUIDES)
 OF_OTHER_COMMANDS = {
     "again", "envs", "networks", "help", "name", "documents", "editable", "logdir", "digits", "data-dir", "before",
-    "rounds", "scenes", "seeds",
+    "rounds", "scenes", "seeds", "bpy", "python", "engine.blender",
 }  # fmt: skip
 OF_THE_EXAMPLE = {"env.x", "algo.shift"}
 ALGORITHMS = ("metasim", "metasim2", "autosimulate", "lts", "bo", "optuna", "random")
@@ -93,7 +95,13 @@ def test_options_take_the_values_shown() -> None:
     assert tried >= 5
 
 
-def test_commands_shown_are_understood() -> None:
+def test_commands_shown_are_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_up = Wheel("0.0.1", (3, 0))
+    monkeypatch.setattr(installed, "WHEELS", (set_up,))
+    monkeypatch.setenv("AUTOSIM_CACHE", str(tmp_path))
+    set_up.interpreter.parent.mkdir(parents=True)
+    for path in (set_up.interpreter, set_up.folder / installed.COMPLETE):
+        path.touch()
     commands = [line.split("#")[0] for block in blocks("sh") for line in block.splitlines()]
     runs = [re.split(r"benchmarks/run\.py|autosim run", command)[-1] for command in commands if " --algo " in command]
     assert len(runs) >= 3

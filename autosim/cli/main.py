@@ -193,6 +193,16 @@ def check(arguments: Sequence[str]) -> int:
     return 0 if command.run_checks(command.parse_check(arguments)) else 1
 
 
+def blender(arguments: Sequence[str]) -> int:
+    """Set Blender up in an environment of its own: autosim blender setup."""
+    from autosim.cli import blender as command
+
+    if any(argument in ("-h", "--help") for argument in arguments):
+        print(command.HELP, end="")
+        return 0
+    return command.run_blender(arguments)
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "list": list_installed,
     "check": check,
@@ -201,6 +211,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "export": export,
     "compare": compare,
     "tune": tune,
+    "blender": blender,
 }
 
 if __name__ == "__main__":

@@ -104,9 +104,11 @@ def parse(parser: ArgumentParser, options: Sequence[Option], arguments: list[str
 
 def spelled_out(argument: str, known: Sequence[str]) -> str:
     """An argument with the option's whole key: a group's ``folder`` may be given by the group's name alone, as in
-    ``--target DIR``.
+    ``--target DIR``, and an environment's option of its engine by the engine alone, as in ``--engine.NAME PATH``.
     """
     name, given, value = argument.partition("=")
+    if name.startswith("--engine.") and (own := f"env.{name.removeprefix('--engine.')}") in known:
+        return f"--{own}{given}{value}"
     return f"{name}.folder{given}{value}" if f"{name.removeprefix('--')}.folder" in known else argument
 
 

@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from autosim.env import Env, TargetSizes
+from autosim.errors import UserError
 from autosim.learning.schedule import TrainingSchedule
 from autosim.learning.tasks.detector_settings import DetectorSettings
 from autosim.ranges import Checked, Range
+from autosim.rendering.blender.installed import choose_blender
 from autosim.rendering.differences import GradientSettings
 from autosim.rendering.mitsuba.variant import Variant, choose_variant
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.grammar import Grammar
+from envs.clevr.blender import ClevrBlender
 from envs.clevr.renderer import ClevrRenderer
 from envs.clevr.scene import CLASSES, PROFILES, clevr_grammar, clevr_schema, start_priors, target_priors
 
@@ -34,9 +37,13 @@ class ClevrConfig(Checked):
         train_frames: frames that a network is trained on for the closing scores.
         variant: of Mitsuba's: scalar_rgb, llvm_ad_rgb, or auto for LLVM's where it renders correctly, which is written
             to the run's configuration as what it was.
+        engine: what draws: mitsuba, in process, or blender (Cycles), in a process of its own beside each worker.
+        blender: which Blender: a name as bpy-5.3.0, set up by `autosim blender setup`, or the path of an executable; by
+            default the newest that is set up, which is written to the run's configuration.
         task: what networks learn: the shape of each pixel (segmentation), or boxes of the shapes (detection).
         detector: which detector learns, where the task is detection.
-        windows: draw differences of an object's place in the part of the picture that holds it and its shadows.
+        windows: draw differences of an object's place in the part of the picture that holds it and its shadows; mitsuba
+            alone.
     """
 
     profile: Literal["default", "paper"] = "default"
@@ -44,6 +51,8 @@ class ClevrConfig(Checked):
     edge: int = 0
     train_frames: Annotated[int, Range(least=1)] = 200
     variant: Variant = "auto"
+    engine: Literal["mitsuba", "blender"] = "mitsuba"
+    blender: str = ""
     task: Literal["segmentation", "detection"] = "segmentation"
     detector: DetectorSettings = field(default_factory=DetectorSettings)
     windows: bool = False
@@ -54,6 +63,15 @@ class ClevrConfig(Checked):
             object.__setattr__(self, "variant", choose_variant(self.variant))
         except ValueError as error:
             raise ValueError(f"variant: {error}") from None
+        if self.engine == "blender":
+            try:
+                object.__setattr__(self, "blender", choose_blender(self.blender))
+            except UserError as error:
+                raise ValueError(f"blender: {error}") from None
+            if self.windows:
+                raise ValueError("windows: engine blender draws whole pictures only; allowed is false")
+        elif self.blender:
+            raise ValueError(f"blender: {self.blender!r} is given, but engine is {self.engine}; needed is blender")
         if self.edge % 8 or (self.edge and not 16 <= self.edge <= 1024):
             raise ValueError(f"edge: {self.edge} is neither 0 nor a multiple of 8 from 16 to 1024")
         if self.task == "segmentation" and self.detector != DetectorSettings():
@@ -87,9 +105,11 @@ class Clevr(Env):
         return clevr_grammar(self.schema, target_priors(self.profile, self.config.target_seed))
 
     def renderer(self) -> Renderer:
-        """A Mitsuba renderer of this profile."""
+        """A renderer of this profile by the chosen engine."""
         profile, config = self.profile, self.config
         boxes = config.task == "detection"
+        if config.engine == "blender":
+            return ClevrBlender(self.schema, self.edge, config.blender, boxes)
         return ClevrRenderer(
             self.schema, profile.sizes, profile.bounces, self.edge, config.variant, config.windows, boxes
         )

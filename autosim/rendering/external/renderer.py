@@ -48,12 +48,17 @@ class ExternalRenderer(Renderer):
         self._engine: Engine | None = None
         self._spent = 0.0
 
+    @property
+    def served(self) -> Mapping[str, Annotation]:
+        """What the engine gives beside the image: the annotations, unless a subclass makes these of something else."""
+        return self.annotations
+
     def build(self) -> None:
         """Start the engine and compare what it draws with what is declared."""
         self.close()
         engine = Engine(self.command, self.settings)
         said = {key: engine.hello.get(key) for key in ("height", "width", "annotations")}
-        declared = {name: declaration(kind) for name, kind in self.annotations.items()}
+        declared = {name: declaration(kind) for name, kind in self.served.items()}
         for key, expected in (("height", self.height), ("width", self.width), ("annotations", declared)):
             if said[key] != expected:
                 engine.close()

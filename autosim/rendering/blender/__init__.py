@@ -1,0 +1,1 @@
+"""Renderers whose pictures Blender's Cycles draws, in processes of their own."""

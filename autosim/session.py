@@ -118,6 +118,7 @@ class Session:
                 return hidden_target(self.env, self.pool)
             pool, reads = self.pool, self.task.reads
             declared = {name: kind for name, kind in pool.annotations.items() if reads is None or name in reads}
+            declared |= self.task.beside
             camera = self.env.renderer().field_of_view
             return folder_target(self.target_settings, declared, pool.height, pool.width, camera)
 

@@ -14,7 +14,7 @@ from autosim.formats.dataset import DataSet
 from autosim.formats.fitting import place
 from autosim.formats.frame_reader import FrameReader
 from autosim.formats.parts import Place, TargetSettings, find_places
-from autosim.rendering.annotations import Annotation, Boxes, InstanceMask
+from autosim.rendering.annotations import Annotation, Boxes, InstanceMask, RatedBoxes
 from autosim.rendering.frames import Frame, Frames
 from autosim.rendering.pool import RenderPool
 
@@ -94,7 +94,7 @@ def folder_target(
 def with_room(declared: Mapping[str, Annotation], count: int) -> dict[str, Annotation]:
     """The same annotations with room for ``count`` objects: real images may show more than a scene can have."""
     return {
-        name: replace(kind, most=max(kind.most, count)) if isinstance(kind, (Boxes, InstanceMask)) else kind
+        name: replace(kind, most=max(kind.most, count)) if isinstance(kind, (Boxes, InstanceMask, RatedBoxes)) else kind
         for name, kind in declared.items()
     }
 

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from autosim.errors import UserError
 from autosim.files import fault
+from autosim.formats import kitti
 from autosim.formats.dataset import VOID, DataSet, LabelledImage
 from autosim.formats.fitting import Fit, Placement, place
 from autosim.formats.shapes import Pixels, bounding_box
-from autosim.rendering.annotations import Annotation, Boxes, ClassLabel, ClassMask, InstanceMask
+from autosim.rendering.annotations import Annotation, Boxes, ClassLabel, ClassMask, InstanceMask, RatedBoxes
 from autosim.rendering.frames import Frame
 
 LEFT_OUT = -1
@@ -44,7 +45,7 @@ class FrameReader:
 
     def __post_init__(self) -> None:
         for name, kind in self.declared.items():
-            if not isinstance(kind, (ClassMask, InstanceMask, Boxes, ClassLabel)):
+            if not isinstance(kind, (ClassMask, InstanceMask, Boxes, RatedBoxes, ClassLabel)):
                 raise UserError(f"annotation {name!r} ({type(kind).__name__}) is in no format of labelled images")
         known = self._declared_classes()
         for name, target in self.mapping.items():
@@ -78,6 +79,8 @@ class FrameReader:
             if isinstance(kind, Boxes):
                 table = self._table(kind.classes)
                 annotations[name] = self._boxes(labels, kind, boxes[kept], table[labels.classes[kept]])
+            elif isinstance(kind, RatedBoxes):
+                annotations[name] = self._rated(labels, kind, boxes, inside)
             elif isinstance(kind, InstanceMask):
                 annotations[name] = self._instances(labels, kind, kept, placement)
             elif isinstance(kind, ClassMask):
@@ -126,6 +129,31 @@ class FrameReader:
         rows = np.full((kind.most, 5), -1, dtype=np.float32)
         rows[: len(boxes), :4] = boxes
         rows[: len(boxes), 4] = classes
+        return rows
+
+    def _rated(
+        self, labels: LabelledImage, kind: RatedBoxes, boxes: NDArray[np.float32], inside: NDArray[np.bool_]
+    ) -> NDArray[np.float32]:
+        """All objects and regions with the level that they count at. Of classes that are left out those are kept that
+        KITTI takes for neighbours of a wanted one; they count at no level.
+        """
+        own = self._table(kind.classes)
+        beside = [kitti.NEIGHBOURS.get(name) for name in self.data.classes]
+        table = np.array(
+            [
+                own[self.data.classes.index(other)] if other in self.data.classes and at == LEFT_OUT else at
+                for other, at in zip(beside, own, strict=True)
+            ],
+            dtype=np.int64,
+        ).reshape(-1)
+        levels = kitti.difficulty(labels, kitti.scale_of(labels.read_size()[1]))
+        levels[own[labels.classes] == LEFT_OUT] = kitti.NOT_COUNTED
+        classes = np.where(labels.ignored, -1, table[labels.classes])
+        kept = np.flatnonzero(inside & (labels.ignored | (classes != LEFT_OUT)))
+        if len(kept) > kind.most:
+            raise fault(labels.source or labels.name, f"{labels.name} has {len(kept)} boxes; allowed are {kind.most}")
+        rows = np.full((kind.most, 6), -1, dtype=np.float32)
+        rows[: len(kept)] = np.column_stack([boxes[kept], classes[kept], levels[kept]])
         return rows
 
     def _instances(

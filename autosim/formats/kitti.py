@@ -33,6 +33,10 @@ MIN_HEIGHT = (40.0, 25.0, 25.0)
 MAX_OCCLUSION = (0, 1, 2)
 MAX_TRUNCATION = (0.15, 0.3, 0.5)
 NOT_COUNTED = 3
+# What is taken for its neighbour is not wrong: (type, neighbour).
+NEIGHBOURS = {"Van": "Car", "Person_sitting": "Pedestrian"}
+# Pictures are 1224 to 1242 pixels wide.
+WIDTH, WIDTHS = 1242, range(1200, 1300)
 
 
 def find(folder: Path, part: str | None = None) -> Path | None:
@@ -107,6 +111,11 @@ def difficulty(image: LabelledImage, scale: float = 1.0) -> NDArray[np.int64]:
         counts = (height > MIN_HEIGHT[i]) & (occluded <= MAX_OCCLUSION[i]) & (truncated <= MAX_TRUNCATION[i])
         level[counts & ~image.ignored] = i
     return level
+
+
+def scale_of(width: int) -> float:
+    """The scale of pictures of a width, 1 for KITTI's own."""
+    return 1.0 if width in WIDTHS else width / WIDTH
 
 
 def write(data: DataSet, folder: Path, part: str | None = None) -> None:

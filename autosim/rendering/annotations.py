@@ -140,6 +140,33 @@ class Boxes(Annotation):
 
 
 @dataclass(frozen=True)
+class RatedBoxes(Annotation):
+    """Boxes of labels that also say what counts: float32 (most, 6), a row (x0, y0, x1, y1, class, level) for each.
+
+    Boxes, classes and padding are as in :class:`Boxes`, but regions where anything may be have the class -1. ``level``
+    is the easiest of KITTI's levels at which the object counts, 0 to 2, or 3 where it may be found but need not be.
+    """
+
+    classes: tuple[str, ...]
+    most: int
+    dtype: ClassVar[np.dtype[Any]] = np.dtype(np.float32)
+
+    def array_shape(self, height: int, width: int) -> tuple[int, ...]:
+        """(most, 6)"""
+        return self.most, 6
+
+    def fault(self, values: NDArray[Any], height: int, width: int) -> str | None:
+        """The first row that is no box, of no class or of no level."""
+        used = values[~(values == UNUSED).all(axis=1)]
+        known = (used[:, 4] >= UNUSED) & (used[:, 4] < len(self.classes)) & (used[:, 5] >= 0) & (used[:, 5] <= 3)
+        wrong = ~(known & (used[:, 0] <= used[:, 2]) & (used[:, 1] <= used[:, 3]))
+        if not wrong.any():
+            return None
+        found = [float(f"{value:.6g}") for value in used[wrong][0]]
+        return f"has {found}; allowed are a box, a class from -1 to {len(self.classes) - 1} and a level from 0 to 3"
+
+
+@dataclass(frozen=True)
 class Depth(Annotation):
     """Distance from the camera along its axis in the scene's unit: float32 (H, W), 0 where nothing is seen."""
 

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from autosim.formats import kitti
 from autosim.formats.dataset import DataSet, LabelledImage
 from autosim.formats.frame_reader import FrameReader, frame_classes, from_frame
-from autosim.rendering.annotations import Annotation, Boxes, ClassLabel, ClassMask, Depth, InstanceMask, check_frame
+from autosim.rendering.annotations import (
+    Annotation,
+    Boxes,
+    ClassLabel,
+    ClassMask,
+    Depth,
+    InstanceMask,
+    RatedBoxes,
+    check_frame,
+)
 from autosim.rendering.frames import Frame
 from tests.formats.examples import CLASSES, HEIGHT, WIDTH, example, masks, picture, refusal
 
@@ -142,3 +154,32 @@ def test_masks_alone_give_objects_where_instances_are_told_apart() -> None:
     alone = from_frame("a", Frame(frame.image, {"mask": frame.annotations["mask"]}), {"mask": DECLARED["mask"]})
     found = alone.read_class_mask()
     assert len(alone) == 0 and found is not None and np.array_equal(found, frame.annotations["mask"])
+
+
+def test_rated_boxes_keep_what_kitti_counts_and_what_it_overlooks(tmp_path: Path) -> None:
+    """Vans are no wrong cars, regions belong to no class, and objects of other classes are left out."""
+    for folder in ("image_2", "label_2"):
+        (tmp_path / folder).mkdir()
+    Image.new("RGB", (621, 188)).save(tmp_path / "image_2" / "000000.png")
+    figures = "-10 {} 1 1 1 0 0 9 0"
+    lines = [
+        "Car 0.00 0 " + figures.format("10 10 60 40"),  # 60 pixels high in KITTI's own size: easy
+        "Car 0.40 2 " + figures.format("100 10 160 40"),
+        "Car 0.00 3 " + figures.format("200 10 260 40"),
+        "Van 0.00 0 " + figures.format("300 10 360 40"),
+        "Tram 0.00 0 " + figures.format("400 10 460 40"),
+        "DontCare -1 -1 -10 500 10 560 40 -1 -1 -1 -1000 -1000 -1000 -10",
+    ]
+    (tmp_path / "label_2" / "000000.txt").write_text("\n".join(lines))
+    data = kitti.read(tmp_path)
+    declared = {"boxes": Boxes(("car",), 8), "rated": RatedBoxes(("car",), 8)}
+    mapping = {"Car": "car", "Van": None, "Tram": None}
+    frame, dropped = FrameReader(data, declared, 94, 310, mapping).read(0)
+    check_frame(declared, frame, 94, 310)
+    assert dropped == 0 and int((np.asarray(frame.annotations["boxes"], float)[:, 4] >= 0).sum()) == 3
+    rated = np.asarray(frame.annotations["rated"])
+    assert [tuple(row) for row in rated[:5, 4:].astype(int)] == [(0, 0), (0, 2), (0, 3), (0, 3), (-1, 3)]
+    assert (rated[5:] == -1).all()
+    np.testing.assert_allclose(rated[0, :4], np.array([10, 10, 60, 40]) * 310 / 621, atol=0.2)
+    counted = FrameReader(data, declared, 94, 310, {**mapping, "Van": "car"}).read(0)[0]
+    assert [tuple(row) for row in counted.annotations["rated"][3:4, 4:].astype(int)] == [(0, 0)]

@@ -101,8 +101,8 @@ def _average(matched: NDArray[np.bool_], true: int) -> float:
     return float(np.where(places < len(precision), np.append(precision, 0.0)[places], 0.0).mean())
 
 
-def named(classes: Sequence[str], precision: AveragePrecision, overlap: float) -> dict[str, float]:
-    """Average precision at an overlap by the name of the class, of classes that there are."""
-    level = int(np.argmin(np.abs(OVERLAPS - overlap)))
+def named(classes: Sequence[str], precision: AveragePrecision, overlap: float | None) -> dict[str, float]:
+    """Average precision at an overlap, or over all of them, by the name of the class, of classes that there are."""
+    level = slice(None) if overlap is None else int(np.argmin(np.abs(OVERLAPS - overlap)))
     curves = ((name, precision.by_overlap(kind)) for kind, name in enumerate(classes))
-    return {name: float(curve[level]) for name, curve in curves if curve is not None}
+    return {name: float(np.mean(curve[level])) for name, curve in curves if curve is not None}

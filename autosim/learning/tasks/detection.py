@@ -7,6 +7,7 @@ the focal loss of the paper's equation 1, and place and size of the box at each 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 from typing import Literal
 
 import numpy as np
@@ -14,11 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from autosim.learning.tasks.average_precision import AveragePrecision, Found, named
+from autosim.learning.tasks.average_precision import Found
 from autosim.learning.tasks.detection_network import DetectorNetwork, Lite0Network
-from autosim.learning.tasks.detector_settings import DetectorSettings
-from autosim.learning.tasks.task import Scorer, Task
+from autosim.learning.tasks.detection_scores import BoxScorer, KittiScorer
+from autosim.learning.tasks.detector_settings import OF_KITTI, SCORE_NAMES, DetectorSettings, Score
+from autosim.learning.tasks.kitti_precision import LEVELS
+from autosim.learning.tasks.task import Task
 from autosim.learning.training import to_tensor
+from autosim.rendering.annotations import RatedBoxes
 from autosim.rendering.frames import Frames
 from autosim.seeding import torch_seeded
 
@@ -28,8 +32,6 @@ ALPHA, BETA = 2.0, 4.0
 PEAK = 0.12
 # Most boxes that are read off an image.
 MOST = 100
-# What the score counts as found: half of the union.
-OVERLAP = 0.5
 # How far brightness and contrast vary in training.
 BRIGHTNESS, CONTRAST = 0.15, 0.3
 # On the learning rate of weights that were trained on ImageNet.
@@ -46,9 +48,13 @@ class Detection(Task):
     ``backbone`` is ``scratch``, or ``lite0`` for EfficientNet-lite0 with ImageNet weights, of whose 17 parts the first
     ``frozen`` do not learn; its ``stride`` is 4 or 8, and its pyramid has ``4 * width`` filters. ``size`` are width and
     height of a usual box in pixels, that which boxes have as a network begins; one cell by default.
+
+    ``score`` is average precision at half overlap (AP50), COCO's mean over overlaps (mAP), or KITTI's at the moderate
+    level, at its own overlaps (kitti) or at half (kitti50). With the last two, targets of a user's own labels have
+    rows of six, with the level at which each object counts (:class:`RatedBoxes`); where one does not count, or anything
+    may be, the loss asks for nothing.
     """
 
-    score_name = "AP50"
     reads = ("boxes",)
 
     def __init__(
@@ -61,18 +67,22 @@ class Detection(Task):
         backbone: Literal["scratch", "lite0"] = "scratch",
         frozen: int = 0,
         size: tuple[float, float] | None = None,
+        score: Score = "AP50",
     ) -> None:
         if not classes or len(set(classes)) != len(classes):
             raise ValueError(f"classes: {list(classes)} are not one name or more, all different")
         if size is not None and not min(size) > 0:
             raise ValueError(f"size: {size} is not two lengths above 0")
         # Checks the rest, and that lite0 is installed.
-        DetectorSettings(backbone, width, stride, frozen)  # type: ignore[arg-type]
+        DetectorSettings(backbone, width, stride, frozen, score=score)  # type: ignore[arg-type]
         self.classes = tuple(classes)
         self.width, self.stride = width, stride
         self.flips, self.colour = flips, colour
         self.backbone, self.frozen = backbone, frozen
         self.size = (1.0, 1.0) if size is None else (size[0] / stride, size[1] / stride)
+        self.score, self.score_name = score, SCORE_NAMES[score]
+        if score in OF_KITTI:
+            self.beside = {"rated": RatedBoxes(self.classes, 1)}
         if backbone == "lite0":
             self.rates = {"backbone": BACKBONE_RATE}
 
@@ -86,15 +96,17 @@ class Detection(Task):
 
     def prepare(self, frames: Frames, device: torch.device | str = "cpu") -> tuple[Tensor, list[Tensor]]:
         """(images (n, 3, H, W), boxes (k, 5) of each); ``ValueError`` where boxes are missing or of no such class."""
-        if "boxes" not in frames.annotations:
+        name = "rated" if self.score in OF_KITTI and "rated" in frames.annotations else "boxes"
+        if name not in frames.annotations:
             raise ValueError(f"detection: frames have no annotation 'boxes', only {sorted(frames.annotations)}")
-        rows = np.asarray(frames.annotations["boxes"], dtype=np.float32)
-        if rows.ndim != 3 or rows.shape[2] != 5:
-            raise ValueError(f"detection: boxes of shape {rows.shape} instead of (n, most, 5)")
+        rows, columns = np.asarray(frames.annotations[name], dtype=np.float32), 5 + (name == "rated")
+        if rows.ndim != 3 or rows.shape[2] != columns:
+            raise ValueError(f"detection: {name} of shape {rows.shape} instead of (n, most, {columns})")
         if rows.size and rows[..., 4].max() >= len(self.classes):
             raise ValueError(f"detection: a box has class {int(rows[..., 4].max())} of {len(self.classes)}")
         images = to_tensor(frames.images, device).contiguous(memory_format=torch.channels_last)
-        return images, [torch.from_numpy(each[each[:, 4] >= 0]).to(device) for each in rows]
+        # The last column is -1 in rows that are not used, and in no other.
+        return images, [torch.from_numpy(each[each[:, -1] >= 0]).to(device) for each in rows]
 
     def vary(self, inputs: Tensor, targets: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Half of the images mirrored with their boxes; brightness and contrast of each changed."""
@@ -102,8 +114,9 @@ class Detection(Task):
         if self.flips:
             for i in torch.nonzero(torch.rand(len(images)) < 0.5).flatten().tolist():
                 images[i] = images[i].flip(-1)
-                x0, y0, x1, y1, kind = boxes[i].unbind(1)
-                boxes[i] = torch.stack([images.shape[-1] - x1, y0, images.shape[-1] - x0, y1, kind], dim=1)
+                x0, y0, x1, y1 = boxes[i][:, :4].unbind(1)
+                mirrored = torch.stack([images.shape[-1] - x1, y0, images.shape[-1] - x0, y1], dim=1)
+                boxes[i] = torch.cat([mirrored, boxes[i][:, 4:]], dim=1)
         if self.colour:
             shape = (len(images), 1, 1, 1)
             contrast = (1 + CONTRAST * (2 * torch.rand(shape) - 1)).to(images.device)
@@ -119,6 +132,7 @@ class Detection(Task):
 
     def _loss(self, output: Tensor, boxes: Tensor) -> Tensor:
         count, (rows, columns) = len(self.classes), output.shape[-2:]
+        boxes, asked = self._asked(boxes, rows, columns)
         heat = torch.zeros((count, rows, columns), dtype=output.dtype, device=output.device)
         centres = (boxes[:, :2] + boxes[:, 2:4]) / (2 * self.stride)
         cells = centres.floor().long()
@@ -137,12 +151,28 @@ class Detection(Task):
         is_centre = heat == 1
         positive = functional.softplus(-logits) * (1 - probability) ** ALPHA * is_centre
         negative = functional.softplus(logits) * probability**ALPHA * (1 - heat) ** BETA
+        if asked is not None:
+            negative = negative * asked
         loss = (positive + negative).sum() / max(1, len(boxes))
         if len(boxes):
             at = output[count:, cells[:, 1], cells[:, 0]]
             wanted = torch.cat([(centres - cells).T, sizes.log().T])
             loss = loss + functional.smooth_l1_loss(at, wanted, beta=0.5, reduction="sum") / len(boxes)
         return loss
+
+    def _asked(self, boxes: Tensor, rows: int, columns: int) -> tuple[Tensor, Tensor | None]:
+        """The boxes that count, and where the loss asks for nothing to be there, bool (classes, rows, columns); None
+        for everywhere.
+        """
+        if boxes.shape[1] < 6:
+            return boxes, None
+        counts = (boxes[:, 4] >= 0) & (boxes[:, 5] < len(LEVELS))
+        asked = torch.ones((len(self.classes), rows, columns), dtype=torch.bool, device=boxes.device)
+        for *corners, kind, _ in boxes[~counts].tolist():
+            x0, y0, x1, y1 = (corner / self.stride for corner in corners)
+            kinds = slice(None) if kind < 0 else int(kind)
+            asked[kinds, int(y0) : ceil(y1), int(x0) : ceil(x1)] = False
+        return boxes[counts], asked
 
     def boxes(self, outputs: Tensor, height: int, width: int) -> list[Found]:
         """What outputs (n, …) say of each image of (height, width): peaks of the heat maps, at most :data:`MOST`."""
@@ -165,34 +195,14 @@ class Detection(Task):
             found.append(Found(clipped.detach().cpu().double().numpy(), *_read(kind, score)))
         return found
 
-    def scorer(self) -> BoxScorer:
-        """Average precision at half overlap."""
-        return BoxScorer(self)
+    def size_of(self, outputs: Tensor) -> tuple[int, int]:
+        """(height, width) in pixels of the pictures that outputs are of, rounded up to whole cells."""
+        return outputs.shape[-2] * self.stride, outputs.shape[-1] * self.stride
+
+    def scorer(self) -> BoxScorer | KittiScorer:
+        """Average precision, as ``score`` says."""
+        return KittiScorer(self) if self.score in OF_KITTI else BoxScorer(self)
 
 
 def _read(kind: Tensor, score: Tensor) -> tuple[np.ndarray, np.ndarray]:
     return kind.detach().cpu().numpy(), score.detach().cpu().double().numpy()
-
-
-class BoxScorer(Scorer):
-    """Average precision of a detector; ``precision`` has it at every overlap."""
-
-    def __init__(self, task: Detection) -> None:
-        self._task = task
-        self.precision = AveragePrecision(len(task.classes))
-
-    def update(self, outputs: Tensor, targets: list[Tensor]) -> None:
-        """Boxes read off outputs against the true ones. Boxes are not clipped to the picture, whose size outputs do not
-        tell to the pixel.
-        """
-        height, width = (length * self._task.stride for length in outputs.shape[-2:])
-        for found, truth in zip(self._task.boxes(outputs, height, width), targets, strict=True):
-            self.precision.add(found, truth.cpu().numpy())
-
-    def compute(self) -> float:
-        """Mean over the classes of average precision at an overlap of .5."""
-        return self.precision.mean(OVERLAP)
-
-    def by_class(self) -> dict[str, float]:
-        """Of each class that there is."""
-        return named(self._task.classes, self.precision, OVERLAP)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 # Parts of EfficientNet-lite0: the stem and sixteen blocks.
 LITE0_PARTS = 17
+Score = Literal["AP50", "mAP", "kitti", "kitti50"]
+SCORE_NAMES = {"AP50": "AP50", "mAP": "mAP", "kitti": "AP moderate", "kitti50": "AP50 moderate"}
+OF_KITTI = ("kitti", "kitti50")
 STRIDES = {"scratch": (2, 4), "lite0": (4, 8)}
 
 
@@ -28,6 +31,8 @@ class DetectorSettings(Checked):
         frozen: how many of lite0's 17 parts do not learn, counted from the picture on.
         flips: mirror half of the images in training.
         colour: change brightness and contrast in training.
+        score: average precision at half overlap (AP50), COCO's mean over overlaps (mAP), or KITTI's at the moderate
+            level, at its own overlaps (kitti) or at half (kitti50); these two follow KITTI's rules of what counts.
     """
 
     network: Literal["scratch", "lite0"] = "scratch"
@@ -36,6 +41,7 @@ class DetectorSettings(Checked):
     frozen: Annotated[int, Range(least=0, most=LITE0_PARTS)] = 0
     flips: bool = True
     colour: bool = True
+    score: Score = "AP50"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -61,5 +67,13 @@ class DetectorSettings(Checked):
 
         finest = stride if stride in STRIDES[self.network] else STRIDES[self.network][0]
         return Detection(
-            classes, self.width, self.stride or finest, self.flips, self.colour, self.network, self.frozen, size
+            classes,
+            self.width,
+            self.stride or finest,
+            self.flips,
+            self.colour,
+            self.network,
+            self.frozen,
+            size,
+            self.score,
         )

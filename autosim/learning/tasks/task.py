@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from autosim.learning.schedule import TrainingSchedule
 from autosim.learning.tasks.targets import Targets
 from autosim.learning.training import fit, images_at_once
+from autosim.rendering.annotations import Annotation
 from autosim.rendering.frames import Frames
 from autosim.seeding import torch_seeded
 
@@ -41,12 +42,14 @@ class Task(ABC):
 
     A task chooses the form of its targets, a tensor or a list of tensors (:data:`Targets`), and states it in its own
     signatures: nothing else reads them. ``reads`` names the annotations that :meth:`prepare` needs, so that labels of
-    a user's own images are asked for these alone; None for all that are declared. ``rates`` are factors on the learning
-    rate for parts of the network, by name: those that begin with trained weights learn more slowly.
+    a user's own images are asked for these alone; None for all that are declared. ``beside`` are annotations
+    that these labels have and frames that are drawn do not. ``rates`` are factors on the learning rate for parts of the
+    network, by name: those that begin with trained weights learn more slowly.
     """
 
     score_name: str
     reads: tuple[str, ...] | None = None
+    beside: Mapping[str, Annotation] = MappingProxyType({})
     rates: Mapping[str, float] = MappingProxyType({})
 
     @abstractmethod

@@ -159,6 +159,49 @@ def test_without_the_packages_lite0_is_refused(monkeypatch: pytest.MonkeyPatch) 
         Lite0()
 
 
+def rated(count: int) -> Frames:
+    """Frames rated by KITTI's rules: the last object of each need not be found, and anything may be on the left."""
+    found = frames(count)
+    boxes = np.asarray(found.annotations["boxes"], dtype=np.float32)
+    rows = np.full((count, boxes.shape[1] + 1, 6), -1, dtype=np.float32)
+    rows[:, :-1, :5] = boxes
+    rows[:, :-1, 5] = np.where(boxes[..., 4] >= 0, 0, -1)
+    for i in range(count):
+        last = int((boxes[i, :, 4] >= 0).sum())
+        rows[i, max(0, last - 1), 5] = 3 if last else -1
+        rows[i, last] = (0, 0, 16, 40, -1, 3)
+    return Frames(found.images, {**found.annotations, "rated": rows})
+
+
+class TestByKittisRules(TaskSuite):
+    def task(self) -> Detection:
+        return Detection(KINDS, width=4, score="kitti50")
+
+    def frames(self) -> Frames:
+        return rated(6)
+
+
+def test_the_loss_asks_for_nothing_where_anything_may_be() -> None:
+    task = Detection(KINDS, width=4, score="kitti")
+    _, targets = task.prepare(rated(3))
+    outputs = task.network(0)(task.prepare(rated(3))[0]).detach().requires_grad_()
+    (slopes,) = torch.autograd.grad(task.losses(outputs, targets).sum(), outputs)
+    heat = slopes[:, : len(KINDS)]
+    assert all(int((rows[:, 5] < 3).sum()) < len(rows) for rows in targets)
+    counted = [rows[rows[:, 5] < 3] for rows in targets]
+    left = [i for i, rows in enumerate(counted) if not (rows[:, :2] + rows[:, 2:4] < 32).any()]
+    assert left and all(bool((heat[i, :, :, :4] == 0).all()) for i in left)
+    assert bool((heat[:, :, :, 5:] != 0).any())
+
+
+def test_frames_without_levels_are_rated_by_height() -> None:
+    task, test = Detection(KINDS, width=4, score="kitti50"), frames(4)
+    scorer = task.scored(task.network(0), test)
+    assert 0.0 <= scorer.compute() <= 1.0 and task.score_name == "AP50 moderate"
+    assert all(name.rsplit(" ", 1)[1] in ("easy", "moderate", "hard") for name in scorer.by_class())
+    assert Detection(KINDS, score="mAP").scored(task.network(0), test).compute() <= 1.0
+
+
 def pycoco(found: list[Found], truth: list[np.ndarray], classes: int) -> np.ndarray:
     """Average precision (10,) as pycocotools computes it."""
     from pycocotools.coco import COCO

@@ -154,6 +154,10 @@ class MetaSim(Algorithm):
             self.history[name].append(value)
         return {"val_score": self.score, **losses}
 
+    def seen(self) -> dict[str, float]:
+        """What the features tell of each attribute."""
+        return dict(self.features.seen)
+
     def state_dict(self) -> dict[str, Any]:
         """Transformer, optimiser, task network, baseline and the losses so far."""
         return {

@@ -74,3 +74,9 @@ class Algorithm(ABC):
     def summary(self) -> dict[str, float]:
         """The method's own closing figures."""
         return {}
+
+    def seen(self) -> dict[str, float]:
+        """How much of each attribute the method's features tell: a share of its variance in [0, 1], by the attribute's
+        key; empty where it matches no features.
+        """
+        return {}

@@ -10,6 +10,7 @@ from autosim.files import read_text, write_whole
 from autosim.reports.formatting import DASH, memory_text, percent_text, score_text
 from autosim.reports.page import Card, Picture, Section, page
 from autosim.reports.table import Table
+from autosim.reports.verdict import verdict
 
 PICTURES = (
     (
@@ -33,7 +34,9 @@ def write_report(folder: Path, summary: Mapping[str, Any]) -> Path:
     """
     interrupted = " · interrupted" if summary.get("interrupted") else ""
     config = folder / "config.yaml"
+    told = summary["verdict"] if "verdict" in summary else verdict(summary)
     sections = [
+        *([Section("Verdict", told)] if told else []),
         *(
             Section(heading, [caption], pictures=[Picture((folder / "pictures" / name).read_bytes(), heading)])
             for name, heading, caption in PICTURES

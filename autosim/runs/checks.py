@@ -29,6 +29,7 @@ SCORE: Test = (lambda value: is_number(value) and 0 <= value <= 1, "a number in 
 MAPPING: Test = (lambda value: isinstance(value, dict), "a mapping")
 TEXTS: Test = (lambda value: isinstance(value, list) and all(map(TEXT[0], value)), "a list of texts")
 NUMBERS: Test = (lambda value: isinstance(value, list) and all(map(is_number, value)), "a list of numbers")
+SHARES: Test = (lambda value: isinstance(value, dict) and all(map(is_number, value.values())), "a mapping of numbers")
 
 # By name: what a value has to be. Those of the first part have to be there.
 CHECKPOINT = {
@@ -60,7 +61,10 @@ IN_SUMMARY = {
     "peak_memory": _optional(AMOUNT),
     "gap_closed": _optional(NUMBER),
     "interrupted": FLAG,
+    "test_scores": NUMBERS,
     "target": TEXTS,
+    "verdict": TEXTS,
+    "seen": SHARES,
     "versions": MAPPING,
     "attributes": MAPPING,
 }

@@ -54,6 +54,7 @@ class LiveReport:
         )
         scores = Scores(note=f"the run goes on ({done}): this page is renewed now and then, load it again")
         summary = summarise_run(self._config, self._env, asdict(tally), scores, {}, self._command, self._notes)
+        summary["verdict"] = []
         with suppress(OSError):  # a full disk, say
             write_evidence(self._folder, self._env, self._gallery, {}, summary)
         self._due = time.monotonic() + max(LEAST, PUT_OFF * (time.monotonic() - began))

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 class Tally:
     """What a run has used and reached so far; ``seconds`` and ``core_seconds`` are spent in iterations,
     ``setup_seconds`` before them; ``notice`` is what the renderer does wrong. ``feature_images`` and ``feature_cost``
-    are those of the features' frames.
+    are those of the features' frames; ``seen`` is what features tell of each attribute.
     """
 
     iterations: int = 0
@@ -57,6 +57,7 @@ class Tally:
     interrupted: bool = False
     notice: str = ""
     figures: dict[str, float] = field(default_factory=dict)
+    seen: dict[str, float] = field(default_factory=dict)
 
     def fraction(self, config: RunConfig) -> float:
         """Share of the budget used, by whichever limit is nearest; 1 and above is the end."""
@@ -180,7 +181,7 @@ def make(
                 keep(algorithm.generator)
             gallery.show(session, algorithm.generator, "end")
             gallery.sample(session, algorithm.generator, "end")
-            tally.figures = algorithm.summary()
+            tally.figures, tally.seen = algorithm.summary(), algorithm.seen()
             if not tally.interrupted:
                 if not unscored:
                     console.print("training fresh networks for the closing scores", highlight=False)
@@ -218,6 +219,8 @@ def make(
     console.print(cost_text(summary), highlight=False, soft_wrap=True)
     if tally.figures:
         console.print(figures_text(tally.figures), highlight=False, soft_wrap=True)
+    for sentence in summary["verdict"]:
+        console.print(sentence, highlight=False, markup=False, soft_wrap=True)
     console.print(f"report: {folder.path / 'report.html'}", highlight=False, soft_wrap=True)
     if tally.interrupted:
         console.print(f"interrupted; {to_go_on}", highlight=False, soft_wrap=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from autosim.registry import DISTRIBUTION
 from autosim.reports.recovery import Recovery, recoveries
+from autosim.reports.verdict import verdict
 from autosim.runs.closing import Scores
 from autosim.runs.config import RunConfig
 from autosim.runs.gallery import Gallery
@@ -78,6 +79,8 @@ def summarise_run(
     }
     summary |= {name: value for name, value in figures.items() if name not in summary}
     summary["attributes"] = {key: move.to_json() for key, move in recoveries.items()}
+    summary["seen"] = {key: round(share, 4) for key, share in tally["seen"].items()}
+    summary["verdict"] = verdict(summary)
     summary["command"] = command
     summary["date"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
     summary["versions"] = versions()

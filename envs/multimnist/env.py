@@ -150,10 +150,10 @@ class MultiMnist(Env):
         )
 
     def task(self) -> Task:
-        """Segmentation into background and the ten digits."""
+        """Segmentation into background and the ten digits, which count as often as they occur."""
         from autosim.learning.tasks.segmentation import Segmentation
 
-        return Segmentation(CLASSES)
+        return Segmentation(CLASSES, average="foreground")
 
     def _target(self, split: Split) -> Grammar:
         x, y = Constant(0.5), Normal(0.5, LINE_STD)

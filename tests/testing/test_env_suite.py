@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from autosim.env import Env
-from autosim.learning.tasks.segmentation import MeanIntersectionOverUnion, Segmentation
+from autosim.learning.tasks.segmentation import IntersectionOverUnion, Segmentation
 from autosim.learning.tasks.task import Task
 from autosim.rendering.frames import Frame
 from autosim.rendering.renderer import Renderer
@@ -78,8 +78,8 @@ class Contrary(Segmentation):
 class Percent(Segmentation):
     """Scores from 0 to 100."""
 
-    def scorer(self) -> MeanIntersectionOverUnion:
-        class Hundredfold(MeanIntersectionOverUnion):
+    def scorer(self) -> IntersectionOverUnion:
+        class Hundredfold(IntersectionOverUnion):
             def compute(self) -> float:
                 return 100 * super().compute()
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from autosim.env import Env
 from autosim.learning.influence.frames_loss import FramesLoss
 from autosim.learning.tasks.classification import Classification
-from autosim.learning.tasks.segmentation import MeanIntersectionOverUnion, Segmentation
+from autosim.learning.tasks.segmentation import IntersectionOverUnion, Segmentation
 from autosim.learning.tasks.targets import Targets, concatenate, select, split, to_device
 from autosim.learning.tasks.task import Task
 from autosim.rendering.frames import Frames
@@ -181,8 +181,8 @@ class Ascending(Segmentation):
 
 
 class Percent(Segmentation):
-    def scorer(self) -> MeanIntersectionOverUnion:
-        class Hundredfold(MeanIntersectionOverUnion):
+    def scorer(self) -> IntersectionOverUnion:
+        class Hundredfold(IntersectionOverUnion):
             def compute(self) -> float:
                 return 100 * super().compute()
 
@@ -190,8 +190,8 @@ class Percent(Segmentation):
 
 
 class LastBatchOnly(Segmentation):
-    def scorer(self) -> MeanIntersectionOverUnion:
-        class Forgetting(MeanIntersectionOverUnion):
+    def scorer(self) -> IntersectionOverUnion:
+        class Forgetting(IntersectionOverUnion):
             def update(self, outputs: Tensor, targets: Tensor) -> None:
                 self.pixels.zero_()
                 super().update(outputs, targets)
@@ -200,8 +200,8 @@ class LastBatchOnly(Segmentation):
 
 
 class Shuffled(Segmentation):
-    def scorer(self) -> MeanIntersectionOverUnion:
-        class Askew(MeanIntersectionOverUnion):
+    def scorer(self) -> IntersectionOverUnion:
+        class Askew(IntersectionOverUnion):
             def update(self, outputs: Tensor, targets: Tensor) -> None:
                 super().update(outputs, targets.flip(-1))
 

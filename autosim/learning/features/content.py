@@ -37,7 +37,7 @@ from autosim.scenes.graph import SceneGraph, Schema
 from autosim.seeding import torch_seeded
 
 # Part of the cache key: raise it when the code gives other features for equal settings and frames.
-VERSION = 4
+VERSION = 5
 # Most pixels, and most images, that are converted at once.
 PIXELS, IMAGES = 2**20, 256
 # Continuous labels of which less than this share of the variance is predicted are left out of the features.
@@ -46,8 +46,8 @@ SHOWN = 0.05
 
 @dataclass(frozen=True)
 class ContentSettings:
-    """How the content network is made and trained: longest edge of its input in pixels, filters, passes, Adam's peak
-    rate; and whether image statistics are features too.
+    """How the content network is made and trained: longest edge of its input in pixels, filters (a multiple of 8),
+    passes, Adam's peak rate; and whether image statistics are features too.
     """
 
     edge: int = 64
@@ -56,6 +56,12 @@ class ContentSettings:
     batch_size: int = 16
     learning_rate: float = 4e-3
     appearance: bool = True
+
+    def __post_init__(self) -> None:
+        # PyTorch 2.15 writes past a gradient's end on processors with AVX2 alone: a 1×1 convolution with stride 2 of 4
+        # channels that lie last in memory.
+        if self.width < 8 or self.width % 8:
+            raise ValueError(f"width: {self.width} is not a multiple of 8 from 8 on")
 
 
 class ContentFeatures(Features):
@@ -143,6 +149,7 @@ class ContentFeatures(Features):
             "settings": asdict(self.settings),
             "shown": list(self.shown),
             "weights": list(self.weights),
+            "seen": dict(self.seen),
             "state": {name: value.clone() for name, value in self.network.state_dict().items()},
         }
 
@@ -153,6 +160,7 @@ class ContentFeatures(Features):
         targets, settings = ContentTargets.from_json(data["targets"]), ContentSettings(**data["settings"])
         features = ContentFeatures(targets, (height, width), settings, data["state"], data["shown"])
         features.weights = list(data["weights"])
+        features.seen = dict(data["seen"])
         return features
 
 
@@ -225,6 +233,11 @@ def train_content_features(
         shown = [place for place, share in enumerate(known) if share >= SHOWN]
         features = ContentFeatures(targets, size, settings, state, shown).to(device)
         features.weights = [max(explained.get(name, [1.0])) for name in features.group_names]
+        # An angle has several parts, and choices have several counts, of which the best seen one tells.
+        seen: dict[str, float] = {}
+        for label, share in zip(targets.continuous, known, strict=True):
+            seen[label.key] = max(share, seen.get(label.key, 0.0))
+        features.seen = seen | {key: max(shares) for key, shares in explained.items() if key != "attributes"}
     return features
 
 

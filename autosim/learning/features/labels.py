@@ -32,6 +32,11 @@ class ContinuousTarget:
     attribute: str
     part: str = "value"
 
+    @property
+    def key(self) -> str:
+        """``class.attribute``"""
+        return f"{self.node_class}.{self.attribute}"
+
 
 @dataclass(frozen=True)
 class CategoricalTarget:

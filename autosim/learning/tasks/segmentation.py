@@ -15,6 +15,7 @@ from autosim.rendering.frames import Frames
 from autosim.seeding import torch_seeded
 
 Normalisation = Literal["group", "none"]
+Average = Literal["classes", "foreground"]
 
 
 class UNet(nn.Module):
@@ -67,9 +68,12 @@ class Segmentation(Task):
     image that has class c, and the weights of an image add up to 1. With 0 every pixel counts the same, with 1 every
     class that is in the image. The loss of a sample is thus a function of that sample alone. Class frequencies of a
     training set would make it depend on the other samples, and those of the target would tell a method what is hidden.
+
+    ``average`` says what the score is the mean of, see :class:`IntersectionOverUnion`: all ``classes`` alike, or pixels
+    of the ``foreground``. Where what is to be learned is how often each class occurs, the mean over classes rewards a
+    network for classes that the target hardly has.
     """
 
-    score_name = "mIoU"
     reads = ("mask",)
 
     def __init__(
@@ -78,6 +82,7 @@ class Segmentation(Task):
         width: int = 16,
         normalisation: Normalisation = "group",
         balance: float = 0.75,
+        average: Average = "classes",
     ) -> None:
         if len(classes) < 2 or len(set(classes)) != len(classes):
             raise ValueError(f"classes: {list(classes)} are not at least two different names")
@@ -87,7 +92,11 @@ class Segmentation(Task):
             raise ValueError(f"normalisation: {normalisation!r} is not one of ['group', 'none']")
         if not 0 <= balance <= 1:
             raise ValueError(f"balance: {balance} is not in [0, 1]")
+        if average not in ("classes", "foreground"):
+            raise ValueError(f"average: {average!r} is not one of ['classes', 'foreground']")
         self.classes = tuple(classes)
+        self.average: Average = average
+        self.score_name = "mIoU" if average == "classes" else "foreground IoU"
         self.width = width
         self.normalisation: Normalisation = normalisation
         self.balance = balance
@@ -119,20 +128,23 @@ class Segmentation(Task):
         weights = share.gather(1, flat) ** -self.balance
         return (cross_entropy * weights).sum(dim=1) / weights.sum(dim=1)
 
-    def scorer(self) -> MeanIntersectionOverUnion:
-        """Mean intersection over union."""
-        return MeanIntersectionOverUnion(self.classes)
+    def scorer(self) -> IntersectionOverUnion:
+        """Intersection over union."""
+        return IntersectionOverUnion(self.classes, self.average)
 
 
-class MeanIntersectionOverUnion(Scorer):
-    """Mean over the classes of their intersection over union, with each class's pixels pooled over all images.
+class IntersectionOverUnion(Scorer):
+    """Intersection over union, with each class's pixels pooled over all images.
 
-    Classes that are neither predicted nor in the targets are left out of the mean. It is torchmetrics' macro Jaccard
+    Of the ``classes``: the mean over them; those that are neither predicted nor in the targets are left out. Of the
+    ``foreground``: all classes but the first, the intersections' sum over the unions' sum, so that a class counts as
+    often as it occurs or is predicted; 1 where there is no foreground at all. The first is torchmetrics' macro Jaccard
     index to the last digit; importing that library takes each process longer than many a training.
     """
 
-    def __init__(self, classes: Sequence[str]) -> None:
+    def __init__(self, classes: Sequence[str], average: Average = "classes") -> None:
         self.classes = tuple(classes)
+        self.average: Average = average
         # Row: the target's class; column: the predicted one.
         self.pixels = torch.zeros(len(self.classes), len(self.classes), dtype=torch.int64)
 
@@ -143,12 +155,15 @@ class MeanIntersectionOverUnion(Scorer):
         self.pixels += torch.bincount(pairs, minlength=count**2).reshape(count, count).cpu()
 
     def compute(self) -> float:
-        """The mean over the classes; ``ValueError`` where nothing was seen."""
+        """The score in [0, 1]; ``ValueError`` where nothing was seen."""
         if not int(self.pixels.sum()):
             raise ValueError("intersection over union: no pixels were seen")
         pixels = self.pixels.float()
         both = pixels.diagonal()
         either = pixels.sum(dim=0) + pixels.sum(dim=1) - both
+        if self.average == "foreground":
+            union = float(either[1:].sum())
+            return float(both[1:].sum()) / union if union else 1.0
         known = (either > 0).float()
         shares = both / either.clamp(min=1.0)
         return float((known * shares / known.sum()).sum())

@@ -218,8 +218,19 @@ def test_equal_seeds_give_equal_features() -> None:
 def test_state_round_trip(features: ContentFeatures) -> None:
     again = ContentFeatures.from_state(features.to_state())
     images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(again(images), features(images))
+    assert torch.equal(again(images), features(images)) and again.seen == features.seen
+
     assert again.weights == features.weights
+
+
+def test_it_is_known_which_attributes_the_features_tell(features: ContentFeatures) -> None:
+    assert features.seen and all(0 <= share <= 1 for share in features.seen.values())
+    assert {key.split(".")[0] for key in features.seen} <= {node_class.name for node_class in SHAPES_SCHEMA.classes}
+
+
+def test_filters_come_in_eights() -> None:
+    with pytest.raises(ValueError, match="width: 12 is not a multiple of 8"):
+        ContentSettings(width=12)
 
 
 def test_features_are_frozen_and_of_each_image_alone(features: ContentFeatures) -> None:
@@ -304,7 +315,7 @@ def test_features_follow_the_aspect_of_pictures_of_any_shape(height: int, width:
     rows = slice((len(square.images[0]) - height) // 2, (len(square.images[0]) - height) // 2 + height)
     images = np.ascontiguousarray(square.images[:, rows, :width])
     frames = Frames(images, {"mask": np.ascontiguousarray(square.annotations["mask"][:, rows, :width])})
-    settings = ContentSettings(width=4, epochs=1)
+    settings = ContentSettings(width=8, epochs=1)
     features = train_content_features(SHAPES_SCHEMA, scenes, frames, SHAPES_ANNOTATIONS, 0, settings)
     assert features.input_size == ((16, 64) if width == 620 else (40, 24))
     found = features.of_images(images[:3], batch_size=2)

@@ -108,6 +108,23 @@ def test_score_by_hand() -> None:
     assert scored(task, logits_of(torch.zeros_like(targets), 3), targets) == pytest.approx((2 / 4 + 0) / 2)
 
 
+def test_foreground_classes_count_as_often_as_they_occur() -> None:
+    targets = torch.tensor([[[0, 0, 1], [1, 1, 2]]])
+    predictions = torch.tensor([[[0, 1, 1], [1, 0, 1]]])
+    task = Segmentation(("a", "b", "c"), average="foreground")
+    assert task.score_name == "foreground IoU"
+    # Class 1: 2 of 5; class 2: 0 of 1.
+    assert scored(task, logits_of(predictions, 3), targets) == pytest.approx(2 / 6)
+    assert scored(task, logits_of(targets, 3), targets) == 1.0
+    nothing = torch.zeros_like(targets)
+    assert scored(task, logits_of(nothing, 3), nothing) == 1.0 > scored(task, logits_of(nothing, 3), targets) == 0.0
+
+
+def test_an_unknown_average_is_refused() -> None:
+    with pytest.raises(ValueError, match="average: 'micro' is not one of"):
+        Segmentation(("a", "b"), average="micro")  # type: ignore[arg-type]
+
+
 def test_score_pools_pixels_over_the_set() -> None:
     targets = torch.tensor([[[0, 0], [1, 1]], [[0, 0], [0, 0]]])
     predictions = torch.tensor([[[0, 0], [1, 1]], [[0, 0], [0, 1]]])

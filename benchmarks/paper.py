@@ -135,7 +135,7 @@ def table(heads: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> dict[s
         lines.append(["", "least to largest", *spread])
         if any(figure["bound"] is not None for figure in figures):
             lines.append(["", "held to", *map(held, figures)])
-    return {"heads": ["", "", *heads.values()], "lines": lines, "alignment": "ll" + "r" * len(heads)}
+    return {"heads": ["experiment", "figures", *heads.values()], "lines": lines, "alignment": "ll" + "r" * len(heads)}
 
 
 def main() -> int:

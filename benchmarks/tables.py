@@ -1,7 +1,7 @@
 """Markdown tables of results, and documents that hold them between comments, so that no figure is typed by hand.
 
 A document says ``<!-- evidence: NAME -->`` where the table of ``NAME.json`` begins and ``<!-- end of evidence -->``
-where it ends.
+where it ends. ``<!-- evidence: NAME; HEAD; HEAD -->`` shows these columns alone, without notes: what a reader decides by.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from autosim.reports.formatting import DASH, percent_text, score_text
 from autosim.reports.table import Table
 from benchmarks.record import Record, read_record
 
-BEGIN = re.compile(r"<!-- evidence: ([\w-]+) -->\n")
+BEGIN = re.compile(r"<!-- evidence: ([\w-]+)((?:; [^;\n]*)*) -->\n")
 END = "<!-- end of evidence -->"
 
 
@@ -59,16 +59,27 @@ def with_tables(text: str, results: Path, source: str = "document") -> str:
         following = BEGIN.search(text, begin.end())
         if end < 0 or (following is not None and following.start() < end):
             raise UserError(f"{source}: <!-- evidence: {begin.group(1)} --> is not followed by {END}")
-        parts += [text[position : begin.end()], table_of(results / f"{begin.group(1)}.json"), "\n"]
+        heads = begin.group(2).split("; ")[1:]
+        parts += [text[position : begin.end()], table_of(results / f"{begin.group(1)}.json", heads), "\n"]
         position = end
     return "".join([*parts, text[position:]])
 
 
-def table_of(path: Path) -> str:
-    """The table of a file of results, with its notes."""
+def table_of(path: Path, heads: Sequence[str] = ()) -> str:
+    """The table of a file of results with its notes, or the columns under ``heads`` without; ``UserError`` where it has
+    no such column.
+    """
     if not path.exists():
         return f"*Not measured yet: there is no `{path.name}` among the results.*"
-    return read_record(path).markdown()
+    record = read_record(path)
+    if not heads:
+        return record.markdown()
+    table = record.table
+    if missing := [head for head in heads if head not in table.heads]:
+        raise UserError(f"{path}: has no column {missing[0]!r}, only {', '.join(map(repr, table.heads))}")
+    kept = [table.heads.index(head) for head in heads]
+    lines = tuple(tuple(line[column] for column in kept) for line in table.lines)
+    return Table(tuple(heads), lines, "".join(table.alignment[column] for column in kept)).markdown()
 
 
 def runs_table(evidence: Mapping[str, Any]) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,23 @@ def test_a_document_shows_the_table_and_its_notes(tmp_path: Path) -> None:
     document = "<!-- evidence: ready -->\n<!-- end of evidence -->\n"
     shown = "| what | is |\n| --- | ---: |\n| a\\|b | 1 |\n\nA.\n\nB.\n<!-- end"
     assert shown in with_tables(document, tmp_path)
+
+
+def test_a_document_may_show_some_columns(tmp_path: Path) -> None:
+    table = Table(("what", "car, start", "why"), (("a", "1", "b"), ("c", "2", "d")), "lrl")
+    record(table, notes=["A."]).write(tmp_path / "ready.json")
+    document = "<!-- evidence: ready; why; car, start -->\n<!-- end of evidence -->\n"
+    shown = "| why | car, start |\n| --- | ---: |\n| b | 1 |\n| d | 2 |\n<!-- end"
+    assert shown in with_tables(document, tmp_path)
+    with pytest.raises(UserError, match="has no column 'who', only 'what', 'car, start', 'why'"):
+        with_tables(document.replace("why", "who"), tmp_path)
+
+
+def test_documents_hold_tables_that_can_be_read() -> None:
+    for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for line in document.read_text(encoding="utf-8").splitlines():
+            if re.fullmatch(r"\|( *:?-+:? *\|)+", line):
+                assert line.count("|") - 1 <= 7, f"{document.name}: a table of {line.count('|') - 1} columns"
 
 
 def test_checks_become_a_table() -> None:

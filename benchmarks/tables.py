@@ -1,7 +1,7 @@
 """Markdown tables of results, and documents that hold them between comments, so that no figure is typed by hand.
 
 A document says ``<!-- evidence: NAME -->`` where the table of ``NAME.json`` begins and ``<!-- end of evidence -->``
-where it ends. ``<!-- evidence: NAME; HEAD; HEAD -->`` shows these columns alone, without notes: what a reader decides by.
+where it ends. ``<!-- evidence: NAME; HEAD; HEAD -->`` shows these columns alone, without notes: what is decided by.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def fit(
 
     The learning rate rises over the first tenth of the steps and falls to 0 on half a cosine: scores then vary less
     from seed to seed than with a rate that is high to the end. ``factors`` on it, by the name of a part of the network;
-    the rest has 1.
+    the first that fits counts, and the rest has 1.
     """
     optimiser = torch.optim.Adam(_groups(network, schedule.learning_rate, factors or {}), lr=schedule.learning_rate)
     steps = schedule.epochs * -(-count // schedule.batch_size)
@@ -61,5 +61,6 @@ def _groups(network: nn.Module, rate: float, factors: Mapping[str, float]) -> li
     """The parameters by their learning rates."""
     found: dict[float, list[nn.Parameter]] = {}
     for name, value in network.named_parameters():
-        found.setdefault(factors.get(name.split(".")[0], 1.0), []).append(value)
+        factor = next((factor for part, factor in factors.items() if name.startswith(f"{part}.")), 1.0)
+        found.setdefault(factor, []).append(value)
     return [{"params": values, "lr": rate * factor} for factor, values in found.items()]

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from autosim.errors import UserError
 from autosim.learning.influence.direction import Approximation, Direction, influence_direction
 from autosim.learning.influence.frames_loss import FramesLoss
 from autosim.learning.schedule import TrainingSchedule
@@ -16,7 +17,7 @@ from autosim.rendering.frames import Frames
 
 
 class Probe:
-    """Influences of frames at ``network``; :meth:`point` has to be called first.
+    """Influences of frames at ``network``; :meth:`point` has to be called first. ``UserError`` for a task without.
 
     How long the network has trained matters more than anything else. An influence says what a frame does for the
     validation frames through what the network still has to learn: one that has learned all that its frames can teach
@@ -24,6 +25,11 @@ class Probe:
     """
 
     def __init__(self, task: Task, network: nn.Module, device: torch.device | str = "cpu") -> None:
+        if not task.has_influences:
+            raise UserError(
+                f"influences cannot be measured at {type(task).__name__}, whose losses do not follow from its outputs; "
+                "take another network, or a method without influences"
+            )
         self.task, self.network, self.device = task, network, device
         self.direction: Direction | None = None
 

@@ -16,7 +16,7 @@ LITE0_PARTS = 17
 Score = Literal["AP50", "mAP", "kitti", "kitti50"]
 SCORE_NAMES = {"AP50": "AP50", "mAP": "mAP", "kitti": "AP moderate", "kitti50": "AP50 moderate"}
 OF_KITTI = ("kitti", "kitti50")
-STRIDES = {"scratch": (2, 4), "lite0": (4, 8)}
+STRIDES = {"scratch": (2, 4), "lite0": (4, 8), "faster_rcnn": (4,)}
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,9 @@ class DetectorSettings(Checked):
     """Which detector learns.
 
     Args:
-        network: a small one that begins with random weights (scratch), or one on EfficientNet-lite0 with ImageNet
-            weights (lite0), from packages that the extra detection installs.
+        network: a small one that begins with random weights (scratch), one on EfficientNet-lite0 with ImageNet weights
+            (lite0), from packages that the extra detection installs, or torchvision's Faster R-CNN on the same
+            (faster_rcnn), of which AutoSimulate cannot measure influences.
         width: filters of the small network's first layer; lite0's pyramid has four times as many.
         stride: edge of a cell in pixels, 2 or 4 for the small network, 4 or 8 for lite0; 0 for the finest that suits.
         frozen: how many of lite0's 17 parts do not learn, counted from the picture on.
@@ -35,7 +36,7 @@ class DetectorSettings(Checked):
             level, at its own overlaps (kitti) or at half (kitti50); these two follow KITTI's rules of what counts.
     """
 
-    network: Literal["scratch", "lite0"] = "scratch"
+    network: Literal["scratch", "lite0", "faster_rcnn"] = "scratch"
     width: Annotated[int, Range(least=4)] = 16
     stride: Literal[0, 2, 4, 8] = 0
     frozen: Annotated[int, Range(least=0, most=LITE0_PARTS)] = 0
@@ -49,7 +50,8 @@ class DetectorSettings(Checked):
             raise ValueError(f"width: {self.width} is not a multiple of 4")
         allowed = STRIDES[self.network]
         if self.stride and self.stride not in allowed:
-            raise ValueError(f"stride: {self.stride} is neither {allowed[0]} nor {allowed[1]}, as {self.network} has")
+            shown = " or ".join(map(str, allowed))
+            raise ValueError(f"stride: {self.stride}, but {self.network} has {shown}; 0 takes what suits")
         if self.network == "scratch":
             if self.frozen:
                 raise ValueError(f"frozen: {self.frozen}, but only lite0 has trained weights to keep (network lite0)")
@@ -63,6 +65,10 @@ class DetectorSettings(Checked):
         """The task of finding ``classes``; ``stride`` is used where the settings have none and the network allows it.
         ``size``: width and height in pixels of a usual box.
         """
+        if self.network == "faster_rcnn":
+            from autosim.learning.tasks.faster_rcnn import FasterRcnn
+
+            return FasterRcnn(classes, self.width, self.flips, self.colour, self.frozen, size, self.score)
         from autosim.learning.tasks.detection import Detection
 
         finest = stride if stride in STRIDES[self.network] else STRIDES[self.network][0]

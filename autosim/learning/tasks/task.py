@@ -44,12 +44,14 @@ class Task(ABC):
     signatures: nothing else reads them. ``reads`` names the annotations that :meth:`prepare` needs, so that labels of
     a user's own images are asked for these alone; None for all that are declared. ``beside`` are annotations
     that these labels have and frames that are drawn do not. ``rates`` are factors on the learning rate for parts of the
-    network, by name: those that begin with trained weights learn more slowly.
+    network, by name: those that begin with trained weights learn more slowly. ``has_influences``: whether losses follow
+    from the outputs, as influences need it.
     """
 
     score_name: str
     reads: tuple[str, ...] | None = None
     beside: Mapping[str, Annotation] = MappingProxyType({})
+    has_influences: bool = True
     rates: Mapping[str, float] = MappingProxyType({})
 
     @abstractmethod
@@ -72,6 +74,12 @@ class Task(ABC):
     @abstractmethod
     def scorer(self) -> Scorer:
         """A scorer that has seen nothing yet."""
+
+    def training_losses(self, network: nn.Module, inputs: Tensor, targets: Any) -> Tensor:
+        """(n,) loss of each sample in training: that of the outputs, unless a network's losses need the truth before
+        there are outputs.
+        """
+        return self.losses(network(inputs), targets)
 
     def vary(self, inputs: Tensor, targets: Any) -> tuple[Tensor, Targets]:
         """A batch as training uses it, varied by torch's global random state; unchanged by default. A change of an
@@ -97,7 +105,7 @@ class Task(ABC):
 
         def loss_of(batch: Tensor) -> Tensor:
             inputs, targets = self.vary(*self.prepare(frames.select(batch.numpy()), device))
-            losses = self.losses(network(inputs), targets)
+            losses = self.training_losses(network, inputs, targets)
             sums.append(float(losses.detach().sum()))
             return losses.mean()
 

@@ -108,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         (
             f"*s an epoch*: CPU seconds of one thread for {EPOCH} images of {WIDTH}×{HEIGHT} in batches of 8, measured "
             f"on {parsed.images} of them on a machine that others used too. *AP50*, *mAP*: trained for so many "
-            f"*epochs* on {TRAIN} frames of 64×64 of CLEVR's hidden distribution and scored on {TEST} others; one seed.",
+            f"*epochs* on {TRAIN} frames of 64×64 of CLEVR's hidden distribution, scored on {TEST} others; one seed.",
         ),
     )
     record.write(parsed.out / "detectors.json")

@@ -1,4 +1,4 @@
-"""Labels of what is in a picture, from its scene graph and its mask."""
+"""Labels of what is in a picture, from its scene graph and its mask or boxes."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from autosim.learning.training import images_at_once
-from autosim.rendering.annotations import Annotation, class_mask
+from autosim.rendering.annotations import Annotation, Boxes, class_mask
 from autosim.rendering.frames import Frames
 from autosim.scenes.graph import Categorical, Continuous, SceneGraph, Schema
 
 # Most pixels, and most masks, that are converted at once; a pixel takes five bytes for each class.
 PIXELS, IMAGES = 2**20, 256
+# What boxes of a class add up to.
+BOX_PARTS = ("count", "x", "y", "width", "height")
 # Parts of periodic attributes. Twice the angle gives the axis of objects that look (nearly) the same from behind.
 TURNS = {"sine": (np.sin, 1), "cosine": (np.cos, 1), "double sine": (np.sin, 2), "double cosine": (np.cos, 2)}
 
@@ -72,13 +75,41 @@ class CountTarget:
 
 
 @dataclass(frozen=True)
+class BoxTarget:
+    """What the boxes of one class add up to, where boxes are all that is known: their number (``count``), or the sum of
+    their centres' ``x`` and ``y``, or of their ``width`` and ``height``, in shares of the picture's. ``most`` boxes
+    in a picture are the unit.
+    """
+
+    box_class: int
+    part: str
+    most: int
+    mutable: bool = True
+    group: str = "boxes"
+
+    def label(self, rows: NDArray[np.float32], height: int, width: int) -> float:
+        """Of boxes (k, 5) in pixels of a picture of (height, width)."""
+        x0, y0, x1, y1, kind = rows.astype(np.float64).T
+        values = {
+            "count": np.ones(len(rows)),
+            "x": (x0 + x1) / (2 * width),
+            "y": (y0 + y1) / (2 * height),
+            "width": (x1 - x0) / width,
+            "height": (y1 - y0) / height,
+        }
+        return float(values[self.part][kind == self.box_class].sum()) / self.most
+
+
+@dataclass(frozen=True)
 class ContentTargets:
-    """What a content network predicts; ``mask_classes`` is 0 without masks, otherwise class 0 is the background."""
+    """What a content network predicts; ``mask_classes`` is 0 where neither masks nor boxes tell where things are,
+    otherwise class 0 is the background.
+    """
 
     mask_classes: int
     continuous: tuple[ContinuousTarget, ...]
     categorical: tuple[CategoricalTarget, ...]
-    counts: tuple[CountTarget, ...]
+    counts: tuple[CountTarget | BoxTarget, ...]
 
     @property
     def categorical_sizes(self) -> list[int]:
@@ -96,7 +127,7 @@ class ContentTargets:
             int(data["mask_classes"]),
             tuple(ContinuousTarget(**item) for item in data["continuous"]),
             tuple(CategoricalTarget(**item) for item in data["categorical"]),
-            tuple(CountTarget(**item) for item in data["counts"]),
+            tuple(BoxTarget(**item) if "part" in item else CountTarget(**item) for item in data["counts"]),
         )
 
 
@@ -126,7 +157,7 @@ def content_targets(
     schema: Schema, scenes: Sequence[SceneGraph], frames: Frames, declared: Mapping[str, Annotation]
 ) -> ContentTargets:
     """What can be predicted from pictures like these, whose annotations are ``declared``; of several class masks the
-    first is used.
+    first is used. Without, boxes tell where things are, how many, and how large.
 
     Classes without slots of which each scene has exactly one node give their attributes (of the continuous ones only
     the mutable). Attributes of other nodes would be ambiguous, because a picture does not show which node is which:
@@ -137,7 +168,7 @@ def content_targets(
         raise ValueError(f"content labels: {len(scenes)} scenes for {len(frames)} frames; equal numbers above 0 needed")
     continuous: list[ContinuousTarget] = []
     categorical: list[CategoricalTarget] = []
-    counts: list[CountTarget] = []
+    counts: list[CountTarget | BoxTarget] = []
     for node_class in schema.classes:
         numbers = [sum(1 for _ in scene.find(node_class.name)) for scene in scenes]
         if max(numbers) == 0:
@@ -162,8 +193,11 @@ def content_targets(
                     CountTarget(node_class.name, attribute.name, choice, max(numbers), attribute.mutable)
                     for choice in range(len(attribute.choices))
                 ]
-    mask = class_mask(declared)
-    mask_classes = 0 if mask is None else len(mask[1].classes)
+    if (boxes := _boxes_alone(declared)) is not None:
+        name, kind = boxes
+        most = max(1, int((np.asarray(frames.annotations[name], np.float32)[..., 4] >= 0).sum(axis=1).max()))
+        counts += [BoxTarget(i, part, most) for i in range(len(kind.classes)) for part in BOX_PARTS]
+    mask_classes = _layout_classes(declared)
     targets = ContentTargets(
         mask_classes if mask_classes > 1 else 0, tuple(continuous), tuple(categorical), tuple(counts)
     )
@@ -199,6 +233,9 @@ def content_labels(
             (node,) = scene.find(target.node_class)
             categorical[row, i] = _choice(schema, target.node_class, target.attribute, node[target.attribute])
         for i, count in enumerate(targets.counts):
+            if isinstance(count, BoxTarget):
+                counts[row, i] = count.label(_rows(frames, declared, row), *frames.images.shape[1:3])
+                continue
             counts[row, i] = (
                 sum(
                     count.attribute is None
@@ -213,18 +250,56 @@ def content_labels(
 
 def mask_shares(frames: Frames, declared: Mapping[str, Annotation], grid: tuple[int, int]) -> Tensor | None:
     """(n, classes, rows, columns) share of each cell of a ``grid`` of (rows, columns) that each class of the first
-    declared class mask covers; None without masks.
+    declared class mask covers, or, without class masks, the boxes of each class; None without either.
     """
-    if (mask := class_mask(declared)) is None:
+    mask, classes = class_mask(declared), _layout_classes(declared)
+    if not classes:
         return None
-    name, kind = mask
     size = images_at_once(frames.images, PIXELS, IMAGES)
     shares = []
     for start in range(0, len(frames), size):
-        part = torch.from_numpy(np.array(frames.annotations[name][start : start + size]))
-        covered = torch.stack([part == c for c in range(len(kind.classes))], dim=1).float()
+        places = range(start, min(start + size, len(frames)))
+        if mask is not None:
+            part = torch.from_numpy(np.array(frames.annotations[mask[0]][start : start + size]))
+        else:
+            painted = [_painted(_rows(frames, declared, i), *frames.images.shape[1:3]) for i in places]
+            part = torch.from_numpy(np.stack(painted))
+        covered = torch.stack([part == c for c in range(classes)], dim=1).float()
         shares.append(functional.adaptive_avg_pool2d(covered, grid))
     return torch.cat(shares)
+
+
+def _boxes_alone(declared: Mapping[str, Annotation]) -> tuple[str, Boxes] | None:
+    """The first boxes that are declared, with their name, where no class mask is."""
+    if class_mask(declared) is not None:
+        return None
+    return next(((name, kind) for name, kind in declared.items() if isinstance(kind, Boxes)), None)
+
+
+def _layout_classes(declared: Mapping[str, Annotation]) -> int:
+    """How many classes a layout tells apart, the background among them; 0 where there is none."""
+    if (mask := class_mask(declared)) is not None:
+        return len(mask[1].classes)
+    boxes = _boxes_alone(declared)
+    return 0 if boxes is None else 1 + len(boxes[1].classes)
+
+
+def _rows(frames: Frames, declared: Mapping[str, Annotation], place: int) -> NDArray[np.float32]:
+    """The boxes (k, 5) of one frame, where they are all that is known."""
+    boxes = _boxes_alone(declared)
+    assert boxes is not None
+    rows = np.asarray(frames.annotations[boxes[0]][place], dtype=np.float32)
+    return rows[rows[:, 4] >= 0]
+
+
+def _painted(rows: NDArray[np.float32], height: int, width: int) -> NDArray[np.uint8]:
+    """Boxes as a class mask, small ones over large ones."""
+    mask = np.zeros((height, width), dtype=np.uint8)
+    areas = (rows[:, 2] - rows[:, 0]) * (rows[:, 3] - rows[:, 1])
+    for row in rows[np.argsort(-areas, kind="stable")]:
+        x0, y0, x1, y1 = row[:4].round().astype(int)
+        mask[max(0, y0) : y1, max(0, x0) : x1] = int(row[4]) + 1
+    return mask
 
 
 def _choice(schema: Schema, node_class: str, attribute: str, value: object) -> int:

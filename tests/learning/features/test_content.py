@@ -17,13 +17,16 @@ from autosim.learning.features.content import (
     moments,
     train_content_features,
 )
-from autosim.learning.features.labels import ContentTargets, content_labels, content_targets
+from autosim.learning.features.labels import BoxTarget, ContentTargets, CountTarget, content_labels, content_targets
 from autosim.learning.features.statistics import gaussian_blur, image_statistics
 from autosim.learning.training import to_tensor
 from autosim.rendering.annotations import ClassMask, Depth
 from autosim.rendering.frames import Frames
 from autosim.rendering.pool import LocalPool
+from autosim.scenes.graph import SceneGraph
 from autosim.seeding import seed_sequence
+from autosim.testing.problems import SCHEMA as RECTANGLES
+from autosim.testing.problems import RectangleRenderer, rectangle_grammar
 from envs.aerial.env import Aerial, AerialConfig
 from tests.learning.shapes import KINDS, SHAPES_ANNOTATIONS, SHAPES_SCHEMA, draw_shapes, random_scene, shape_frames
 
@@ -49,7 +52,9 @@ def test_targets_are_what_a_picture_can_tell() -> None:
         ("hue", "double cosine"),
     ]
     assert [(t.key, t.choices) for t in targets.categorical] == [("camera.noise", 2)]
-    assert [(t.attribute, t.choice, t.most) for t in targets.counts] == [(None, 0, 3), ("kind", 0, 3), ("kind", 1, 3)]
+    counts = [t for t in targets.counts if isinstance(t, CountTarget)]
+    assert len(counts) == len(targets.counts)
+    assert [(t.attribute, t.choice, t.most) for t in counts] == [(None, 0, 3), ("kind", 0, 3), ("kind", 1, 3)]
     assert ContentTargets.from_json(json.loads(json.dumps(targets.to_json()))) == targets
 
 
@@ -320,3 +325,55 @@ def test_features_follow_the_aspect_of_pictures_of_any_shape(height: int, width:
     assert features.input_size == ((16, 64) if width == 620 else (40, 24))
     found = features.of_images(images[:3], batch_size=2)
     assert found.shape == (3, features.dimension) and bool(found.isfinite().all())
+
+
+def rectangles(count: int, seed: int = 0) -> tuple[list[SceneGraph], Frames]:
+    """Scenes of rectangles with frames whose boxes alone are known."""
+    scenes = rectangle_grammar(0.5, 0.5).sample_many(count, seed_sequence(seed, "rectangles"))
+    with LocalPool(RectangleRenderer(32, 48)) as pool:
+        frames = pool.render(scenes, list(range(count)))
+    return scenes, Frames(frames.images, {"boxes": frames.annotations["boxes"]})
+
+
+def test_boxes_alone_tell_counts_places_and_sizes_by_class() -> None:
+    scenes, frames = rectangles(12)
+    declared = {"boxes": RectangleRenderer.annotations["boxes"]}
+    targets = content_targets(RECTANGLES, scenes, frames, declared)
+    assert targets.mask_classes == 3
+    assert ContentTargets.from_json(json.loads(json.dumps(targets.to_json()))) == targets
+    labels = content_labels(RECTANGLES, scenes, frames, declared, targets, (4, 6))
+    places = {(t.box_class, t.part): i for i, t in enumerate(targets.counts) if isinstance(t, BoxTarget)}
+    assert len(places) == 10
+    for i in range(12):
+        rows = np.asarray(frames.annotations["boxes"][i], dtype=np.float64)
+        for kind in (0, 1):
+            own = rows[rows[:, 4] == kind]
+            expected = {
+                "count": len(own),
+                "x": own[:, [0, 2]].sum() / 2 / 48,
+                "y": own[:, [1, 3]].sum() / 2 / 32,
+                "width": (own[:, 2] - own[:, 0]).sum() / 48,
+                "height": (own[:, 3] - own[:, 1]).sum() / 32,
+            }
+            for part, value in expected.items():
+                assert float(labels.counts[i, places[kind, part]]) == pytest.approx(value / 3, abs=1e-5)
+    assert labels.grid is not None
+    with LocalPool(RectangleRenderer(32, 48)) as pool:
+        masks = np.asarray(pool.render(scenes, list(range(12))).annotations["mask"])
+    covered = [float((mask > 0).mean()) for mask in masks]
+    assert [1 - float(grid[0].mean()) for grid in labels.grid] == pytest.approx(covered, abs=0.03)
+
+
+def test_features_of_boxes_alone_follow_what_is_there() -> None:
+    scenes, frames = rectangles(240)
+    declared = {"boxes": RectangleRenderer.annotations["boxes"]}
+    settings = ContentSettings(edge=48, width=8, epochs=10, batch_size=16)
+    features = train_content_features(RECTANGLES, scenes, frames, declared, seed=0, settings=settings)
+    groups = dict(zip(features.group_names, features.weights, strict=True))
+    assert {"layout", "moments", "classes", "boxes"} <= set(groups) and groups["boxes"] > 0.5
+    others, pictures = rectangles(60, seed=1)
+    place = [t for t in features.targets.counts if isinstance(t, BoxTarget)].index(BoxTarget(0, "width", 3))
+    found = features(to_tensor(pictures.images))[:, features.groups[features.group_names.index("boxes")]][:, place]
+    rows = np.asarray(pictures.annotations["boxes"], dtype=np.float64)
+    truth = [float((each[:, 2] - each[:, 0])[each[:, 4] == 0].sum()) for each in rows]
+    assert len(others) == 60 and float(np.corrcoef(found.detach().numpy(), truth)[0, 1]) > 0.7

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from benchmarks.record import Record
 
 RESULTS = Path("benchmarks/results")
-DOCUMENTS = (Path("README.md"), Path("docs/results.md"), Path("docs/protocol.md"))
+DOCUMENTS = (Path("README.md"), Path("docs/results.md"), Path("docs/protocol.md"), Path("docs/blender.md"))
 COPIED = (
     "algo", "env", "seed", "workers", "iterations", "images", "seconds", "setup_seconds", "score_name", "val_score",
     "test_score", "prior_score", "oracle_score", "gap_closed", "note", "date", "versions",

@@ -77,6 +77,10 @@ class InstanceRenderer(Renderer):
         """Its cost."""
         return self.inner.cost(scene, effort, window)
 
+    def memory_held(self) -> int:
+        """What it holds."""
+        return self.inner.memory_held()
+
     def close(self) -> None:
         """Release what it created."""
         self.inner.close()

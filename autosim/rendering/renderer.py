@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from autosim.errors import RendererError
 from autosim.rendering.annotations import Annotation, check_image
 from autosim.rendering.frames import Frame
+from autosim.rendering.usage import memory_held
 from autosim.rendering.windows import Window
 from autosim.scenes.graph import SceneGraph, Schema
 
@@ -218,6 +219,10 @@ class Renderer(ABC):
     def core_seconds(self) -> float:
         """CPU seconds used so far by what draws: this process, and others where a renderer has any."""
         return time.process_time()
+
+    def memory_held(self) -> int:
+        """Bytes of memory that what draws holds now: this process, and others where a renderer has any."""
+        return memory_held()
 
     def close(self) -> None:  # noqa: B027 - nothing to release by default
         """Release what ``build`` created."""

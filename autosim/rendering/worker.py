@@ -98,6 +98,10 @@ class Worker:
         used += Usage(core_seconds=self._renderer.core_seconds() - core_start)
         return np.array(parts, dtype=np.float64), time.perf_counter() - start, used
 
+    def memory_held(self) -> int:
+        """See :meth:`Renderer.memory_held`."""
+        return self._renderer.memory_held()
+
     def close(self) -> None:
         """Release the renderer's resources."""
         if self._built:

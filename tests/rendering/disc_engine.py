@@ -20,6 +20,8 @@ os.system("echo printed by a process of the engine")
 
 
 def render(scene: Any, seed: int, effort: float) -> Any:
+    if FAULT == "leak":
+        LEAKED.append(np.ones(10 << 20, dtype=np.uint8))
     (disc,) = [node["attributes"] for node in scene["nodes"] if node["class"] == "disc"]
     if seed == 13:
         misbehave()
@@ -30,6 +32,9 @@ def render(scene: Any, seed: int, effort: float) -> Any:
     left, right = np.clip([disc["x"] - 6, disc["x"] + 6], 0, EDGE)
     row = [left, EDGE / 2 - 6, right, EDGE / 2 + 6, 0]
     return image, {"mask": (distance < 6).astype(np.uint8), "boxes": boxes([row], 2)}
+
+
+LEAKED: list[Any] = []
 
 
 def misbehave() -> None:

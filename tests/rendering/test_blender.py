@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from autosim.rendering.blender.renderer import BlenderRenderer
 from autosim.rendering.pool import LocalPool
 from autosim.scenes.graph import Continuous, Node, NodeClass, SceneGraph, Schema
 from tests.blenders import stand_in
+from tests.toy import ROOT
 
 SCRIPT = Path(__file__).with_name("square_in_blender.py")
 SCHEMA = Schema((NodeClass("square", (Continuous("x", 0.0, 28.0, step=1.0),), slots=3),))
@@ -61,6 +64,28 @@ def test_the_engine_has_a_core_of_its_own_and_none_of_our_packages(tmp_path: Pat
     assert str(Path(__file__).parents[2]) not in str(caught.value)
 
 
+def test_engines_share_the_cores_evenly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    code = (
+        "import os; from autosim.rendering.blender.inside import start; start.pin(); "
+        "print(*os.sched_getaffinity(0), flush=True); input()"
+    )
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    held, found = [], []
+    for _ in range(2 * len(cores)):
+        # Each begins with all of the cores, however many this machine has.
+        begin = f"import os; os.sched_setaffinity(0, {set(cores)}); {code}"
+        held.append(
+            subprocess.Popen([sys.executable, "-c", begin], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
+        )
+        output = held[-1].stdout
+        assert output is not None
+        found.append(int(output.readline()))
+    for process in held:
+        process.communicate(b"\n")
+    assert sorted(found) == sorted(cores * 2)
+
+
 def test_truth_is_made_only_where_it_is_asked_for(tmp_path: Path) -> None:
     renderer = squares(stand_in(tmp_path))
     assert renderer.draw(scene(3.0), 14).shape == (32, 32, 3)
@@ -75,7 +100,9 @@ def test_without_a_blender_a_line_says_how_to_get_one(tmp_path: Path, monkeypatc
         choose_blender("")
     with pytest.raises(UserError, match=r"^bpy-5\.0\.1 is not set up here; `autosim blender setup --bpy 5\.0\.1`"):
         choose_blender("bpy-5.0.1")
-    with pytest.raises(UserError, match=r"^'/no/blender' is no executable; allowed are the path of Blender's, bpy-"):
+    with pytest.raises(
+        UserError, match=r"^'/no/blender' is no executable; allowed are Blender's, a Python with bpy, bpy-"
+    ):
         choose_blender("/no/blender")
     with pytest.raises(RendererError, match=r"^no Blender is set up here; `autosim blender setup`"):
         squares("").build()
@@ -100,3 +127,4 @@ def test_an_executable_runs_the_script_in_the_background(tmp_path: Path) -> None
     command = blender_command(path, ["start.py", "script.py", "{}"])
     assert command[0] == path and "--background" in command and os.access(command[0], os.X_OK)
     assert command[-5:] == ["--python", "start.py", "--", "script.py", "{}"]
+    assert blender_command(sys.executable, ["start.py", "script.py"]) == [sys.executable, "-I", "start.py", "script.py"]

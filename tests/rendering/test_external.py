@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -21,7 +22,7 @@ from autosim.errors import RendererError
 from autosim.rendering.annotations import ClassMask
 from autosim.rendering.external.engine import EngineSettings
 from autosim.rendering.external.folder import FolderRenderer
-from autosim.rendering.external.renderer import ExternalRenderer
+from autosim.rendering.external.renderer import ExternalRenderer, declaration
 from autosim.rendering.pool import LocalPool
 from autosim.rendering.renderer import Renderer
 from autosim.rendering.windows import Window
@@ -131,6 +132,84 @@ def test_nonsense_is_refused(kind: str) -> None:
     renderer = ExternalRenderer(SCHEMA, 32, 32, ANNOTATIONS, [sys.executable, "-c", f"{code}; input()"])
     with pytest.raises(RendererError, match=f"^{said}"):
         renderer.build()
+
+
+HELLO = {
+    "autosim": 1,
+    "engine": "rubbish",
+    "height": 32,
+    "width": 32,
+    "annotations": {name: declaration(kind) for name, kind in ANNOTATIONS.items()},
+}
+RUBBISH_ENGINE = """
+import json, sys
+print({hello!r}, flush=True)
+for line in sys.stdin:
+    number = json.loads(line)["id"]
+    sys.stdout.buffer.write({answer!r}.replace(b'"id": 1', b'"id": %d' % number))
+    sys.stdout.flush()
+    {then}
+"""
+MASK, BOXES = b'["mask", "u1", [1, 32, 32]]', b'["boxes", "f4", [1, 2, 5]]'
+IMAGE = b'["image", "u1", [1, 32, 32, 3]]'
+RUBBISH = {
+    "no arrays": (b'{"autosim": 1, "id": 1}\n', "the engine's answer makes no sense: its answer has no arrays"),
+    "a type that is none": (
+        b'{"autosim": 1, "id": 1, "arrays": [["image", "c16", [1, 32, 32, 3]]]}\n',
+        "the engine's answer makes no sense: an array of its answer is",
+    ),
+    "arrays of another count": (
+        b'{"autosim": 1, "id": 1, "arrays": [["image", "u1", [2, 32, 32, 3]]]}\n',
+        "the engine's answer makes no sense: an array of its answer is",
+    ),
+    "an array for which there is no room": (
+        b'{"autosim": 1, "id": 1, "arrays": [["image", "u1", [1, 9999999, 9999999, 3]]]}\n',
+        "the engine's answer makes no sense: an array of its answer is",
+    ),
+    "more bytes than said": (
+        b'{"autosim": 1, "id": 1, "arrays": [' + IMAGE + b"]}\n" + bytes(3072) + b"more\n",
+        "the engine's answer makes no sense: its answer has more bytes than it said",
+    ),
+    "fewer bytes than said": (
+        b'{"autosim": 1, "id": 1, "arrays": [' + IMAGE + b"]}\n" + bytes(1000),
+        "the engine has ended",
+    ),
+    "nothing but noise": (bytes(range(256)) * 20, "the engine has ended"),
+    "an image of another size": (
+        b'{"autosim": 1, "id": 1, "arrays": [["image", "u1", [1, 8, 8, 3]]]}\n' + bytes(192) + b"\n",
+        r"the engine's image is uint8 \(8, 8, 3\) instead of uint8 \(32, 32, 3\)",
+    ),
+    "a mask of a class that is none": (
+        b'{"autosim": 1, "id": 1, "arrays": ['
+        + b", ".join((IMAGE, MASK, BOXES))
+        + b"]}\n"
+        + bytes(3072)
+        + b"\7" * 1024
+        + bytes(40)
+        + b"\n",
+        "annotation 'mask'",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", RUBBISH)
+def test_an_answer_of_rubbish_is_told_in_a_line(kind: str) -> None:
+    answer, said = RUBBISH[kind]
+    code = RUBBISH_ENGINE.format(
+        hello=json.dumps(HELLO), answer=answer, then="break" if "has ended" in said else "pass"
+    )
+    renderer = ExternalRenderer(SCHEMA, 32, 32, ANNOTATIONS, [sys.executable, "-c", code])
+    with LocalPool(renderer) as pool, pytest.raises(RendererError, match=said) as caught:
+        pool.render([disc(8.0)], [1])
+    assert "\n" not in str(caught.value) and len(str(caught.value)) <= 300
+
+
+def test_memory_of_the_engine_is_counted(start: Callable[..., ExternalRenderer]) -> None:
+    renderer = start("leak")
+    renderer.render(disc(8.0), 1)
+    before = renderer.memory_held()
+    renderer.render_many([disc(8.0)] * 5, range(5))
+    assert 45 << 20 < renderer.memory_held() - before < 90 << 20
 
 
 def alive(mark: str) -> list[psutil.Process]:

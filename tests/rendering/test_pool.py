@@ -36,6 +36,7 @@ from tests.helpers import (
     blob_scene,
     blob_scenes,
 )
+from tests.rendering.disc_scenes import disc, engine
 from tests.rendering.discs import DISC_SCENES, DiscRenderer
 
 COUNT = 13
@@ -183,6 +184,16 @@ def test_actors_that_grow_are_renewed(ray_session: None) -> None:
     with RayPool(GrowingRenderer(20 << 20), 1, chunk=1, settings=SupervisorSettings(most_growth=50 << 20)) as pool:
         pool.render(SCENES, SEEDS)
         assert 2 <= pool.replaced <= 6
+
+
+def test_an_engine_that_leaks_is_replaced_with_its_actor(ray_session: None) -> None:
+    """The engine's process grows, by 10 MiB a frame, and not the actor's."""
+    scenes, seeds = [disc(8.0 + i) for i in range(12)], list(range(20, 32))
+    with LocalPool(engine()) as local:
+        expected = local.render(scenes, seeds)
+    with RayPool(engine("leak"), 1, chunk=1, settings=SupervisorSettings(most_growth=50 << 20)) as pool:
+        assert_same(pool.render(scenes, seeds), expected)
+        assert pool.replaced == 1
 
 
 @pytest.mark.parametrize("name", ["in_flight", "attempts", "patience", "slack", "first_patience", "most_growth"])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,10 +35,12 @@ class _RenderActor:
         self._ready(sent).build()
 
     def render(self, sent: Sequence[Any], *work: Any) -> Answer:
-        return Answer(*self._ready(sent).render(*work), memory_held())
+        worker = self._ready(sent)
+        return Answer(*worker.render(*work), worker.memory_held())
 
     def gradient_parts(self, sent: Sequence[Any], *work: Any) -> Answer:
-        return Answer(*self._ready(sent).gradient_parts(*work), memory_held())
+        worker = self._ready(sent)
+        return Answer(*worker.gradient_parts(*work), worker.memory_held())
 
     def close(self) -> None:
         if self._worker is not None:
@@ -52,15 +52,6 @@ class _RenderActor:
         if self._worker is None:
             self._worker = Worker(ray.get(sent[0]))
         return self._worker
-
-
-def memory_held() -> int:
-    """Bytes of memory that this process holds for itself; 0 where the system does not say."""
-    try:
-        resident, shared = map(int, Path("/proc/self/statm").read_text().split()[1:3])
-        return (resident - shared) * os.sysconf("SC_PAGESIZE")
-    except (OSError, ValueError):
-        return 0
 
 
 class RayPool(RenderPool):

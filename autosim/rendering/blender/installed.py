@@ -49,7 +49,7 @@ WHEELS = (Wheel("5.3.0", (3, 13)), Wheel("5.0.1", (3, 11)))
 
 def choose_blender(given: str) -> str:
     """The Blender that an option names, as configurations keep it: the name of a wheel (``bpy-5.3.0``) or the path of
-    an executable. Without a name the newest wheel that is set up.
+    an executable, Blender's or that of a Python which has ``bpy``. Without a name the newest wheel that is set up.
 
     ``UserError`` where there is none, or no such executable.
     """
@@ -65,7 +65,7 @@ def choose_blender(given: str) -> str:
     path = shutil.which(os.path.expanduser(given))
     if path is None:
         names = ", ".join(wheel.name for wheel in WHEELS)
-        raise UserError(f"{given!r} is no executable; allowed are the path of Blender's, {names}")
+        raise UserError(f"{given!r} is no executable; allowed are Blender's, a Python with bpy, {names}")
     return path
 
 
@@ -74,6 +74,8 @@ def blender_command(blender: str, arguments: list[str]) -> list[str]:
     chosen = choose_blender(blender)
     if (wheel := _wheel(chosen)) is not None:
         return [str(wheel.interpreter), "-I", *arguments]
+    if Path(chosen).name.startswith("python"):
+        return [chosen, "-I", *arguments]
     quiet = ["--background", "--factory-startup", "-noaudio", "--python-exit-code", "1"]
     return [chosen, *quiet, "--python", arguments[0], "--", *arguments[1:]]
 

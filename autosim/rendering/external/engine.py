@@ -24,6 +24,7 @@ from autosim.errors import RendererError
 from autosim.ranges import Checked, Range
 from autosim.rendering.external import guard
 from autosim.rendering.external.channel import PIPE, Channel, Ended, Late
+from autosim.rendering.usage import memory_held
 from autosim.serve import PROTOCOL, SOCKET, TOKEN
 
 Transport = Literal["pipe", "socket"]
@@ -113,6 +114,10 @@ class Engine:
     def core_seconds(self) -> float:
         """CPU seconds of the engine's process so far; 0 where the system does not tell."""
         return _core_seconds(self._process.pid) if self._process.poll() is None else self._used
+
+    def memory_held(self) -> int:
+        """Bytes of memory that the engine's process holds; 0 where the system does not tell."""
+        return sum(map(memory_held, _with_children(self._process.pid)))
 
     def close(self) -> None:
         """End the engine and all of its processes."""
@@ -254,10 +259,18 @@ def _core_seconds(process: int) -> float:
     ticks = os.sysconf("SC_CLK_TCK")
     total = 0.0
     try:
-        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-        for number in (process, *map(int, children)):
+        for number in _with_children(process):
             fields = Path(f"/proc/{number}/stat").read_text().rsplit(")", 1)[1].split()
             total += sum(int(value) for value in fields[11:15]) / ticks
     except (OSError, ValueError, IndexError):
         return total
     return total
+
+
+def _with_children(process: int) -> list[int]:
+    """A process and those that it has started, as Linux's /proc tells."""
+    try:
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except OSError:
+        return [process]
+    return [process, *map(int, children)]

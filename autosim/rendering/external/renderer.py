@@ -115,6 +115,10 @@ class ExternalRenderer(Renderer):
         engine = self._engine
         return time.process_time() + self._spent + (engine.core_seconds() if engine is not None else 0.0)
 
+    def memory_held(self) -> int:
+        """Bytes that this process and its engine hold now: an engine that leaks is replaced with its worker."""
+        return super().memory_held() + (self._engine.memory_held() if self._engine is not None else 0)
+
     def close(self) -> None:
         """End the engine."""
         if self._engine is not None:

@@ -15,6 +15,8 @@ import types
 from pathlib import Path
 from typing import Any
 
+# Engines that are told apart on one core.
+MOST = 64
 # Open locks of cores; they are released with the process.
 _locks: list[Any] = []
 
@@ -27,30 +29,32 @@ def know_autosim(folder: str) -> None:
 
 
 def pin() -> None:
-    """Keep this process on one core that no other engine of this user has, or on any where all are taken.
+    """Keep this process on the core that the fewest other engines of this user have.
 
     Cycles' only thread busy-waits on a second one: engines that may use all cores slow each other down.
     """
     if not hasattr(os, "sched_setaffinity"):
         return
     cores = sorted(os.sched_getaffinity(0))
-    chosen = cores[os.getpid() % len(cores)]
+    core = next((core for place in range(MOST) for core in cores if _taken(core, place)), None)
+    os.sched_setaffinity(0, {cores[os.getpid() % len(cores)] if core is None else core})
+
+
+def _taken(core: int, place: int) -> bool:
+    """Whether this process has got a place on a core, which it keeps until it ends."""
     try:
         folder = Path(tempfile.gettempdir(), f"autosim-cores-{os.getuid()}")
         folder.mkdir(exist_ok=True)
-        for core in cores:
-            lock = (folder / str(core)).open("a")
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                lock.close()
-                continue
-            _locks.append(lock)
-            chosen = core
-            break
+        lock = (folder / f"{core}-{place}").open("a")
     except OSError:  # nowhere to keep the locks
-        pass
-    os.sched_setaffinity(0, {chosen})
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        return False
+    _locks.append(lock)
+    return True
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""A BlenderProc script as an environment of autosim."""

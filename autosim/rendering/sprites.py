@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from autosim.errors import RendererError
 from autosim.rendering.annotations import UNUSED, Boxes
 from autosim.rendering.frames import Frame
 from autosim.rendering.renderer import Renderer, eight_bits
@@ -99,6 +100,15 @@ class SpriteRenderer(Renderer):
     def labels(self, scene: SceneGraph) -> Mapping[str, NDArray[np.generic]]:
         """Further annotations of a scene; none by default."""
         return {}
+
+    def resized(self, height: int, width: int, samples: int | None = None) -> Renderer:
+        """See :meth:`Renderer.resized`: sprites grow with the picture, whose aspect stays. They have no samples."""
+        if samples is not None:
+            raise RendererError(f"{type(self).__name__}: sprites are drawn without samples")
+        if height * self.width != width * self.height:
+            here = f"{self.width}×{self.height}"
+            raise RendererError(f"{type(self).__name__}: {width}×{height} has not the aspect of its pictures of {here}")
+        return _Resized(self, height, width)
 
     def build(self) -> None:
         """Make the textures and their smaller levels; ``ValueError`` for wrong shapes."""
@@ -265,6 +275,46 @@ def _interleaved(planes: NDArray[_Number]) -> NDArray[_Number]:
     for channel in range(planes.shape[1]):
         images[..., channel] = planes[:, channel]
     return images
+
+
+class _Resized(SpriteRenderer):
+    """The scenes of another renderer in pictures of another size and the same aspect."""
+
+    def __init__(self, base: SpriteRenderer, height: int, width: int) -> None:
+        super().__init__(base.schema, height, width)
+        self.base, self.scale, self.annotations = base, width / base.width, base.annotations
+
+    def textures(self) -> Mapping[str, NDArray[np.uint8]]:
+        """Those of the other renderer, of which a finer level is used where there is one."""
+        return self.base.textures()
+
+    def backdrops(self) -> NDArray[np.float32]:
+        """Those of the other renderer, resampled."""
+        from PIL import Image
+
+        size = (self.width, self.height)
+        planes = np.moveaxis(np.asarray(self.base.backdrops(), dtype=np.float32), 3, 1)
+        resampled = [
+            [np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC)) for plane in each]
+            for each in planes
+        ]
+        return np.moveaxis(np.clip(np.array(resampled), 0.0, 1.0), 1, 3)
+
+    def backdrop(self, scene: SceneGraph) -> int:
+        """That of the other renderer."""
+        return self.base.backdrop(scene)
+
+    def sprites(self, scene: SceneGraph) -> Sequence[Sprite]:
+        """Those of the other renderer, with places and sizes in new pixels."""
+        times = self.scale
+        return [
+            replace(s, x=s.x * times, y=s.y * times, width=s.width * times, height=s.height * times)
+            for s in self.base.sprites(scene)
+        ]
+
+    def labels(self, scene: SceneGraph) -> Mapping[str, NDArray[np.generic]]:
+        """Those of the other renderer."""
+        return self.base.labels(scene)
 
 
 def _levels(kind: str, texels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from autosim.errors import RendererError
 from autosim.rendering.annotations import Boxes, ClassMask, check_frame
 from autosim.rendering.instances import InstanceRenderer
 from autosim.rendering.renderer import Renderer
@@ -226,3 +227,41 @@ def test_textures_of_another_kind_are_refused(texels: NDArray[np.generic]) -> No
 def test_more_boxes_than_there_is_room_for_are_refused() -> None:
     with pytest.raises(ValueError, match="2 sprites have boxes, but there is room for 1"):
         built(Patches(room=1)).render(scene((8, 8, 4, 4, 0), (20, 20, 4, 4, 0)), 0)
+
+
+def test_larger_pictures_show_the_same_scene() -> None:
+    values = {"x": 12.0, "y": 10.0, "width": 9.0, "height": 6.0, "yaw": 20.0}
+    scene = SceneGraph((Node("patch", values, 0), Node("patch", {**values, "x": 20.0, "y": 22.0}, 1)), (-1, -1))
+    small = Patches()
+    large = small.resized(3 * EDGE, 3 * EDGE)
+    small.build()
+    large.build()
+    first, second = small.render(scene, 0), large.render(scene, 0)
+    check_frame(large.annotations, second, 3 * EDGE, 3 * EDGE)
+    boxes = [np.asarray(frame.annotations["boxes"], dtype=np.float64) for frame in (first, second)]
+    np.testing.assert_allclose(boxes[1][:2, :4], 3 * boxes[0][:2, :4], atol=1e-3)
+    assert (boxes[1][:, 4] == boxes[0][:, 4]).all()
+    averaged = second.image.reshape(EDGE, 3, EDGE, 3, 3).mean(axis=(1, 3))
+    assert np.abs(averaged - first.image).mean() < 3
+    middles = np.asarray(second.annotations["mask"])[1::3, 1::3]
+    assert (middles == np.asarray(first.annotations["mask"])).mean() > 0.99
+    told = large.instances(scene)
+    assert told is not None and int(told.max()) == 2
+
+
+@pytest.mark.parametrize(("size", "samples", "named"), [((64, 48), None, "48×64"), ((64, 64), 4, "samples")])
+def test_pictures_keep_their_aspect_and_have_no_samples(size: tuple[int, int], samples: int | None, named: str) -> None:
+    with pytest.raises(RendererError, match=named):
+        Patches().resized(*size, samples)
+
+
+def test_backdrops_grow_with_the_picture() -> None:
+    class Grounded(Patches):
+        def backdrops(self) -> NDArray[np.float32]:
+            shade = np.linspace(0, 1, EDGE, dtype=np.float32)
+            return np.broadcast_to(shade[None, None, :, None], (1, EDGE, EDGE, 3)).copy()
+
+    large = Grounded().resized(2 * EDGE, 2 * EDGE)
+    large.build()
+    image = large.draw(SceneGraph((), ()), 0)
+    np.testing.assert_allclose(image[0, :, 0], np.linspace(0, 1, 2 * EDGE), atol=0.03)

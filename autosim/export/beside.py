@@ -37,6 +37,8 @@ LAYOUTS = {
     "voc": "PASCAL VOC: `JPEGImages/` (as PNG), `Annotations/`, lists of the parts in `ImageSets/Main/`.",
     "webdataset": "WebDataset shards `<part>-000000.tar`; a key has `png`, `json` and, where there is one, `mask.png`.",
     "yolo": "YOLO: `images/<part>/`, `labels/<part>/` with boxes, and `data.yaml`.",
+    "yolo-seg": "YOLO for segmentation: `images/<part>/`, `labels/<part>/` with outlines along the edges of the pixels "
+    "(parts and holes joined by lines there and back), and `data.yaml`.",
 }
 
 

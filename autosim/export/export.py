@@ -105,6 +105,15 @@ def export_renderer(config: RunConfig, settings: ExportSettings) -> Renderer:
     kinds = tuple(renderer.annotations.values())
     told = any(isinstance(kind, (Boxes, InstanceMask, ClassLabel)) for kind in kinds)
     masked = any(isinstance(kind, ClassMask) for kind in kinds)
+    if (
+        settings.format == "yolo-seg"
+        and any(isinstance(kind, Boxes) for kind in kinds)
+        and InstanceMask not in map(type, kinds)
+    ):
+        raise UserError(
+            f"--format: yolo-seg: the renderer of environment {config.env!r} declares boxes, but no instance mask to "
+            "outline; allowed are those for boxes, such as yolo"
+        )
     if masked and not told and type(renderer).instances is not Renderer.instances:
         return InstanceRenderer(renderer)
     if settings.format == "masks" and not masked:

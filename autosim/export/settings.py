@@ -18,8 +18,9 @@ class ExportSettings(Checked):
 
     count: Annotated[int, Range(least=1)] = 1000
     """Images in all."""
-    format: Literal["bop", "coco", "imagefolder", "kitti", "masks", "voc", "webdataset", "yolo"] = "coco"
-    """What is written; imagefolder is pictures with metadata.jsonl, webdataset is shards of tar files."""
+    format: Literal["bop", "coco", "imagefolder", "kitti", "masks", "voc", "webdataset", "yolo", "yolo-seg"] = "coco"
+    """What is written; imagefolder is pictures with metadata.jsonl, webdataset is shards of tar files, yolo-seg has
+    outlines in place of boxes."""
     split: Annotated[float, Range(least=0, below=1)] = 0.1
     """Share of the images in the part val, the last ones; the others are in train. 0 writes them undivided."""
     size: str | None = None

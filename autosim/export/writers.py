@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from autosim.files import write_whole
+from autosim.formats import yolo
 from autosim.formats.coco import image_annotations
 from autosim.formats.dataset import DataSet, LabelledImage, file_stems
 from autosim.formats.guess import WRITERS
@@ -100,4 +101,5 @@ EXPORTERS: dict[str, Callable[[DataSet, Path, str | None], None]] = {
     **WRITERS,
     "imagefolder": write_image_folder,
     "webdataset": write_shards,
+    "yolo-seg": yolo.write_outlines,
 }

@@ -115,6 +115,27 @@ def bounding_box(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
+def outline(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """One polygon around the pixels of a mask (H, W): float64 (k, 2) of x, y, along the pixels' edges.
+
+    As a mask again (:class:`Polygons`) it is the same to the pixel: parts and holes are joined by lines there and back.
+    (0, 2) for an empty mask.
+    """
+    rings = _rings(mask)
+    if not rings:
+        return np.zeros((0, 2))
+    joined = rings[0]
+    if len(rings) > 1:
+        from scipy.spatial import cKDTree
+    for ring in rings[1:]:
+        distances, nearest = cKDTree(joined).query(ring)
+        there = int(np.argmin(distances))
+        here = int(nearest[there])
+        turned = np.roll(ring, -there, axis=0)
+        joined = np.concatenate([joined[: here + 1], turned, turned[:1], joined[here:]])
+    return joined
+
+
 def run_lengths(mask: NDArray[np.bool_]) -> list[int]:
     """COCO's run lengths of a mask (H, W): column by column, a run of 0 first (which may have length 0)."""
     values = np.concatenate([[False], mask.T.ravel()])
@@ -154,6 +175,31 @@ def decode_text(text: str, source: str = "") -> list[int]:
     if shift:
         raise fault(source, "counts is cut short")
     return counts
+
+
+def _rings(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
+    """The closed lines between a mask's pixels and the others, each float64 (k, 2) of x, y at its corners."""
+    padded = np.pad(mask, 1)
+    above, below = padded[:-1], padded[1:]
+    odd = above[:, :-1] ^ above[:, 1:] ^ below[:, :-1] ^ below[:, 1:]
+    # Where only two pixels meet that lie across, two corners do.
+    across = (above[:, :-1] == below[:, 1:]) & (above[:, 1:] == below[:, :-1]) & (above[:, :-1] != above[:, 1:])
+    corners = np.repeat(np.argwhere(odd | across), (odd + 2 * across)[odd | across], axis=0)
+    # On each line of the grid, one side of the outline ends where the next corner is: the first with the second, the
+    # third with the fourth, and so on.
+    down = np.lexsort((np.arange(len(corners)), corners[:, 0], corners[:, 1]))
+    partner = np.empty(len(corners), dtype=np.int64)
+    partner[down] = down[np.arange(len(corners)) ^ 1]
+    rings, left = [], np.full(len(corners), True)
+    for start in range(len(corners)):
+        if left[start]:
+            ring, corner = [], start
+            while left[corner]:
+                ring += [corner, corner ^ 1]
+                left[[corner, corner ^ 1]] = False
+                corner = int(partner[corner ^ 1])
+            rings.append(corners[ring][:, ::-1].astype(np.float64))
+    return rings
 
 
 def _fill(ring: NDArray[np.float64], height: int, width: int) -> NDArray[np.bool_]:

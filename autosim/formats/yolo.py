@@ -7,6 +7,7 @@ as the trainers do that read this format.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from autosim.files import fault, read_text, read_yaml, shown, write_whole
 from autosim.formats.dataset import DataSet, LabelledImage, check_classes, file_stems
 from autosim.formats.pictures import PICTURE_SUFFIXES, picture_names, picture_size
 from autosim.formats.reading import check_boxes, exists, inner_name, is_folder, list_folder, parse_number
-from autosim.formats.shapes import Polygons, Shape
+from autosim.formats.shapes import Polygons, Shape, outline
 
 PICTURES, LABELS, SETTINGS, NAMES = "images", "labels", "data.yaml", "classes.txt"
 SPLITS = ("train", "val", "test")
@@ -71,6 +72,17 @@ def write(data: DataSet, folder: Path, part: str | None = None) -> None:
     """Pictures as PNG, their labels, and ``data.yaml``; an image's objects are polygons where each of them is one
     polygon, boxes otherwise. The format cannot say that an object is to be ignored: such objects are left out.
     """
+    _write(data, folder, part, label_text)
+
+
+def write_outlines(data: DataSet, folder: Path, part: str | None = None) -> None:
+    """As :func:`write`, but masks become polygons, the same to the pixel: what trainers of segmentation read. Objects
+    of which no pixel is seen are left out. Boxes are left only to pictures with an object whose pixels are not known.
+    """
+    _write(data, folder, part, lambda image: label_text(_outlined(image)))
+
+
+def _write(data: DataSet, folder: Path, part: str | None, text: Callable[[LabelledImage], str]) -> None:
     part = part or "train"
     for image, stem in zip(data.images, file_stems(data, folders=True), strict=True):
         picture = folder / PICTURES / part / f"{stem}.png"
@@ -78,7 +90,7 @@ def write(data: DataSet, folder: Path, part: str | None = None) -> None:
         for path in (picture, labels):
             path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(picture, image.encoded())
-        write_whole(labels, label_text(image).encode())
+        write_whole(labels, text(image).encode())
     write_whole(folder / SETTINGS, settings_text(data.classes, folder).encode())
 
 
@@ -91,10 +103,28 @@ def label_text(image: LabelledImage) -> str:
         lines = []
         for i, shape in zip(kept, shapes, strict=True):
             assert isinstance(shape, Polygons)
-            shares = np.clip(shape.rings[0] / (width, height), 0, 1).ravel()
-            lines.append(" ".join([str(image.classes[i]), *(repr(float(share)) for share in shares)]))
+            lines.append(f"{image.classes[i]} {_ring_text(shape.rings[0], height, width)}")
         return "".join(f"{line}\n" for line in lines)
     return "".join(f"{image.classes[i]} {_box_text(image.boxes[i], height, width)}\n" for i in kept)
+
+
+def _outlined(image: LabelledImage) -> LabelledImage:
+    """The objects that count and are seen, each with one polygon; the image as it is where a shape is not known."""
+    if not image.shapes or any(shape is None for shape in image.shapes):
+        return image
+    kept, shapes = list[int](), list[Shape]()
+    for i in np.flatnonzero(~image.ignored):
+        shape = image.shapes[i]
+        if not isinstance(shape, Polygons) or len(shape.rings) != 1:
+            pixels = image.shape_mask(int(i))
+            assert pixels is not None
+            shape = Polygons((outline(pixels),))
+        if len(shape.rings[0]):
+            kept.append(int(i))
+            shapes.append(shape)
+    return LabelledImage(
+        image.name, image.picture, image.boxes[kept], image.classes[kept], shapes=tuple(shapes), size=image.read_size()
+    )
 
 
 def settings_text(classes: tuple[str, ...], folder: Path) -> str:
@@ -118,6 +148,18 @@ def _box_text(box: np.ndarray[Any, Any], height: int, width: int) -> str:
         if (_box([float(word) for word in words], height, width) == clipped).all():
             return " ".join(words)
     return " ".join(repr(float(share)) for share in shares)
+
+
+def _ring_text(ring: np.ndarray[Any, Any], height: int, width: int) -> str:
+    """Points as shares, with as few decimals as bring the same points back (float32)."""
+    size = np.array([width, height], dtype=np.float64)
+    shares = np.clip(ring / size, 0, 1)
+    for digits in DECIMALS:
+        words = [f"{share:.{digits}f}" for share in shares.ravel()]
+        again = np.array(words, dtype=np.float64).reshape(-1, 2)
+        if ((again * size).astype(np.float32) == (shares * size).astype(np.float32)).all():
+            return " ".join(words)
+    return " ".join(repr(float(share)) for share in shares.ravel())
 
 
 def _box(shares: list[float], height: int, width: int) -> np.ndarray[Any, np.dtype[np.float32]]:

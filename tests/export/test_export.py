@@ -22,6 +22,7 @@ from autosim.export.settings import ExportSettings
 from autosim.export.writers import EXPORTERS
 from autosim.formats.dataset import DataSet
 from autosim.formats.guess import READERS, guess_format, read_data_set
+from autosim.rendering.annotations import Boxes
 from autosim.rendering.pool import LocalPool
 from autosim.runs.folder import RunFolder, locked
 from autosim.scenes.parametric import ParametricGenerator
@@ -82,6 +83,21 @@ def test_pycocotools_reads_what_is_exported() -> None:
         mask = coco.annToMask(entry)
         x, y, width, height = (int(value) for value in entry["bbox"])
         assert mask.sum() == entry["area"] == mask[y : y + height, x : x + width].sum()
+
+
+def test_outlines_for_yolo_hold_the_pixels_of_each_object() -> None:
+    outlines = read_data_set(write("a", format="yolo-seg"), "yolo", "train")
+    runs = read_data_set(write("b", format="coco"), "coco", "train")
+    assert guess_format(Path("a")).name == "yolo" and boxes(outlines) == boxes(runs)
+    for image, original in zip(outlines.images, runs.images, strict=True):
+        mask, expected = image.shape_mask(0), original.shape_mask(0)
+        assert mask is not None and expected is not None and expected.any() and (mask == expected).all()
+
+
+def test_outlines_are_refused_where_only_boxes_are_declared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("toy_sim.spot.SpotRenderer.annotations", {"boxes": Boxes(("disc",), 1)})
+    with pytest.raises(UserError, match=r"^--format: yolo-seg: .* declares boxes, but no instance mask"):
+        write("a", format="yolo-seg")
 
 
 def test_shards_and_image_folders_hold_the_same_images_and_objects() -> None:
@@ -185,4 +201,4 @@ def test_sizes_and_parts_follow_from_the_settings() -> None:
     assert ExportSettings(size="320x240").shape(64, 64) == (240, 320)
     assert ExportSettings(count=10, split=0.01).parts() == {"train": range(9), "val": range(9, 10)}
     assert ExportSettings(count=1).parts() == {None: range(1)}
-    assert set(EXPORTERS) == {*READERS, "webdataset", "imagefolder"}
+    assert set(EXPORTERS) == {*READERS, "webdataset", "imagefolder", "yolo-seg"}

@@ -18,7 +18,7 @@ from autosim.formats import bop, coco, kitti, yolo
 from autosim.formats.dataset import DataSet, LabelledImage
 from autosim.formats.guess import READERS, WRITERS, guess_format, read_data_set
 from autosim.formats.pictures import encode_png
-from autosim.formats.shapes import MaskFile, Polygons, RunLengths
+from autosim.formats.shapes import MaskFile, Pixels, Polygons, RunLengths, bounding_box, outline
 from tests.formats.examples import CLASSES, HEIGHT, WIDTH, all_boxes, boxes_of, example, masks, picture
 
 WITH_BOXES = ["bop", "coco", "kitti", "voc", "yolo"]
@@ -162,6 +162,55 @@ def test_yolo_keeps_polygons_where_all_objects_have_one(tmp_path: Path) -> None:
     (shape,) = back.shapes
     assert isinstance(shape, Polygons) and np.allclose(shape.rings[0], ring, atol=1e-12)
     assert np.allclose(back.boxes, box, atol=1e-5) and back.name == "a"
+
+
+def test_outlines_of_yolo_are_masks_to_the_pixel_for_us_and_within_one_for_supervision(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about libraries that it can do without
+        import supervision
+
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    parts = ((x < 6) | (x > 20)) & (y > 14)
+    data = example()
+    both = [*masks(), parts & ~masks()[2], np.zeros_like(parts)]
+    boxes = np.array([bounding_box(mask) for mask in both], dtype=np.float32)
+    image = LabelledImage(
+        "a", picture(1), boxes, np.array([0, 1, 1, 0, 0]), shapes=tuple(Pixels(mask) for mask in both)
+    )
+    data = DataSet(CLASSES, [image, *data.images[1:]])
+    yolo.write_outlines(data, tmp_path, "train")
+    back = yolo.read(tmp_path, "train")
+    # What is to be ignored and what is not seen has no outline.
+    assert [len(found) for found in back.images] == [4, 0, 0]
+    assert back.images[0].boxes.tolist() == boxes[:4].tolist()
+    theirs = supervision.DetectionDataset.from_yolo(
+        images_directory_path=str(tmp_path / "images/train"),
+        annotations_directory_path=str(tmp_path / "labels/train"),
+        data_yaml_path=str(tmp_path / "data.yaml"),
+    )
+    found = {Path(path).stem: detections for path, _, detections in theirs}["a"]
+    assert found.mask is not None and found.class_id is not None and found.class_id.tolist() == [0, 1, 1, 0]
+    for i, mask in enumerate(both[:4]):
+        ours = back.images[0].shape_mask(i)
+        assert ours is not None and (ours == mask).all()
+        # It paints the outline too, and of a shape in parts the line that joins them.
+        different = found.mask[i] & ~mask
+        assert (found.mask[i] | ~mask).all() and (i == 3 or not (different & ~near(mask)).any())
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), height=st.integers(1, 30), width=st.integers(1, 30), share=st.floats(0, 1))
+def test_any_mask_has_an_outline_that_gives_it_back(seed: int, height: int, width: int, share: float) -> None:
+    mask = np.random.default_rng(seed).random((height, width)) < share
+    ring = outline(mask)
+    assert (Polygons((ring,)).mask(height, width) == mask).all() if mask.any() else len(ring) == 0
+    assert (ring == np.round(ring)).all()
+
+
+def near(mask: np.ndarray[Any, np.dtype[np.bool_]]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """The pixels of a mask, and those right of them and below."""
+    padded = np.pad(mask, ((1, 0), (1, 0)))
+    return padded[1:, 1:] | padded[:-1, 1:] | padded[1:, :-1] | padded[:-1, :-1]
 
 
 def test_kitti_keeps_every_field_and_the_camera(tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ setup(
         "autosim.algorithms": [
             "autosimulate = algorithms.autosimulate:AutoSimulate",
             "bo = algorithms.bo:BayesianOptimisation",
+            "leap = algorithms.leap:Leap",
             "lts = algorithms.lts:LearningToSimulate",
             "metasim = algorithms.metasim:MetaSim",
             "metasim2 = algorithms.metasim2:MetaSim2",

@@ -31,6 +31,10 @@ class DrawnFrames:
     def __len__(self) -> int:
         return len(self.scenes)
 
+    def select(self, part: slice) -> DrawnFrames:
+        """Those of a part."""
+        return DrawnFrames(self.scenes[part], self.seeds[part], self.frames.select(part))
+
     def to_state(self) -> dict[str, Any]:
         """Scenes and seeds as plain values, for a checkpoint; :meth:`from_state` reads it back."""
         return {"scenes": [scene.to_json() for scene in self.scenes], "seeds": list(self.seeds)}

@@ -1,0 +1,124 @@
+"""Leap: read the scenes off the target's pictures, and infer the distribution behind them, instead of walking to it.
+
+A network learns to read scenes off frames over all ranges, whose scenes are known for nothing. What it reads off the
+target's images gives the distribution (the jump); frames around the answer refine the network and the answer; frames of
+the answer itself show how wrong the estimate is, which is taken off. No gradient of the renderer, no labels needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from autosim.algorithm import Algorithm, Metrics
+from autosim.ranges import Checked, Range
+from autosim.search_space import LogUniformRange, OneOf, tunable
+
+if TYPE_CHECKING:
+    from autosim.env import Env
+    from autosim.scenes.generator import AttributeSummary, SceneGenerator
+    from autosim.session import Session
+
+
+@dataclass(frozen=True)
+class LeapConfig(Checked):
+    """Options of Leap.
+
+    Args:
+        iterations: the jump, rounds of refining, and one that corrects the answer by its own frames.
+        broad: frames over all ranges that the network learns to read from.
+        epochs: passes over them.
+        rate: peak learning rate.
+        frames: frames of a round.
+        round_epochs: passes over these and as many of the broad ones.
+        round_rate: peak learning rate of a round.
+        widening: factor on the answer's standard deviations in a round of refining.
+        least_spread: smallest standard deviation there, as a share of the range.
+    """
+
+    iterations: Annotated[int, Range(least=1)] = 4
+    broad: Annotated[int, Range(least=50)] = tunable(1500, OneOf((700, 1500, 3000)))
+    epochs: Annotated[int, Range(least=1)] = tunable(25, OneOf((12, 25, 40)))
+    rate: Annotated[float, Range(above=0)] = tunable(3e-3, LogUniformRange(1e-3, 1e-2))
+    frames: Annotated[int, Range(least=20)] = tunable(300, OneOf((100, 300, 600)))
+    round_epochs: Annotated[int, Range(least=1)] = 6
+    round_rate: Annotated[float, Range(above=0)] = 1.5e-3
+    widening: Annotated[float, Range(least=1)] = 1.6
+    least_spread: Annotated[float, Range(least=0.005, most=0.5)] = 0.06
+
+
+class Leap(Algorithm):
+    """Inference of the distribution from readings of the target's images."""
+
+    name: ClassVar[str] = "leap"
+    Config: ClassVar[type] = LeapConfig
+    needs = ("attributes",)
+
+    def __init__(self, session: Session, config: LeapConfig) -> None:
+        from autosim.learning.inference.target_distribution import DistributionReader
+        from autosim.scenes.parametric import ParametricGenerator
+
+        super().__init__(session, config)
+        self.start = ParametricGenerator(session.env.prior(), learn_spread=True)
+        self.answer = ParametricGenerator(session.env.prior(), learn_spread=True)
+        self.reader = DistributionReader(session, config.broad, config.epochs, config.rate)
+        self.figures: dict[str, float] = {}
+
+    @classmethod
+    def refusal(cls, env: Env) -> str | None:
+        """Also where the number of nodes is learned, which it does not infer."""
+        if "structure" in env.prior().learnable:
+            return "it infers attributes, and takes the structure of scenes as the grammar gives it"
+        return super().refusal(env)
+
+    @property
+    def generator(self) -> SceneGenerator:
+        """Independent distributions with the inferred parameters."""
+        return self.answer
+
+    def step(self, iteration: int) -> Metrics:
+        """The jump; a round around the answer; or, last, a round of the answer's own frames."""
+        images = self.session.target.images.images
+        if iteration == 0:
+            self._take(self.reader.infer(images, self.start))
+        elif iteration < self.config.iterations - 1:
+            self._refine(iteration)
+            self._take(self.reader.infer(images, self.start))
+        else:
+            self._debias(iteration)
+        score = None
+        if self.session.target.validation is not None:
+            (score,) = self.session.score_generators([self.answer], 100, self.session.env.schedule.epochs, iteration)
+        seen = self.reader.seen()
+        return {"val_score": score, "seen": sum(share >= 0.1 for share in seen.values()) / max(len(seen), 1)}
+
+    def seen(self) -> dict[str, float]:
+        """What readings explain of each attribute."""
+        return self.reader.seen()
+
+    def _take(self, found: dict[str, AttributeSummary]) -> None:
+        self.answer.set_parameters(found)
+
+    def _refine(self, iteration: int) -> None:
+        """Frames around the answer, and the network learns from them."""
+        config, session = self.config, self.session
+        around = self.reader.widened(self.answer, config.widening, config.least_spread)
+        scenes = around.sample(config.frames, session.seed_sequence("scenes", iteration)).scenes
+        drawn = session.draw(scenes, "frames", iteration)
+        self.reader.refine(drawn, config.round_epochs, config.round_rate, session.integer_seed("refine", iteration))
+
+    def _debias(self, iteration: int) -> None:
+        """Frames of the answer, what is inferred from them, and the difference taken off the answer."""
+        session = self.session
+        scenes = self.answer.sample(self.config.frames, session.seed_sequence("scenes", iteration)).scenes
+        drawn = session.draw(scenes, "frames", iteration)
+        self._take(self.reader.debiased(self.answer, drawn, self.start))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The answer and the network."""
+        return {"answer": self.answer.state_dict(), "reader": self.reader.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up where :meth:`state_dict` was called."""
+        self.answer.load_state_dict(state["answer"])
+        self.reader.load_state_dict(state["reader"])

@@ -1,0 +1,1 @@
+"""Scenes read off pictures, and a distribution read off scenes."""

@@ -1,0 +1,161 @@
+"""From a target's images to the parameters of a generator: a reader of scenes, kept, refined and corrected."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from autosim.cache import cached_tensors
+from autosim.learning.inference.attributes import ReadClass
+from autosim.learning.inference.distribution import inferred
+from autosim.learning.inference.reader import Calibration, SceneReader
+from autosim.learning.schedule import TrainingSchedule
+from autosim.rendering.drawn import DrawnFrames
+from autosim.scenes.generator import AttributeSummary, CategoricalSummary, ContinuousSummary
+from autosim.scenes.graph import Continuous
+from autosim.scenes.parametric import ParametricGenerator
+
+if TYPE_CHECKING:
+    from autosim.session import Session
+
+# Part of the cache key: raise it when the code gives another reader for equal frames.
+VERSION = 1
+# The reader belongs to an environment: all seeds share it, as they share its frames.
+SEED = 0
+BATCH = 32
+# Share of the frames that calibrate.
+HELD_OUT, HELD_OUT_OF_ROUND = 0.1, 0.2
+# Of the noise of an estimate, a correction takes this much at most, as a share of the range.
+MOST_CORRECTION = 0.1
+
+
+class DistributionReader:
+    """Reads distributions off images. Its network is trained on ``broad`` frames of the session's environment, or
+    taken from the cache; it does not depend on the target.
+    """
+
+    def __init__(self, session: Session, broad: int, epochs: int, rate: float) -> None:
+        self.session, self.prior = session, session.env.prior()
+        self.broad = session.broad_frames(broad)
+        session.feature_usage += session.pool.usage_of(self.broad.scenes)
+        self.reader = SceneReader(
+            session.env.schema, self.broad, session.pool.annotations, session.env.feature_edge, SEED
+        )
+        self.readings_seed = session.seed_sequence("restarts")
+        schedule = TrainingSchedule(epochs, BATCH, rate)
+
+        def compute() -> dict[str, Any]:
+            self.reader.train(self.broad, schedule, max(int(HELD_OUT * broad), 10), SEED)
+            return self.state_dict()
+
+        description = {
+            "version": VERSION, "env": session.env.name, "epochs": epochs, "rate": rate, "frames": broad,
+            "threads": torch.get_num_threads(), "torch": torch.__version__,
+            "scenes": hashlib.sha256(repr([s.to_json() for s in self.broad.scenes[:16]]).encode()).hexdigest(),
+            "pixels": hashlib.sha256(self.broad.frames.images.tobytes()).hexdigest(),
+            "annotations": {name: repr(kind) for name, kind in session.pool.annotations.items()},
+        }  # fmt: skip
+        with session.stage("reader of scenes"):
+            self.load_state_dict(cached_tensors("reader", description, compute))
+
+    def infer(self, images: NDArray[np.uint8], start: ParametricGenerator) -> dict[str, AttributeSummary]:
+        """Parameters by key, of the attributes that pictures show; ``start`` has those from which the search begins."""
+        found = self.reader.readings(images)
+        before = start.parameters_by_key()
+        result: dict[str, AttributeSummary] = {}
+        for read in self.reader.read:
+            keys = self._slots(read)
+            calibration = self.reader.calibrations[read.name]
+            seed = copy.deepcopy(self.readings_seed)
+            result |= inferred(read, found[read.name], calibration, before, keys, seed)
+        return {key: summary for key, summary in result.items() if key in before}
+
+    def refine(self, frames: DrawnFrames, epochs: int, rate: float, seed: int) -> None:
+        """Train on frames and as many of the broad ones; some of them calibrate."""
+        schedule = TrainingSchedule(epochs, BATCH, rate)
+        others = self.broad.select(slice(len(frames)))
+        self.reader.train(frames, schedule, int(HELD_OUT_OF_ROUND * len(frames)), seed, others)
+
+    def debiased(
+        self, answer: ParametricGenerator, frames: DrawnFrames, start: ParametricGenerator
+    ) -> dict[str, AttributeSummary]:
+        """The answer less the error of the same estimate on ``frames`` of the answer: a difference of means (a tenth of
+        the range at most), a ratio of spreads.
+        """
+        known, estimate = answer.parameters_by_key(), self.infer(frames.frames.images, answer)
+        result: dict[str, AttributeSummary] = {}
+        for keyed in self.prior.attributes():
+            own, summary, spec = known.get(keyed.key), estimate.get(keyed.key), keyed.attribute
+            if isinstance(own, ContinuousSummary) and isinstance(summary, ContinuousSummary):
+                assert isinstance(spec, Continuous)
+                off = spec.difference(summary.mean, own.mean) / (spec.high - spec.low)
+                off = float(np.clip(off, -MOST_CORRECTION, MOST_CORRECTION))
+                mean = spec.denormalise(spec.normalise(own.mean) - off)
+                ratio = float(np.clip(own.std / max(summary.std, 1e-6), 0.5, 2.0))
+                result[keyed.key] = ContinuousSummary(mean, own.std * ratio)
+            elif isinstance(own, CategoricalSummary) and isinstance(summary, CategoricalSummary):
+                moved = np.clip(2 * np.array(own.probabilities) - np.array(summary.probabilities), 1e-3, None)
+                result[keyed.key] = CategoricalSummary(tuple(float(p) for p in moved / moved.sum()))
+        return result
+
+    def widened(self, answer: ParametricGenerator, factor: float, least: float) -> ParametricGenerator:
+        """A generator around the answer: spreads times ``factor``, at least a share ``least`` of the range; choices
+        half uniform.
+        """
+        around, known = copy.deepcopy(answer), answer.parameters_by_key()
+        parameters: dict[str, AttributeSummary] = {}
+        for keyed in self.prior.attributes():
+            summary, spec = known[keyed.key], keyed.attribute
+            if isinstance(summary, CategoricalSummary):
+                half = 0.5 / len(summary.probabilities)
+                parameters[keyed.key] = CategoricalSummary(tuple(0.5 * p + half for p in summary.probabilities))
+            elif isinstance(spec, Continuous):
+                span = spec.high - spec.low
+                spread = min(max(summary.std * factor, least * span), 0.5 * span)
+                parameters[keyed.key] = ContinuousSummary(summary.mean, spread)
+        around.set_parameters(parameters)
+        return around
+
+    def seen(self) -> dict[str, float]:
+        """Shares of variance or entropy that readings explain, by ``class.attribute``."""
+        return self.reader.explained()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The network and its calibration."""
+        calibrations = {
+            name: {
+                "offset": torch.from_numpy(each.offset), "slope": torch.from_numpy(each.slope),
+                "noise": torch.from_numpy(each.noise), "explained": dict(each.explained),
+                "frequencies": [torch.from_numpy(part) for part in each.frequencies],
+            }
+            for name, each in self.reader.calibrations.items()
+        }  # fmt: skip
+        weights = {name: value.clone() for name, value in self.reader.network.state_dict().items()}
+        return {"network": weights, "calibrations": calibrations}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what :meth:`state_dict` gave."""
+        self.reader.network.load_state_dict(state["network"])
+        self.reader.network.eval()
+        self.reader.calibrations = {
+            name: Calibration(
+                each["offset"].numpy().copy(), each["slope"].numpy().copy(), each["noise"].numpy().copy(),
+                dict(each["explained"]), [part.numpy().copy() for part in each["frequencies"]],
+            )
+            for name, each in state["calibrations"].items()
+        }  # fmt: skip
+
+    def _slots(self, read: ReadClass) -> list[str]:
+        """Stems of the keys of a class's slots, as the grammar emits them."""
+        stems: list[str] = []
+        for keyed in self.prior.attributes():
+            if keyed.node_class == read.name:
+                stem = keyed.key.rpartition(".")[0]
+                if stem not in stems:
+                    stems.append(stem)
+        return stems

@@ -13,7 +13,6 @@ from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from autosim.learning.inference.attributes import ReadClass
 from autosim.learning.inference.reader import Calibration, Readings
@@ -147,7 +146,7 @@ def _assignments(scores: NDArray[np.float64], present: NDArray[np.bool_]) -> tup
         ways = list(permutations(range(slots), min(len(places), slots)))
         chosen = places[: len(ways[0])]
         totals = np.stack([sum(inside[:, i, slot] for i, slot in enumerate(way)) for way in ways], axis=1)
-        whole = logsumexp(totals, axis=1)
+        whole = np.logaddexp.reduce(totals, axis=1)
         fit += float((whole - np.log(len(ways))).sum())
         shares = np.exp(totals - whole[:, None])
         for number, way in enumerate(ways):

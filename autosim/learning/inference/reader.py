@@ -83,6 +83,8 @@ class SceneReader:
             self.network = SceneNetwork(self.read, self.mask_classes, self.size)
         self.network.to(memory_format=torch.channels_last)
         self.calibrations: dict[str, Calibration] = {}
+        # By attribute, the most that any training has explained: frames around an answer have little left to explain.
+        self.explained: dict[str, float] = {}
 
     def train(
         self,
@@ -140,10 +142,6 @@ class SceneReader:
                 parts[read.name].append(made)
         return {name: _joined(found) for name, found in parts.items()}
 
-    def explained(self) -> dict[str, float]:
-        """Shares of variance or entropy that readings explain, by ``class.attribute``."""
-        return {key: share for each in self.calibrations.values() for key, share in each.explained.items()}
-
     def _calibrate(self, frames: DrawnFrames, trained_on: Sequence[NodeLabels]) -> None:
         found = self.readings(frames.frames.images)
         for read, truth, seen in zip(self.read, self._labels(frames), trained_on, strict=True):
@@ -151,7 +149,10 @@ class SceneReader:
             for place, size in enumerate(read.sizes):
                 counts = torch.bincount(seen.choices[..., place][seen.present], minlength=size).numpy() + 1.0
                 frequencies.append(counts / counts.sum())
-            self.calibrations[read.name] = calibrated(read, found[read.name], truth, frequencies)
+            made = calibrated(read, found[read.name], truth, frequencies)
+            self.calibrations[read.name] = made
+            for key, share in made.explained.items():
+                self.explained[key] = max(share, self.explained.get(key, 0.0))
 
     def _inputs(self, images: NDArray[np.uint8]) -> Tensor:
         parts = [network_input(to_tensor(part), self.size) for part in _parts(images)]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from autosim.session import Session
 
 # Part of the cache key: raise it when the code gives another reader for equal frames.
-VERSION = 1
+VERSION = 2
 # The reader belongs to an environment: all seeds share it, as they share its frames.
 SEED = 0
 BATCH = 32
@@ -123,7 +123,7 @@ class DistributionReader:
 
     def seen(self) -> dict[str, float]:
         """Shares of variance or entropy that readings explain, by ``class.attribute``."""
-        return self.reader.explained()
+        return dict(self.reader.explained)
 
     def state_dict(self) -> dict[str, Any]:
         """The network and its calibration."""
@@ -136,12 +136,13 @@ class DistributionReader:
             for name, each in self.reader.calibrations.items()
         }  # fmt: skip
         weights = {name: value.clone() for name, value in self.reader.network.state_dict().items()}
-        return {"network": weights, "calibrations": calibrations}
+        return {"network": weights, "calibrations": calibrations, "explained": dict(self.reader.explained)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what :meth:`state_dict` gave."""
         self.reader.network.load_state_dict(state["network"])
         self.reader.network.eval()
+        self.reader.explained = dict(state["explained"])
         self.reader.calibrations = {
             name: Calibration(
                 each["offset"].numpy().copy(), each["slope"].numpy().copy(), each["noise"].numpy().copy(),

@@ -1,0 +1,64 @@
+"""Leap: it keeps the contract, jumps to the target on blobs, stays at a target that is the start."""
+
+from __future__ import annotations
+
+import pytest
+
+from algorithms.leap import Leap, LeapConfig
+from autosim.env import Env
+from autosim.scenes.generator import CategoricalSummary, ContinuousSummary, summarise
+from autosim.scenes.graph import Continuous
+from autosim.seeding import seed_sequence
+from autosim.session import Session
+from autosim.testing import AlgorithmSuite
+from envs.multimnist.env import MultiMnist, MultiMnistConfig
+from tests.helpers import BlobConfig, BlobEnv, blob_session
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+QUICK = LeapConfig(iterations=3, broad=60, epochs=2, frames=20, round_epochs=1)
+
+
+class TestLeap(AlgorithmSuite):
+    def env(self) -> Env:
+        return BlobEnv(BlobConfig())
+
+    def algorithm(self, session: Session) -> Leap:
+        return Leap(session, QUICK)
+
+
+def test_where_numbers_of_nodes_are_learned_it_is_refused() -> None:
+    refusal = Leap.refusal(MultiMnist(MultiMnistConfig()))
+    assert refusal is not None and refusal.startswith("it infers attributes")
+    assert Leap.refusal(BlobEnv(BlobConfig())) is None
+
+
+def test_it_jumps_to_the_target() -> None:
+    session = blob_session()
+    algorithm = Leap(session, LeapConfig(iterations=1, broad=400, epochs=16))
+    start, seen = algorithm.start.parameters_by_key(), algorithm.seen()
+    algorithm.step(0)
+    answer = algorithm.answer.parameters_by_key()
+    target = session.env.target()
+    assert target is not None
+    truth = summarise(session.env.schema, target.sample_many(200, seed_sequence(0, "truth")))
+    assert min(seen[f"blob.{name}"] for name in ("x", "y", "hue")) > 0.3 > 0.1 > seen["blob.sign"]
+    for key in ("light.power", "blob.0.x", "blob.1.x", "blob.0.hue", "blob.1.hue"):
+        spec = next(keyed.attribute for keyed in session.env.prior().attributes() if keyed.key == key)
+        before, after, true = start[key], answer[key], truth[key]
+        assert isinstance(spec, Continuous) and isinstance(before, ContinuousSummary)
+        assert isinstance(after, ContinuousSummary) and isinstance(true, ContinuousSummary)
+        assert abs(spec.difference(after.mean, true.mean)) < 0.5 * abs(spec.difference(before.mean, true.mean)), key
+    # What pictures do not show keeps its start.
+    assert answer["blob.0.sign"] == start["blob.0.sign"]
+
+
+def test_a_round_is_drawn_around_the_answer() -> None:
+    algorithm = Leap(blob_session(), QUICK)
+    around = algorithm.reader.widened(algorithm.answer, 2.0, 0.1)
+    for key, summary in around.parameters_by_key().items():
+        own = algorithm.answer.parameters_by_key()[key]
+        if isinstance(summary, ContinuousSummary):
+            assert isinstance(own, ContinuousSummary)
+            assert summary.std >= own.std and summary.mean == pytest.approx(own.mean, abs=1e-3)
+        else:
+            assert isinstance(summary, CategoricalSummary) and min(summary.probabilities) > 0

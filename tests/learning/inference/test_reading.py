@@ -1,0 +1,117 @@
+"""What is read off pictures: true values as tensors, the likelihood of a set, a reader that learns from few frames."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from autosim.learning.inference.attributes import NodeLabels, ReadClass, node_labels, read_classes, set_loss
+from autosim.learning.inference.reader import SceneReader, calibrated
+from autosim.learning.schedule import TrainingSchedule
+from autosim.rendering.drawn import DrawnFrames
+from autosim.scenes.graph import Categorical, Continuous
+from tests.learning.shapes import SHAPES_ANNOTATIONS, SHAPES_SCHEMA, shape_frames
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+DOTS = ReadClass("dot", False, 2, (Continuous("x", 0.0, 1.0),), (Categorical("kind", ("a", "b")),))
+
+
+def drawn(count: int, seed: int) -> DrawnFrames:
+    scenes, frames = shape_frames(count, seed=seed)
+    return DrawnFrames(tuple(scenes), tuple(range(count)), frames)
+
+
+@pytest.fixture(scope="module")
+def reader() -> SceneReader:
+    """Trained for some seconds."""
+    frames = drawn(300, seed=0)
+    made = SceneReader(SHAPES_SCHEMA, frames, SHAPES_ANNOTATIONS, edge=32, seed=0)
+    made.train(frames, TrainingSchedule(16, 16, 4e-3), held_out=40, seed=0)
+    return made
+
+
+def test_classes_are_single_or_sets_and_labels_are_their_true_values() -> None:
+    frames = drawn(20, seed=0)
+    classes = read_classes(SHAPES_SCHEMA, frames.scenes)
+    assert {each.name: each.single for each in classes} == {"camera": True, "light": True, "shape": False}
+    for read in classes:
+        labels = node_labels(SHAPES_SCHEMA, read, frames.scenes)
+        for row, scene in enumerate(frames.scenes):
+            nodes = list(scene.find(read.name))
+            assert int(labels.present[row].sum()) == len(nodes) <= read.most
+            for place, node in enumerate(nodes):
+                true = [each.normalise(float(node[each.name])) for each in read.continuous]
+                assert labels.continuous[row, place].tolist() == pytest.approx(true, abs=1e-6)
+
+
+def test_the_likelihood_of_a_set_is_the_sum_over_all_ways_to_explain_it() -> None:
+    """By hand: two nodes, three cells and the background, every assignment of nodes to what explains them."""
+    torch.manual_seed(0)
+    rates, outputs = torch.randn(1, 3), torch.randn(1, 3, DOTS.outputs)
+    background = torch.tensor(-1.0)
+    labels = NodeLabels(torch.ones(1, 2, dtype=torch.bool), torch.tensor([[[0.2], [0.7]]]), torch.tensor([[[0], [1]]]))
+    total = 0.0
+    for way in itertools.product(range(4), repeat=2):
+        product = 1.0
+        for node, cell in enumerate(way):
+            if cell == 3:
+                product *= math.exp(-1.0) / 2
+                continue
+            density = DOTS.log_prob(outputs[0, cell], labels.continuous[0, node], labels.choices[0, node])
+            product *= math.exp(float(rates[0, cell]) + float(density))
+        total += product
+    expected = float(rates.exp().sum()) + math.exp(-1.0) - math.log(total)
+    assert float(set_loss(DOTS, rates, outputs, background, labels)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_order_of_nodes_and_absent_nodes_do_not_matter() -> None:
+    torch.manual_seed(1)
+    rates, outputs, background = torch.randn(2, 5), torch.randn(2, 5, DOTS.outputs), torch.tensor(-2.0)
+    present = torch.tensor([[True, True], [True, False]])
+    continuous, choices = torch.rand(2, 2, 1), torch.randint(0, 2, (2, 2, 1))
+    loss = set_loss(DOTS, rates, outputs, background, NodeLabels(present, continuous, choices))
+    turned = NodeLabels(present.flip(1), continuous.flip(1), choices.flip(1))
+    torch.testing.assert_close(set_loss(DOTS, rates, outputs, background, turned), loss)
+    other = continuous.clone()
+    other[1, 1] = 0.123
+    torch.testing.assert_close(set_loss(DOTS, rates, outputs, background, NodeLabels(present, other, choices)), loss)
+
+
+def test_a_density_integrates_to_one_on_a_circle_and_on_a_line() -> None:
+    for periodic in (True, False):
+        read = ReadClass("hand", True, 1, (Continuous("angle", 0.0, 360.0, periodic=periodic),), ())
+        outputs = torch.zeros(read.outputs)
+        outputs[-1] = -1.5
+        grid = torch.linspace(0, 1, 2001)[:-1, None]
+        density = read.log_prob(outputs.expand(2000, -1), grid, torch.zeros(2000, 0, dtype=torch.int64)).exp()
+        assert float(density.mean()) == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_reader_finds_what_pictures_show(reader: SceneReader) -> None:
+    shares = reader.explained
+    assert shares and max(shares.values()) > 0.5
+    test = drawn(40, seed=1)
+    found = reader.readings(test.frames.images)
+    for read in reader.read:
+        labels = node_labels(SHAPES_SCHEMA, read, test.scenes)
+        if not read.single:
+            right = found[read.name].present.sum(axis=1)
+            assert np.abs(right - labels.present.sum(dim=1).numpy()).mean() < 1.0
+        again = calibrated(read, found[read.name], labels, reader.calibrations[read.name].frequencies)
+        for key, share in again.explained.items():
+            assert 0 <= share <= 1 and abs(share - shares[key]) < 0.35
+
+
+def test_equal_seeds_give_equal_readers(reader: SceneReader) -> None:
+    frames = drawn(60, seed=0)
+    made = []
+    for _ in range(2):
+        other = SceneReader(SHAPES_SCHEMA, frames, SHAPES_ANNOTATIONS, edge=32, seed=0)
+        other.train(frames, TrainingSchedule(1, 16, 4e-3), held_out=12, seed=0)
+        made.append(other.readings(frames.frames.images[:4]))
+    for name, found in made[0].items():
+        np.testing.assert_array_equal(found.means, made[1][name].means)

@@ -112,7 +112,7 @@ class Leap(Algorithm):
         session = self.session
         scenes = self.answer.sample(self.config.frames, session.seed_sequence("scenes", iteration)).scenes
         drawn = session.draw(scenes, "frames", iteration)
-        self._take(self.reader.debiased(self.answer, drawn, self.start))
+        self._take(self.reader.debiased(self.answer, drawn))
 
     def state_dict(self) -> dict[str, Any]:
         """The answer and the network."""

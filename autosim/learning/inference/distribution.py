@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosim.learning.inference.attributes import ReadClass
-from autosim.learning.inference.reader import Calibration, Readings
+from autosim.learning.inference.reader import Calibration, Readings, tempered
 from autosim.scenes.generator import AttributeSummary, CategoricalSummary, ContinuousSummary
 from autosim.scenes.graph import Continuous
 
@@ -26,6 +26,8 @@ LEAST_STD = 0.005
 # Weight of detections that belong to no slot.
 OUTLIERS = 0.05
 RESTARTS, STEPS = 12, 60
+# Added to how often each choice is made: few pictures do not show that one is never made.
+PSEUDO_COUNT = 0.5
 # Most slots of a class whose assignments are all summed.
 MOST_SLOTS = 5
 
@@ -60,7 +62,10 @@ def inferred(
     if not shown.any() and not options.any():
         return {}
     likelihoods = [
-        probability / frequency for probability, frequency in zip(found.choices, calibration.frequencies, strict=True)
+        tempered(probability, temperature) / frequency
+        for probability, frequency, temperature in zip(
+            found.choices, calibration.frequencies, calibration.temperatures, strict=True
+        )
     ]
     begin = _begin(read, start, keys)
     best = begin
@@ -72,6 +77,32 @@ def inferred(
         if fitted.fit > best.fit:
             best = fitted
     return _summaries(read, best, keys, shown, options)
+
+
+def aligned(
+    estimate: Mapping[str, AttributeSummary],
+    known: Mapping[str, AttributeSummary],
+    read: ReadClass,
+    keys: Sequence[str],
+) -> dict[str, AttributeSummary]:
+    """The estimate with its slots in the order of the known ones: those that are nearest to each other together."""
+    from scipy.optimize import linear_sum_assignment
+
+    cost = np.zeros((len(keys), len(keys)))
+    for row, own in enumerate(keys):
+        for column, other in enumerate(keys):
+            for each in read.continuous:
+                a, b = known.get(f"{own}.{each.name}"), estimate.get(f"{other}.{each.name}")
+                if isinstance(a, ContinuousSummary) and isinstance(b, ContinuousSummary):
+                    cost[row, column] += (each.difference(a.mean, b.mean) / (each.high - each.low)) ** 2
+    rows, columns = linear_sum_assignment(cost)
+    names = [each.name for each in read.continuous] + [each.name for each in read.categorical]
+    return {
+        f"{keys[row]}.{name}": estimate[f"{keys[column]}.{name}"]
+        for row, column in zip(rows, columns, strict=True)
+        for name in names
+        if f"{keys[column]}.{name}" in estimate
+    }
 
 
 def corrected(found: Readings, calibration: Calibration) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -123,7 +154,7 @@ def _fitted(
         for place in np.flatnonzero(options):
             posterior = choices[place] * likelihoods[place][:, :, None]
             posterior = posterior / np.maximum(posterior.sum(axis=3, keepdims=True), 1e-12)
-            counts = np.einsum("nds,ndsk->sk", belongs, posterior) + 0.1 / posterior.shape[3]
+            counts = np.einsum("nds,ndsk->sk", belongs, posterior) + PSEUDO_COUNT
             choices[place] = counts / counts.sum(axis=1, keepdims=True)
     return Slots(means, stds, choices, fit)
 

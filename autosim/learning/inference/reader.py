@@ -32,6 +32,8 @@ MERGED = 0.06
 LEAST_MASS = 0.3
 # Distance within which a detection is a true node, as a share of the range.
 MATCHED = 0.15
+# What is tried to make probabilities as often right as they say.
+TEMPERATURES = (0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0)
 # Weight of the grid of the mask's classes, which no reading is made of.
 GRID_WEIGHT = 4.0
 
@@ -57,7 +59,8 @@ class Calibration:
     A mean m reads ``offset + slope * a`` of the true value a (C,), with a standard deviation of ``noise`` (C,), all in
     units of the range; ``slope`` is below 1 where a network that is not sure keeps to the middle. ``explained`` are the
     shares of variance, or of entropy, that readings explain, by ``class.attribute``. ``frequencies`` are those of the
-    choices in the frames that the network was trained on.
+    choices in the frames that the network was trained on, and ``temperatures`` (D,) what their log-probabilities have
+    to be divided by for probabilities to be as often right as they say.
     """
 
     offset: NDArray[np.float64]
@@ -65,6 +68,7 @@ class Calibration:
     noise: NDArray[np.float64]
     explained: dict[str, float] = field(default_factory=dict)
     frequencies: list[NDArray[np.float64]] = field(default_factory=list)
+    temperatures: list[float] = field(default_factory=list)
 
 
 class SceneReader:
@@ -182,7 +186,7 @@ def calibrated(
     count = len(read.continuous)
     offset, slope, noise = np.zeros(count), np.ones(count), np.full(count, 0.02)
     explained = dict.fromkeys(read.attribute_keys(), 0.0)
-    result = Calibration(offset, slope, noise, explained, frequencies)
+    result = Calibration(offset, slope, noise, explained, frequencies, [1.0] * len(read.sizes))
     nodes = int(truth.present.sum())
     if len(pairs) < 10:
         return result
@@ -211,11 +215,22 @@ def calibrated(
         explained[f"{read.name}.{each.name}"] = share * explained_share(torch.tensor(error), torch.tensor(without))
     for place, option in enumerate(read.categorical):
         chosen = truth.choices.numpy()[rows, places, place]
-        likelihood = found.choices[place][rows, detections, chosen]
+        probabilities = found.choices[place][rows, detections]
         entropy = -float(np.sum(frequencies[place] * np.log(frequencies[place])))
-        error = -float(np.mean(np.log(likelihood + 1e-6)))
+        errors = [
+            -float(np.mean(np.log(tempered(probabilities, each)[np.arange(len(chosen)), chosen] + 1e-6)))
+            for each in TEMPERATURES
+        ]
+        error = min(errors)
+        result.temperatures[place] = TEMPERATURES[int(np.argmin(errors))]
         explained[f"{read.name}.{option.name}"] = share * explained_share(torch.tensor(error), torch.tensor(entropy))
     return result
+
+
+def tempered(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+    """(…, K) probabilities with their logarithms divided by ``temperature``."""
+    powers = np.maximum(probabilities, 1e-9) ** (1 / temperature)
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True), dtype=np.float64)
 
 
 def matched(read: ReadClass, found: Readings, truth: NodeLabels, row: int) -> list[tuple[int, int]]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from autosim.cache import cached_tensors
 from autosim.learning.inference.attributes import ReadClass
-from autosim.learning.inference.distribution import inferred
+from autosim.learning.inference.distribution import aligned, inferred
 from autosim.learning.inference.reader import Calibration, SceneReader
 from autosim.learning.schedule import TrainingSchedule
 from autosim.rendering.drawn import DrawnFrames
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from autosim.session import Session
 
 # Part of the cache key: raise it when the code gives another reader for equal frames.
-VERSION = 2
+VERSION = 3
 # The reader belongs to an environment: all seeds share it, as they share its frames.
 SEED = 0
 BATCH = 32
@@ -81,13 +81,14 @@ class DistributionReader:
         others = self.broad.select(slice(len(frames)))
         self.reader.train(frames, schedule, int(HELD_OUT_OF_ROUND * len(frames)), seed, others)
 
-    def debiased(
-        self, answer: ParametricGenerator, frames: DrawnFrames, start: ParametricGenerator
-    ) -> dict[str, AttributeSummary]:
+    def debiased(self, answer: ParametricGenerator, frames: DrawnFrames) -> dict[str, AttributeSummary]:
         """The answer less the error of the same estimate on ``frames`` of the answer: a difference of means (a tenth of
         the range at most), a ratio of spreads.
         """
-        known, estimate = answer.parameters_by_key(), self.infer(frames.frames.images, answer)
+        known, found = answer.parameters_by_key(), self.infer(frames.frames.images, answer)
+        estimate: dict[str, AttributeSummary] = {}
+        for read in self.reader.read:
+            estimate |= aligned(found, known, read, self._slots(read))
         result: dict[str, AttributeSummary] = {}
         for keyed in self.prior.attributes():
             own, summary, spec = known.get(keyed.key), estimate.get(keyed.key), keyed.attribute
@@ -132,6 +133,7 @@ class DistributionReader:
                 "offset": torch.from_numpy(each.offset), "slope": torch.from_numpy(each.slope),
                 "noise": torch.from_numpy(each.noise), "explained": dict(each.explained),
                 "frequencies": [torch.from_numpy(part) for part in each.frequencies],
+                "temperatures": list(each.temperatures),
             }
             for name, each in self.reader.calibrations.items()
         }  # fmt: skip
@@ -147,6 +149,7 @@ class DistributionReader:
             name: Calibration(
                 each["offset"].numpy().copy(), each["slope"].numpy().copy(), each["noise"].numpy().copy(),
                 dict(each["explained"]), [part.numpy().copy() for part in each["frequencies"]],
+                list(each["temperatures"]),
             )
             for name, each in state["calibrations"].items()
         }  # fmt: skip

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from autosim.learning.inference.attributes import ReadClass
-from autosim.learning.inference.distribution import corrected, inferred
-from autosim.learning.inference.reader import Calibration, Readings
+from autosim.learning.inference.distribution import aligned, corrected, inferred
+from autosim.learning.inference.reader import Calibration, Readings, tempered
 from autosim.scenes.generator import AttributeSummary, CategoricalSummary, ContinuousSummary
 from autosim.scenes.graph import Categorical, Continuous
 
@@ -33,7 +33,7 @@ def certain(read: ReadClass, noise: float = 0.01, explained: float = 1.0) -> Cal
     count = len(read.continuous)
     shares = dict.fromkeys(read.attribute_keys(), explained)
     even = [np.full(size, 1.0 / size) for size in read.sizes]
-    return Calibration(np.zeros(count), np.ones(count), np.full(count, noise), shares, even)
+    return Calibration(np.zeros(count), np.ones(count), np.full(count, noise), shares, even, [1.0] * len(even))
 
 
 def guesses(truth: NDArray[np.int64], choices: int, right: float) -> NDArray[np.float64]:
@@ -122,3 +122,19 @@ def test_the_pull_to_the_middle_is_taken_out() -> None:
     values, noise = corrected(Readings(np.ones((1, 1), dtype=bool), means, np.full_like(means, 0.02), []), calibration)
     assert values[0, 0] == pytest.approx([0.9, 0.5])
     assert noise[0, 0] == pytest.approx([0.02 / 0.6, 0.02])
+
+
+def test_slots_of_an_estimate_are_put_in_the_known_order() -> None:
+    known: dict[str, AttributeSummary] = {}
+    turned: dict[str, AttributeSummary] = {}
+    for slot, place in enumerate((-5.0, 0.0, 5.0)):
+        for keys, at in ((known, slot), (turned, (slot + 1) % 3)):
+            keys |= {f"ball.{at}.x": ContinuousSummary(place, 1.0), f"ball.{at}.y": ContinuousSummary(-place, 2.0)}
+    assert turned != known and aligned(turned, known, BALLS, BALL_KEYS) == known
+
+
+def test_probabilities_that_are_too_sure_are_tempered() -> None:
+    sure = np.array([[0.99, 0.01], [0.2, 0.8]])
+    assert tempered(sure, 1.0) == pytest.approx(sure)
+    assert tempered(sure, 2.0)[0] == pytest.approx(np.sqrt([0.99, 0.01]) / np.sqrt([0.99, 0.01]).sum())
+    assert (tempered(sure, 3.0).argmax(axis=1) == sure.argmax(axis=1)).all()

@@ -26,7 +26,7 @@ from autosim.files import read_json, write_whole
 from autosim.formats.dataset import DataSet
 from autosim.formats.frame_reader import frame_classes
 from autosim.parallel import RaySettings, in_background, start_ray
-from autosim.rendering.annotations import Annotation, Boxes, ClassLabel, ClassMask, InstanceMask
+from autosim.rendering.annotations import Annotation, Boxes, ClassLabel, ClassMask, Depth, InstanceMask
 from autosim.rendering.frames import Frames
 from autosim.rendering.instances import InstanceRenderer
 from autosim.rendering.pool import make_pool
@@ -49,6 +49,7 @@ LINE_INTERVAL = 5.0
 PASS_SECONDS, PASS_BYTES = 5.0, 2**27
 # What formats hold, beside the pictures.
 HELD = (Boxes, ClassLabel, ClassMask, InstanceMask)
+WITH_DEPTH = ("bop", "imagefolder", "webdataset")
 
 
 def export(
@@ -219,7 +220,8 @@ def write(
     }
     for part, images in data.items():
         EXPORTERS[settings.format](images, out, part)
-    left_out = [name for name, kind in declared.items() if not isinstance(kind, HELD)]
+    held = (*HELD, Depth) if settings.format in WITH_DEPTH else HELD
+    left_out = [name for name, kind in declared.items() if not isinstance(kind, held)]
     write_sheet(out, StagedImages(staging, declared, shape, range(settings.count)))
     write_readme(out, config, settings, data, shape, left_out)
     for name in (SCENES, RUN):

@@ -21,12 +21,13 @@ from autosim.formats.pictures import class_palette, encode_png
 
 # Images in a shard, and bytes beyond which no further image is added.
 SHARD_IMAGES, SHARD_BYTES = 1000, 2**28
-METADATA, MASKS = "metadata.jsonl", "masks"
+METADATA, MASKS, DEPTHS = "metadata.jsonl", "masks", "depth"
 
 
 def write_shards(data: DataSet, folder: Path, part: str | None = None) -> None:
     """WebDataset: ``<part>-000000.tar`` and so on, each image's files under one key: ``png``, ``json`` (classes, boxes,
-    run lengths, as :func:`describe` gives them) and, where there is a class mask, ``mask.png``.
+    run lengths, as :func:`describe` gives them) and, where there are any, ``mask.png``, the class mask, and
+    ``depth.npy``, float32 (H, W) in the scene's unit.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stems = file_stems(data, folders=False)
@@ -51,7 +52,8 @@ def write_shards(data: DataSet, folder: Path, part: str | None = None) -> None:
 
 def write_image_folder(data: DataSet, folder: Path, part: str | None = None) -> None:
     """Pictures beside ``metadata.jsonl``, a line for each with its ``file_name`` and what :func:`describe` gives, as
-    the image folders of Hugging Face's ``datasets``; class masks lie in ``masks`` within.
+    the image folders of Hugging Face's ``datasets``; class masks lie in ``masks`` within, and depth in ``depth`` as
+    grey PNG of 16 bits, whose values times the line's ``depth_scale`` are distances in the scene's unit.
     """
     place = folder / (part or ".")
     place.mkdir(parents=True, exist_ok=True)
@@ -64,6 +66,10 @@ def write_image_folder(data: DataSet, folder: Path, part: str | None = None) -> 
             (place / MASKS).mkdir(exist_ok=True)
             write_whole(place / MASKS / f"{stem}.png", encode_png(mask, class_palette()))
             line["mask_file_name"] = f"{MASKS}/{stem}.png"
+        if (depth := image.encoded_depth()) is not None:
+            (place / DEPTHS).mkdir(exist_ok=True)
+            write_whole(place / DEPTHS / f"{stem}.png", depth[0])
+            line |= {"depth_file_name": f"{DEPTHS}/{stem}.png", "depth_scale": depth[1]}
         lines.append(json.dumps(line | describe(image, data.classes), allow_nan=False, ensure_ascii=False))
     write_whole(place / METADATA, "".join(f"{line}\n" for line in lines).encode())
 
@@ -94,6 +100,11 @@ def _members(image: LabelledImage, classes: tuple[str, ...]) -> dict[str, bytes]
     mask = image.read_class_mask()
     if mask is not None:
         members["mask.png"] = encode_png(mask.astype(np.uint8), class_palette())
+    depth = image.read_depth()
+    if depth is not None:
+        buffer = io.BytesIO()
+        np.save(buffer, depth)
+        members["depth.npy"] = buffer.getvalue()
     return members
 
 

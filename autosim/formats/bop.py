@@ -1,9 +1,10 @@
 """BOP's layout: scenes ``000000/`` with ``rgb/``, ``scene_gt.json``, ``scene_gt_info.json``, ``scene_camera.json``
-and, where there are any, ``mask_visib/``.
+and, where there are any, ``mask_visib/`` and ``depth/``.
 
 Boxes are those of what is visible, x, y, width, height in pixels from 0 as the files have them. Objects of which less
 than a tenth is visible are to be ignored, as BOP's evaluation does; boxes of -1 (objects out of the picture) are left
-out. Pictures are taken as stored.
+out. Pictures are taken as stored. Depth is in the unit of the files that it comes from: millimetres in BOP's own data,
+the scene's unit in what is written here.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from autosim.files import fault, read_json, shown, write_whole
-from autosim.formats.dataset import DataSet, LabelledImage
+from autosim.formats.dataset import DataSet, DepthFile, LabelledImage
 from autosim.formats.pictures import encode_png, picture_names, picture_size
 from autosim.formats.reading import (
     check_boxes,
@@ -31,7 +32,8 @@ from autosim.formats.reading import (
 )
 from autosim.formats.shapes import MaskFile
 
-PICTURES, MASKS, TRUTH, INFO, CAMERA = "rgb", "mask_visib", "scene_gt.json", "scene_gt_info.json", "scene_camera.json"
+PICTURES, MASKS, DEPTHS = "rgb", "mask_visib", "depth"
+TRUTH, INFO, CAMERA = "scene_gt.json", "scene_gt_info.json", "scene_camera.json"
 GREY = "gray"
 MIN_VISIBLE = 0.1
 # Rotations, millimetres and focal lengths.
@@ -77,8 +79,8 @@ def read(folder: Path, part: str | None = None, min_visible: float = MIN_VISIBLE
 
 
 def write(data: DataSet, folder: Path, part: str | None = None) -> None:
-    """One scene, ``<part>/000000``. Poses and cameras are written where they are known. Classes get the numbers that
-    they are called by (``obj_000005``), or their places from 1 where any of them is called otherwise.
+    """One scene, ``<part>/000000``. Poses, cameras and depth are written where they are known. Classes get the
+    numbers that they are called by (``obj_000005``), or their places from 1 where any of them is called otherwise.
     """
     place = folder / (part or "train") / "000000"
     (place / PICTURES).mkdir(parents=True, exist_ok=True)
@@ -91,6 +93,10 @@ def write(data: DataSet, folder: Path, part: str | None = None) -> None:
                 "cam_K": [float(value) for value in image.camera[:, :3].ravel()],
                 "depth_scale": 1.0,
             }
+        if (depth := image.encoded_depth()) is not None:
+            (place / DEPTHS).mkdir(exist_ok=True)
+            write_whole(place / DEPTHS / f"{number:06d}.png", depth[0])
+            cameras.setdefault(str(number), {})["depth_scale"] = depth[1]
         for i in range(len(image)):
             pixels = image.shape_mask(i)
             if pixels is not None:
@@ -206,11 +212,16 @@ def _labelled(
     if len(rotations) == len(boxes):
         details["rotation"] = np.array(rotations, dtype=np.float64).reshape(-1, 3, 3)
         details["translation"] = np.array(translations, dtype=np.float64).reshape(-1, 3)
+    path = entry.place / CAMERA
+    stated = {} if entry.camera is None else json_object(path, entry.camera, f"picture {entry.key}")
     camera = None
-    if entry.camera is not None:
-        path = entry.place / CAMERA
-        stated = json_object(path, entry.camera, f"picture {entry.key}").get("cam_K")
-        camera = np.array(numbers(path, stated, f"cam_K of picture {entry.key}", 9, LARGEST_FIGURE)).reshape(3, 3)
+    if "cam_K" in stated:
+        figures = numbers(path, stated["cam_K"], f"cam_K of picture {entry.key}", 9, LARGEST_FIGURE)
+        camera = np.array(figures).reshape(3, 3)
+    scale = stated.get("depth_scale", 1.0)
+    if not is_number(scale) or scale < 0:
+        raise fault(path, f"depth_scale of picture {entry.key} is {shown(scale)}; allowed are numbers of 0 and above")
+    depth = entry.place / DEPTHS / f"{entry.picture.stem}.png"
     inner = entry.picture.relative_to(folder).parent.parent.as_posix()
     return LabelledImage(
         name=entry.picture.stem if inner == "." else f"{inner}/{entry.picture.stem}",
@@ -219,6 +230,7 @@ def _labelled(
         classes=np.array(classes, dtype=np.int64),
         ignore=details["visibility"] < min_visible,
         shapes=tuple(shapes) if any(shape is not None for shape in shapes) else (),
+        depth=DepthFile(depth, float(scale)) if exists(depth) else None,
         details=details,
         camera=camera,
         upright=False,

@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 
 from autosim.errors import UserError
 from autosim.files import fault, read_bytes
-from autosim.formats.pictures import encode_png, picture_size, read_index_mask, read_picture
+from autosim.formats.pictures import (
+    encode_depth,
+    encode_png,
+    picture_size,
+    read_depth,
+    read_index_mask,
+    read_picture,
+)
 from autosim.formats.reading import inner_name
 from autosim.formats.shapes import Shape, check_mask_size
 
@@ -46,6 +53,20 @@ class ClassMaskFile:
 
 
 @dataclass(frozen=True, eq=False)
+class DepthFile:
+    """Depth in a grey PNG, whose values times ``scale`` are distances; 0 where nothing is seen or known."""
+
+    path: Path
+    scale: float
+
+    def read(self, height: int, width: int) -> NDArray[np.float32]:
+        """float32 (height, width); ``UserError`` where the file has another size."""
+        depth = read_depth(self.path, self.scale)
+        check_mask_size(self.path, depth, height, width)
+        return depth
+
+
+@dataclass(frozen=True, eq=False)
 class LabelledImage:
     """One picture and what is known about it. The picture stays on disk until :meth:`read`.
 
@@ -58,6 +79,8 @@ class LabelledImage:
                 called difficult or hardly visible; None where there are none (:attr:`ignored` is an array always)
     shapes:     the pixels of each object, where known; () where of none
     class_mask: a class for each pixel: a file, or uint8 (H, W) with 0 the background, i + 1 the i-th class, 255 void
+    depth:      distance from the camera along its axis for each pixel, 0 where nothing is seen: a file, or float32
+                (H, W)
     details:    what else a format says about each object, arrays of length n by name
     camera:     projection into pixels, (3, 3) or (3, 4), where known
     size:       (height, width) as the labels say; a picture of another size is refused
@@ -74,6 +97,7 @@ class LabelledImage:
     ignore: NDArray[np.bool_] | None = None
     shapes: tuple[Shape | None, ...] = ()
     class_mask: ClassMaskFile | NDArray[np.uint8] | None = None
+    depth: DepthFile | NDArray[np.float32] | None = None
     details: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     camera: NDArray[np.float64] | None = None
     size: tuple[int, int] | None = None
@@ -124,6 +148,16 @@ class LabelledImage:
         """The pixels of one object, bool (H, W); None where they are not known."""
         shape = self.shapes[index] if self.shapes else None
         return None if shape is None else shape.mask(*self.read_size())
+
+    def read_depth(self) -> NDArray[np.float32] | None:
+        """Depth, float32 (H, W); None where it is not known."""
+        return self.depth.read(*self.read_size()) if isinstance(self.depth, DepthFile) else self.depth
+
+    def encoded_depth(self) -> tuple[bytes, float] | None:
+        """Depth as grey PNG, and the scale that its values are multiplied with; None where it is not known."""
+        if isinstance(self.depth, DepthFile):
+            return read_bytes(self.depth.path), self.depth.scale
+        return None if self.depth is None else encode_depth(self.depth)
 
     def read_class_mask(self) -> NDArray[np.uint8] | None:
         """The class of each pixel, uint8 (H, W): as given, or else from the shapes of the objects, later ones on top.

@@ -14,7 +14,7 @@ from autosim.formats import kitti
 from autosim.formats.dataset import VOID, DataSet, LabelledImage
 from autosim.formats.fitting import Fit, Placement, place
 from autosim.formats.shapes import Pixels, bounding_box
-from autosim.rendering.annotations import Annotation, Boxes, ClassLabel, ClassMask, InstanceMask, RatedBoxes
+from autosim.rendering.annotations import Annotation, Boxes, ClassLabel, ClassMask, Depth, InstanceMask, RatedBoxes
 from autosim.rendering.frames import Frame
 
 LEFT_OUT = -1
@@ -217,6 +217,7 @@ def from_frame(name: str, frame: Frame, declared: Mapping[str, Annotation]) -> L
     names, label = frame_classes(declared), _label_of(declared)
     by_kind = {type(kind): (kind, frame.annotations[key]) for key, kind in declared.items()}
     instances = by_kind[InstanceMask][1].astype(np.int64) if InstanceMask in by_kind else None
+    depth = by_kind[Depth][1].astype(np.float32) if Depth in by_kind else None
     class_mask = None
     kind, values = by_kind.get(ClassMask, (None, None))
     if isinstance(kind, ClassMask) and values is not None:
@@ -241,9 +242,9 @@ def from_frame(name: str, frame: Frame, declared: Mapping[str, Annotation]) -> L
         boxes = np.array([bounding_box(instances == k) for k in found], dtype=np.float32).reshape(-1, 4)
         classes = np.array([counted[k][1:].argmax() for k in found], dtype=np.int64)
     else:
-        return LabelledImage(name, frame.image, class_mask=class_mask)
+        return LabelledImage(name, frame.image, class_mask=class_mask, depth=depth)
     shapes = () if instances is None else tuple(Pixels(instances == k) for k in found)
-    return LabelledImage(name, frame.image, boxes, classes, shapes=shapes, class_mask=class_mask)
+    return LabelledImage(name, frame.image, boxes, classes, shapes=shapes, class_mask=class_mask, depth=depth)
 
 
 def _label_of(declared: Mapping[str, Annotation]) -> tuple[str, ClassLabel] | None:

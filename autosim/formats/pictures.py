@@ -24,6 +24,7 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 EXIF_ORIENTATION = 0x0112
 # Greyscale PNG of 2 and 4 bits are spread over 0 to 255 as they are read: the steps between neighbouring values.
 SPREAD = {"L;2": 85, "L;4": 17}
+DEEPEST = 2**16 - 1
 
 
 def picture_names(folder: Path) -> list[str]:
@@ -89,6 +90,32 @@ def encode_png(pixels: NDArray[np.uint8], palette: NDArray[np.uint8] | None = No
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def encode_depth(depth: NDArray[np.float32]) -> tuple[bytes, float]:
+    """Depth (H, W), 0 where nothing is seen, as grey PNG of 16 bits, and the scale that its values are multiplied with.
+
+    The scale is such that the largest depth is 65535; what is seen is at least 1.
+    """
+    from PIL import Image
+
+    scale = float(depth.max(initial=0)) / DEEPEST or 1.0
+    values = np.round(depth.astype(np.float64) / scale)
+    values = np.where(depth > 0, np.clip(values, 1, DEEPEST), 0).astype(np.uint16)
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, "PNG")
+    return buffer.getvalue(), scale
+
+
+def read_depth(path: Path, scale: float) -> NDArray[np.float32]:
+    """Depth (H, W) of a grey PNG times its scale; ``UserError`` for colours and values that are not whole."""
+    with _opened(path) as image:
+        values = np.asarray(image)
+        if values.ndim != 2 or values.dtype.kind not in "ui" or image.mode == "P":
+            raise fault(path, f"has mode {image.mode}; depth has grey values of 8 or 16 bits")
+        if values.min() < 0:
+            raise fault(path, f"has values from {values.min()}; allowed are 0 and above")
+        return (values.astype(np.float64) * scale).astype(np.float32)
 
 
 def class_palette() -> NDArray[np.uint8]:

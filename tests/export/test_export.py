@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -20,11 +21,12 @@ from autosim.export import staging
 from autosim.export.export import export
 from autosim.export.settings import ExportSettings
 from autosim.export.writers import EXPORTERS
-from autosim.formats.dataset import DataSet
+from autosim.formats.dataset import DataSet, DepthFile
 from autosim.formats.guess import READERS, guess_format, read_data_set
-from autosim.rendering.annotations import Boxes
+from autosim.rendering.annotations import Boxes, Depth
 from autosim.rendering.pool import LocalPool
 from autosim.runs.folder import RunFolder, locked
+from autosim.scenes.graph import SceneGraph
 from autosim.scenes.parametric import ParametricGenerator
 
 COUNT = 8
@@ -98,6 +100,45 @@ def test_outlines_are_refused_where_only_boxes_are_declared(monkeypatch: pytest.
     monkeypatch.setattr("toy_sim.spot.SpotRenderer.annotations", {"boxes": Boxes(("disc",), 1)})
     with pytest.raises(UserError, match=r"^--format: yolo-seg: .* declares boxes, but no instance mask"):
         write("a", format="yolo-seg")
+
+
+def test_depth_is_exported_where_a_layout_has_a_place_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    renderer_class: Any = type(make_env("spot").renderer())
+    declared, annotate = renderer_class.annotations, renderer_class.annotate
+
+    def with_depth(renderer: Any, scene: SceneGraph) -> dict[str, Any]:
+        distance = renderer._distance(scene)
+        return {**annotate(renderer, scene), "depth": np.where(distance > 9, 0, 2.5 + distance).astype(np.float32)}
+
+    monkeypatch.setattr(renderer_class, "annotations", {**declared, "depth": Depth()})
+    monkeypatch.setattr(renderer_class, "annotate", with_depth)
+    scenes = [
+        SceneGraph.from_json(json.loads(line))
+        for line in (write("a", format="webdataset") / "scenes.jsonl").read_text().splitlines()
+    ]
+    expected = [with_depth(make_env("spot").renderer(), scene)["depth"] for scene in scenes]
+    with tarfile.open("a/train-000000.tar") as archive:
+        stored = [archive.extractfile(member) for member in archive if member.name.endswith(".depth.npy")]
+        exact = [np.load(io.BytesIO(file.read())) for file in stored if file is not None]
+    assert len(exact) == 6 and all((one == other).all() for one, other in zip(exact, expected, strict=False))
+    assert "Annotations that" not in Path("a/README.md").read_text()
+
+    lines = (write("b", format="imagefolder") / "train" / "metadata.jsonl").read_text().splitlines()
+    entries = [json.loads(line) for line in lines]
+    files = [DepthFile(Path("b/train") / entry["depth_file_name"], entry["depth_scale"]) for entry in entries]
+    bop = read_data_set(write("c", format="bop"), "bop", "train")
+    again = Path("again")
+    EXPORTERS["bop"](bop, again, "train")
+    for found in (
+        [file.read(16, 16) for file in files],
+        [image.read_depth() for image in bop.images],
+        [image.read_depth() for image in read_data_set(again, "bop", "train").images],
+    ):
+        for depth, truth in zip(found, expected, strict=False):
+            assert depth is not None and depth.dtype == np.float32 and ((depth > 0) == (truth > 0)).all()
+            assert np.abs(depth - truth).max() <= 0.51 * truth.max() / 65535
+    assert len(files) == len(bop) == 6
+    assert "has no place for: depth" in (write("d", format="coco") / "README.md").read_text()
 
 
 def test_shards_and_image_folders_hold_the_same_images_and_objects() -> None:

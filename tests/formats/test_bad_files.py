@@ -17,7 +17,7 @@ from autosim.errors import UserError
 from autosim.formats import bop, coco, kitti, masks, voc, yolo
 from autosim.formats.dataset import DataSet
 from autosim.formats.guess import READERS, WRITERS, guess_format
-from autosim.formats.pictures import encode_png
+from autosim.formats.pictures import encode_depth, encode_png
 from tests.formats.examples import (
     HEIGHT,
     WIDTH,
@@ -236,6 +236,17 @@ def test_bop_files_that_do_not_fit_each_other_are_refused(tmp_path: Path) -> Non
     refusal(lambda: bop.read(tmp_path), "scene_gt_info.json", "nothing about picture 8")
     (tmp_path / "scene_gt_info.json").unlink()
     refusal(lambda: bop.read(tmp_path), "scene_gt_info.json", "missing")
+
+
+def test_bop_depth_that_cannot_be_is_refused_by_name(tmp_path: Path) -> None:
+    save(bop_folder(tmp_path) / "depth/000008.png")  # in colour
+    refusal(lambda: bop.read(tmp_path).images[0].read_depth(), "depth/000008.png", "has mode RGB")
+    small, _ = encode_depth(np.ones((2, 3), dtype=np.float32))
+    (tmp_path / "depth/000008.png").write_bytes(small)
+    refusal(lambda: bop.read(tmp_path).images[0].read_depth(), "depth/000008.png", "is 3×2; its picture is 32×24")
+    for scale in ("deep", -0.1, None):
+        (tmp_path / "scene_camera.json").write_text(json.dumps({"8": {"depth_scale": scale}}))
+        refusal(lambda: bop.read(tmp_path), "scene_camera.json", "depth_scale of picture 8")
 
 
 def test_masks_name_the_file(tmp_path: Path) -> None:

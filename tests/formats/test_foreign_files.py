@@ -222,6 +222,10 @@ def test_bop_as_published(tmp_path: Path) -> None:
     mask[2:7, 1:11] = 255
     (place / "mask_visib").mkdir()
     (place / "mask_visib/000008_000000.png").write_bytes(encode_png(mask))
+    (place / "depth").mkdir()
+    Image.fromarray(np.full((HEIGHT, WIDTH), 9001, dtype=np.uint16)).save(place / "depth/000008.png")
+    camera = {"cam_K": [572.4, 0, 325, 0, 573, 242, 0, 0, 1], "depth_scale": 0.1}
+    (place / "scene_camera.json").write_text(json.dumps({"8": camera}))
     assert str(guess_format(tmp_path)) == "bop: test/000002/scene_gt.json"
     for data in (bop.read(tmp_path), bop.read(tmp_path, "test"), read_data_set(tmp_path), bop.read(place)):
         assert data.classes == ("obj_000005", "obj_000012")
@@ -237,6 +241,8 @@ def test_bop_as_published(tmp_path: Path) -> None:
         found = image.shape_mask(0)
         assert found is not None and (found == (mask > 0)).all() and image.shape_mask(1) is None
         assert image.camera is not None and image.camera[0, 0] == 572.4
+        depth = image.read_depth()
+        assert depth is not None and (depth == np.float32(900.1)).all()
     assert bop.read(tmp_path).images[0].name == "test/000002/000008"
 
 

@@ -102,7 +102,7 @@ def _unseen(summary: Mapping[str, Any]) -> list[str]:
     unseen = [key for key, share in seen.items() if share < SEEN]
     if not unseen:
         return []
-    return [f"The pictures do not show it to the features, so that it was learned by chance: {_names(unseen)}."]
+    return [f"Not seen in the pictures: {_names(unseen)}; what is given for these is the start, or chance."]
 
 
 def _next(summary: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What a run is after a fault: ``python benchmarks/robustness/resuming.py [--algo NAME --env NAME]``; some 15 minutes.
+"""What a run is after a fault: ``python benchmarks/robustness/resuming.py [--algo NAME --env NAME] [-- OPTIONS]``.
 
 One run goes undisturbed. Each other one meets a fault once it has a checkpoint, is gone on with by ``--resume`` where
 the fault ended it, and must have the undisturbed run's figures in every line of ``metrics.jsonl``, times apart. How it
@@ -139,10 +139,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--algo", default="metasim", help="method (default: metasim)")
     parser.add_argument("--env", default="mnist", help="environment (default: mnist)")
-    parser.add_argument("--iterations", type=int, default=60, help="of each run (default: 60)")
+    parser.add_argument("--iterations", type=int, default=25, help="of each run (default: 25)")
+    parser.add_argument("options", nargs="*", help="more options of every run, after --: -- --env.train_frames 200")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder to write to")
     arguments = parser.parse_args()
     options = ["--algo", arguments.algo, "--env", arguments.env, "--workers", "2", "--checkpoint_every", "5"]
+    options += arguments.options
     options += [f"--budget.iterations={arguments.iterations}", "--seed", "0"]
     rows: list[dict[str, Any]] = []
     scratch = Path(tempfile.mkdtemp(prefix="resuming-"))

@@ -110,6 +110,8 @@ def box_image(images: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[
         for (x0, y0, x1, y1), colour in zip(used[:, :4], mask_image(used[:, 4] + 1), strict=True):
             left, right = (int(np.clip(edge, 0, last_column)) for edge in (np.floor(x0), np.ceil(x1) - 1))
             top, bottom = (int(np.clip(edge, 0, last_row)) for edge in (np.floor(y0), np.ceil(y1) - 1))
+            # A box without an area covers a part of no pixel; it is drawn as one.
+            right, bottom = max(left, right), max(top, bottom)
             image[[top, bottom], left : right + 1] = colour
             image[top : bottom + 1, [left, right]] = colour
     return painted

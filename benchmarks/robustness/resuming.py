@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import resource
 import shlex
 import shutil
@@ -122,7 +123,7 @@ def struck(fault: Fault, options: list[str], folder: Path, expected: list[dict[s
     return {
         "fault": fault.name,
         "exit_code": code,
-        "said": said.replace(str(folder), "DIR")[:300],
+        "said": re.sub(r"/\S+", "PATH", said.replace(str(folder), "DIR"))[:300],
         "iterations_before": done,
         "resumed_exit_code": resumed,
         "same": figures(folder) == expected,

@@ -10,7 +10,7 @@ from typing import Any
 import matplotlib.image
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from autosim.errors import UserError
@@ -84,6 +84,7 @@ def test_boxes_are_drawn_on_the_images_with_their_outermost_pixels() -> None:
 @given(
     box=st.tuples(*[st.floats(-0.5, 8.5)] * 2, *[st.floats(-0.5, 8.5)] * 2),
 )
+@example(box=(1.0, 1.0, 1.0, 1.0))
 def test_any_box_can_be_drawn(box: tuple[float, float, float, float]) -> None:
     (x0, x1), (y0, y1) = sorted(box[:2]), sorted(box[2:])
     boxes = np.array([[[x0, y0, x1, y1, 0]]], dtype=np.float32)

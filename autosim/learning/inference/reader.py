@@ -200,7 +200,9 @@ def calibrated(
         if each.periodic:
             gap = (gap + 0.5) % 1.0 - 0.5
             noise[place] = max(float(np.sqrt(np.mean(gap**2))), 1e-3)
-            without = 1 / 12
+            turn = np.exp(2j * np.pi * true[:, place]).mean()
+            about = true[:, place] - np.angle(turn) / (2 * np.pi)
+            without = float(np.mean(((about + 0.5) % 1.0 - 0.5) ** 2))
             error = noise[place] ** 2
         else:
             without = float(true[:, place].var())

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from autosim.session import Session
 
 # Part of the cache key: raise it when the code gives another reader for equal frames.
-VERSION = 3
+VERSION = 4
 # The reader belongs to an environment: all seeds share it, as they share its frames.
 SEED = 0
 BATCH = 32

@@ -66,9 +66,13 @@ class Leap(Algorithm):
 
     @classmethod
     def refusal(cls, env: Env) -> str | None:
-        """Also where the number of nodes is learned, which it does not infer."""
+        """Also where the number of nodes is learned, which it does not infer, and where many nodes look alike."""
+        from autosim.learning.inference.distribution import MOST_SLOTS
+
         if "structure" in env.prior().learnable:
             return "it infers attributes, and takes the structure of scenes as the grammar gives it"
+        if any(node_class.slots > MOST_SLOTS for node_class in env.schema.classes):
+            return f"it tells at most {MOST_SLOTS} nodes of a class apart"
         return super().refusal(env)
 
     @property

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from algorithms.leap import Leap, LeapConfig
 from autosim.env import Env
 from autosim.scenes.generator import CategoricalSummary, ContinuousSummary, summarise
-from autosim.scenes.graph import Continuous
+from autosim.scenes.graph import Continuous, Schema
 from autosim.seeding import seed_sequence
 from autosim.session import Session
 from autosim.testing import AlgorithmSuite
@@ -30,6 +32,13 @@ def test_where_numbers_of_nodes_are_learned_it_is_refused() -> None:
     refusal = Leap.refusal(MultiMnist(MultiMnistConfig()))
     assert refusal is not None and refusal.startswith("it infers attributes")
     assert Leap.refusal(BlobEnv(BlobConfig())) is None
+
+
+def test_where_many_nodes_look_alike_it_is_refused() -> None:
+    env = BlobEnv(BlobConfig())
+    blob = replace(env.schema.node_class("blob"), slots=6)
+    env.schema = Schema(tuple(blob if each.name == "blob" else each for each in env.schema.classes))
+    assert Leap.refusal(env) == "it tells at most 5 nodes of a class apart"
 
 
 def test_it_jumps_to_the_target() -> None:

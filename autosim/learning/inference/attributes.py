@@ -10,7 +10,6 @@ from functools import cached_property
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from autosim.scenes.graph import Categorical, Continuous, SceneGraph, Schema
 
@@ -151,4 +150,4 @@ def set_loss(read: ReadClass, log_rates: Tensor, outputs: Tensor, background: Te
     known = torch.logsumexp(log_rates[:, None] + density, dim=2)
     each = torch.logaddexp(known, uniform.expand_as(known))
     expected = log_rates.exp().sum(dim=1) + background.exp()
-    return expected - functional.relu(labels.present.float()).mul(each).sum(dim=1)
+    return expected - (labels.present * each).sum(dim=1)

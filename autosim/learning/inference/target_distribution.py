@@ -46,7 +46,7 @@ class DistributionReader:
         self.reader = SceneReader(
             session.env.schema, self.broad, session.pool.annotations, session.env.feature_edge, SEED
         )
-        self.readings_seed = session.seed_sequence("restarts")
+        self.restarts = session.seed_sequence("restarts")
         schedule = TrainingSchedule(epochs, BATCH, rate)
 
         def compute() -> dict[str, Any]:
@@ -71,8 +71,7 @@ class DistributionReader:
         for read in self.reader.read:
             keys = self._slots(read)
             calibration = self.reader.calibrations[read.name]
-            seed = copy.deepcopy(self.readings_seed)
-            result |= inferred(read, found[read.name], calibration, before, keys, seed)
+            result |= inferred(read, found[read.name], calibration, before, keys, self.restarts)
         return {key: summary for key, summary in result.items() if key in before}
 
     def refine(self, frames: DrawnFrames, epochs: int, rate: float, seed: int) -> None:

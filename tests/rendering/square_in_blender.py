@@ -17,7 +17,8 @@ HEIGHT, WIDTH = ASKED["height"], ASKED["width"]
 
 def render(scene: Any, seed: int, effort: float) -> Any:
     if seed == 13:
-        raise ValueError(f"on {len(os.sched_getaffinity(0))} core, {sorted(sys.path)[0]}")
+        added = [path for path in sys.path if not path.startswith((sys.prefix, sys.base_prefix))]
+        raise ValueError(f"on {len(os.sched_getaffinity(0))} core, with {added}")
     image = np.full((HEIGHT, WIDTH, 3), ASKED["options"]["ground"], dtype=np.float32)
     numbers = np.zeros((HEIGHT, WIDTH), dtype=np.uint16)
     for number, node in enumerate(scene["nodes"], start=1):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from autosim.learning.schedule import TrainingSchedule
 from autosim.rendering.differences import GradientSettings
@@ -15,6 +17,9 @@ from autosim.scenes.graph import Schema
 
 if TYPE_CHECKING:
     from autosim.learning.tasks.task import Task
+
+
+AnyEnv = TypeVar("AnyEnv", bound="Env")
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,8 @@ class Env(ABC):
     Image features for distribution matching are trained on ``feature_frames`` frames, seen with a longest edge of
     ``feature_edge`` pixels at most. ``appearance`` says whether how bright, coloured and sharp things look is the
     method's to learn; where it is not, image statistics are no features, for they would tell how sprites are resampled,
-    say.
+    say. ``frame_size`` is (height, width) of the frames where it is not the environment's own choice
+    (:meth:`with_frame_size`).
     """
 
     name: ClassVar[str]
@@ -50,6 +56,7 @@ class Env(ABC):
     feature_edge: int = 64
     appearance: bool = True
     schedule: TrainingSchedule = TrainingSchedule()
+    frame_size: tuple[int, int] | None = None
 
     @abstractmethod
     def __init__(self, config: Any) -> None:
@@ -87,7 +94,21 @@ class Env(ABC):
 
     def describe(self) -> dict[str, Any]:
         """Name and options as JSON knows them: what is computed for an environment is cached by this."""
-        return {"name": self.name, **{f.name: _plain(getattr(self.config, f.name)) for f in fields(self.config)}}
+        sized = {} if self.frame_size is None else {"frame_size": list(self.frame_size)}
+        options = {f.name: _plain(getattr(self.config, f.name)) for f in fields(self.config)}
+        return {"name": self.name, **options, **sized}
+
+    def with_frame_size(self: AnyEnv, height: int, width: int) -> AnyEnv:
+        """The same environment with frames of (height, width). ``RendererError`` where its renderer cannot draw them
+        so; ``ValueError`` where its task is for pictures of one size.
+        """
+        if not self.task().any_size:
+            raise ValueError(f"{self.name}: its task is for pictures of one size")
+        _resized(self, height, width)
+        other = copy.copy(self)
+        # Over the method of the class, which every environment implements for its own size.
+        vars(other).update(frame_size=(height, width), renderer=partial(_resized, self, height, width))
+        return other
 
     @abstractmethod
     def renderer(self) -> Renderer:
@@ -96,6 +117,10 @@ class Env(ABC):
     @abstractmethod
     def task(self) -> Task:
         """The network that the data is for."""
+
+
+def _resized(env: Env, height: int, width: int) -> Renderer:
+    return env.renderer().resized(height, width)
 
 
 def _plain(value: Any) -> Any:

@@ -11,7 +11,7 @@ from autosim import seeding
 from autosim.env import Env
 from autosim.errors import UserError
 from autosim.formats.dataset import DataSet
-from autosim.formats.fitting import place
+from autosim.formats.fitting import own_size, place
 from autosim.formats.frame_reader import FrameReader
 from autosim.formats.parts import Place, TargetSettings, find_places
 from autosim.rendering.annotations import Annotation, Boxes, InstanceMask, RatedBoxes
@@ -196,10 +196,15 @@ def _fitted(
             f"{text} are scaled to {inner} in {width}×{height}, from a field of view of {settings.field_of_view:g}° "
             f"to that of the environment's camera, {field_of_view:g}°"
         )
-    if settings.fit == "crop":
+    stretched = settings.fit == "own" and inner == f"{width}×{height}"
+    if stretched:
+        text += f" fill {inner}, their own aspect"
+    elif settings.fit == "crop":
         text += f" are scaled to {inner} and cropped to {width}×{height}"
     else:
         text += f" fill {inner} of {width}×{height}, edges are repeated"
+        if settings.fit == "own" and own_size(list(sizes.elements()), size) != size:
+            text += " (this environment cannot draw in their aspect)"
     if field_of_view is None:
         return text
     seen = math.tan(math.radians(field_of_view) / 2) * wide * placed.scale_x / width

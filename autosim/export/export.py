@@ -36,7 +36,7 @@ from autosim.reports.progress import ProgressDisplay
 from autosim.runs.config import RunConfig
 from autosim.runs.folder import CHECKPOINT, RunFolder, locked
 from autosim.runs.learned import learned_generator
-from autosim.runs.opening import make_environment, packages_of
+from autosim.runs.opening import fitted_environment, make_environment, packages_of
 from autosim.seeding import frame_seeds, seed_sequence
 
 if TYPE_CHECKING:
@@ -95,6 +95,8 @@ def export_renderer(config: RunConfig, settings: ExportSettings) -> Renderer:
     annotations do not. ``UserError`` where it cannot have that size, or the format needs objects that cannot be told.
     """
     env = make_environment(config.env, config.env_config)
+    if config.settings.target.fit == "own":
+        env = fitted_environment(env, config.settings.target)
     renderer = env.renderer()
     shape = settings.shape(renderer.height, renderer.width)
     if settings.samples is not None or shape != (renderer.height, renderer.width):

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-Fit = Literal["pad", "crop"]
+Fit = Literal["pad", "crop", "own"]
+# How far aspects may be apart (logarithms of width by height): of frames that are drawn as photographs are, and of a
+# photograph that is stretched to a frame.
+ALIKE, STRETCHED = 0.01, 0.02
+# The most that frames drawn as photographs are may have of the pixels that they had, and one by the least.
+MORE_PIXELS = 1.1
+SHORTEST = 16
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
@@ -79,11 +87,15 @@ def place(source: tuple[int, int], target: tuple[int, int], fit: Fit = "pad", zo
     """How a picture of ``source`` (height, width) comes to ``target`` with its aspect kept, in the middle.
 
     ``pad``: all of it is seen, and the rest is filled. ``crop``: the target is filled, and what juts out on two sides
-    is cut off alike. Where ``zoom`` is given it decides instead of ``fit``: the longer edge of the picture has ``zoom``
-    times the target's width; what is missing is filled, what juts out is cut off. ``ValueError`` for another ``fit``.
+    is cut off alike. ``own``, for a target of :func:`own_size`: a picture of about the same aspect is stretched by up
+    to 2 % and fills it; others are padded. Where ``zoom`` is given it decides instead of ``fit``: the longer edge of
+    the picture has ``zoom`` times the target's width; what is missing is filled, what juts out is cut off.
+    ``ValueError`` for another ``fit``.
     """
     (high, wide), (height, width) = source, target
-    if fit == "pad" or zoom is not None:
+    if fit == "own" and zoom is None and _apart((height, width), wide / high) <= STRETCHED:
+        return Placement(source, target, width / wide, height / high, 0, 0)
+    if fit in ("pad", "own") or zoom is not None:
         scale = min(height / high, width / wide) if zoom is None else zoom * width / max(high, wide)
         inner_height, inner_width = max(1, round(high * scale)), max(1, round(wide * scale))
         before = (width - inner_width) // 2, (height - inner_height) // 2
@@ -92,4 +104,41 @@ def place(source: tuple[int, int], target: tuple[int, int], fit: Fit = "pad", zo
         scale = max(height / high, width / wide)
         left, top = min(0.0, (width - wide * scale) / 2), min(0.0, (height - high * scale) / 2)
         return Placement(source, target, scale, scale, left, top)
-    raise ValueError(f"fit: {fit!r} is neither 'pad' nor 'crop'")
+    raise ValueError(f"fit: {fit!r} is none of 'pad', 'crop' and 'own'")
+
+
+def own_size(sizes: Sequence[tuple[int, int]], here: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of frames in the median aspect of photographs of ``sizes``, (height, width) each, with about as
+    many pixels as ``here`` has (10 % more or fewer): ``here`` itself where it has that aspect.
+
+    Edges are multiples of 8, of 4 or of 2, the first with which the aspect is within 1 %: networks halve pictures. With
+    few pixels the nearest multiples of 2 have to do.
+    """
+    pixels = here[0] * here[1]
+    aspects = sorted(wide / high for high, wide in sizes)
+    most = pixels / SHORTEST**2
+    aspect = min(max(aspects[len(aspects) // 2], 1 / most), most)
+    if _apart(here, aspect) <= ALIKE:
+        return here
+
+    def loss(size: tuple[int, int]) -> float:
+        # A tenth of the pixels weighs as much as a hundredth of the aspect.
+        return _apart(size, aspect) + 0.1 * more(size)
+
+    def more(size: tuple[int, int]) -> float:
+        return abs(math.log(size[0] * size[1] / pixels))
+
+    for step in (8, 4, 2):
+        found = [
+            (height, max(columns * step, SHORTEST))
+            for height in range(SHORTEST, pixels // SHORTEST + step, step)
+            for columns in (math.floor(height * aspect / step), math.ceil(height * aspect / step))
+        ]
+        good = [size for size in found if _apart(size, aspect) <= ALIKE and more(size) <= math.log(MORE_PIXELS)]
+        if good:
+            return min(good, key=loss)
+    return min(found, key=loss)
+
+
+def _apart(size: tuple[int, int], aspect: float) -> float:
+    return abs(math.log(size[1] / size[0] / aspect))

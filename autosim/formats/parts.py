@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -45,7 +46,7 @@ class TargetSettings(Checked):
     """What your classes are called in the environment: car=Car,van= maps car to Car and leaves van out."""
     fit: Fit = "pad"
     """How images come to the environment's size: pad shows all of each and repeats its edges, crop fills the picture
-    and cuts off what juts out."""
+    and cuts off what juts out, own draws the environment's frames in the images' aspect, where its renderer can."""
     field_of_view: Annotated[float | None, Range(above=1, below=170)] = None
     """Your camera's field of view along the longer edge of an image, in degrees: images are then scaled to that of the
     environment's camera, padded or cropped as it comes out. By default both are taken to be the same."""
@@ -133,6 +134,11 @@ def find_places(settings: TargetSettings) -> dict[str, Place]:
     if not {"images", "validation", "train"} & set(found):
         raise UserError(f"{settings.folder}: holds a test part alone, which is only ever scored; give --target DIR")
     return found
+
+
+def picture_sizes(places: Mapping[str, Place]) -> list[tuple[int, int]]:
+    """(height, width) of the pictures of all parts; they are not decoded."""
+    return [image.read_size() for each in places.values() for image in each.read().images]
 
 
 def _parts_of(folder: Path, form: str, given: frozenset[str]) -> dict[str, Place]:

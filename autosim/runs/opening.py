@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from autosim import registry
-from autosim.errors import LONGEST_NAME, UserError, shortened
-from autosim.formats.parts import find_places
+from autosim.errors import LONGEST_NAME, RendererError, UserError, shortened
+from autosim.formats.fitting import own_size
+from autosim.formats.parts import TargetSettings, find_places, picture_sizes
 from autosim.rendering.renderer import ALLOWED
 from autosim.runs.config import RunConfig
 from autosim.seeding import seed_sequence
@@ -31,8 +32,7 @@ def open_environment(config: RunConfig) -> Env:
     """
     env = make_environment(config.env, config.env_config)
     check_suited(config.algo, env)
-    if config.settings.target.given:
-        find_places(config.settings.target)
+    env = fitted_environment(env, config.settings.target)
     if config.settings.render.method == "adjoint":
         check_adjoint(env)
     return env
@@ -45,6 +45,25 @@ def make_environment(name: str, config: Any) -> Env:
         return env_class(config)
     except (ValueError, OSError) as error:
         raise UserError(f"environment {name!r}: {' '.join(str(error).split())}") from error
+
+
+def fitted_environment(env: Env, target: TargetSettings) -> Env:
+    """The environment as it draws beside the user's own images: in their aspect where ``target`` asks for that, its
+    renderer can and its task allows it, otherwise as it is. ``UserError`` where the images cannot be had.
+    """
+    if not target.given:
+        return env
+    places = find_places(target)
+    if target.fit != "own":
+        return env
+    renderer = env.renderer()
+    here = renderer.height, renderer.width
+    if (size := own_size(picture_sizes(places), here)) == here:
+        return env
+    try:
+        return env.with_frame_size(*size)
+    except (RendererError, ValueError):  # told as the images are read
+        return env
 
 
 def check_suited(algo: str, env: Env) -> None:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autosim.formats.fitting import Fit, place
+from autosim.formats.fitting import STRETCHED, Fit, own_size, place
 from autosim.formats.shapes import bounding_box
 
-FITS: tuple[Fit, ...] = ("pad", "crop")
+FITS: tuple[Fit, ...] = ("pad", "crop", "own")
 
 
 def block(height: int, width: int, box: tuple[int, int, int, int]) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -101,7 +101,7 @@ def test_the_same_size_changes_nothing_and_another_fit_is_refused() -> None:
     for fit in FITS:
         placement = place((9, 7), (9, 7), fit)
         assert (placement.picture(noise) == noise).all() and (placement.mask(noise[..., 0]) == noise[..., 0]).all()
-    with pytest.raises(ValueError, match="neither"):
+    with pytest.raises(ValueError, match="is none of"):
         place((9, 7), (9, 7), cast(Fit, "stretch"))
 
 
@@ -110,3 +110,27 @@ def test_a_very_thin_picture_still_has_a_pixel() -> None:
     for fit in FITS:
         found = place((1, 2000), (8, 8), fit).picture(picture)
         assert found.shape == (8, 8, 3) and (found == 7).all()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.floats(0.3, 3.3), st.sampled_from([28, 48, 64, 128, 256, 480]))
+def test_frames_of_the_photographs_aspect_have_as_many_pixels_and_are_filled(aspect: float, edge: int) -> None:
+    photograph = (1000, round(1000 * aspect))
+    height, width = own_size([photograph, photograph, (10, 200)], (edge, edge))
+    slack = 1.1 if edge >= 128 else 1.25
+    assert edge**2 / slack <= height * width <= slack * edge**2 and height % 2 == width % 2 == 0
+    assert min(height, width) >= 16
+    placement = place(photograph, (height, width), "own")
+    apart = abs(np.log(width / height / (photograph[1] / photograph[0])))
+    filled = (placement.left, placement.top) == (0, 0) and np.allclose(
+        [placement.scale_y * photograph[0], placement.scale_x * photograph[1]], [height, width]
+    )
+    # With few pixels not every aspect can be met.
+    assert filled or apart > STRETCHED
+    assert apart <= (0.01 if edge >= 128 else 0.08)
+
+
+def test_frames_that_have_the_aspect_stay_as_they_are() -> None:
+    assert own_size([(100, 100), (3000, 3010), (20, 90)], (64, 64)) == (64, 64)
+    assert own_size([(480, 640)], (54, 72)) == (54, 72)
+    assert own_size([(1, 1000)], (64, 64)) == (16, 256)

@@ -53,6 +53,7 @@ class Classification(Task):
 
     score_name = "accuracy"
     reads = ("label",)
+    any_size = False
 
     def __init__(
         self, classes: int, height: int, width: int, filters: tuple[int, int] = (32, 64), shift: int = 2

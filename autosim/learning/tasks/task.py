@@ -45,13 +45,14 @@ class Task(ABC):
     a user's own images are asked for these alone; None for all that are declared. ``beside`` are annotations
     that these labels have and frames that are drawn do not. ``rates`` are factors on the learning rate for parts of the
     network, by name: those that begin with trained weights learn more slowly. ``has_influences``: whether losses follow
-    from the outputs, as influences need it.
+    from the outputs, as influences need it. ``any_size``: whether its networks take pictures of any height and width.
     """
 
     score_name: str
     reads: tuple[str, ...] | None = None
     beside: Mapping[str, Annotation] = MappingProxyType({})
     has_influences: bool = True
+    any_size: bool = True
     rates: Mapping[str, float] = MappingProxyType({})
 
     @abstractmethod

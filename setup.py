@@ -42,6 +42,8 @@ TEST_REQUIRES = [
     "ruff>=0.8",
     "torchmetrics>=1.3",
     "supervision>=0.31",
+    "datasets>=3.0",
+    "webdataset>=0.2.100",
     "types-PyYAML",
     "types-psutil",
     *OPTUNA_REQUIRES,

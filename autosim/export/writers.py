@@ -30,7 +30,7 @@ def write_shards(data: DataSet, folder: Path, part: str | None = None) -> None:
     ``depth.npy``, float32 (H, W) in the scene's unit.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    stems = file_stems(data, folders=False)
+    stems, masked = file_stems(data, folders=False), has_masks(data)
     start, shard = 0, 0
     while start < len(data):
         path = folder / f"{part or 'data'}-{shard:06d}.tar"
@@ -39,7 +39,7 @@ def write_shards(data: DataSet, folder: Path, part: str | None = None) -> None:
             with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
                 end = start
                 while end < len(data) and end - start < SHARD_IMAGES and (end == start or file.tell() < SHARD_BYTES):
-                    for ending, content in _members(data.images[end], data.classes).items():
+                    for ending, content in _members(data.images[end], data.classes, masked).items():
                         member = tarfile.TarInfo(f"{stems[end]}.{ending}")
                         member.size = len(content)
                         archive.addfile(member, io.BytesIO(content))
@@ -57,11 +57,11 @@ def write_image_folder(data: DataSet, folder: Path, part: str | None = None) -> 
     """
     place = folder / (part or ".")
     place.mkdir(parents=True, exist_ok=True)
-    lines = []
+    lines, masked = [], has_masks(data)
     for image, stem in zip(data.images, file_stems(data, folders=False), strict=True):
         write_whole(place / f"{stem}.png", image.encoded())
         line: dict[str, Any] = {"file_name": f"{stem}.png"}
-        mask = image.read_class_mask()
+        mask = image.read_class_mask() if masked else None
         if mask is not None:
             (place / MASKS).mkdir(exist_ok=True)
             write_whole(place / MASKS / f"{stem}.png", encode_png(mask, class_palette()))
@@ -72,6 +72,11 @@ def write_image_folder(data: DataSet, folder: Path, part: str | None = None) -> 
             line |= {"depth_file_name": f"{DEPTHS}/{stem}.png", "depth_scale": depth[1]}
         lines.append(json.dumps(line | describe(image, data.classes), allow_nan=False, ensure_ascii=False))
     write_whole(place / METADATA, "".join(f"{line}\n" for line in lines).encode())
+
+
+def has_masks(data: DataSet) -> bool:
+    """Whether there is more to tell by class masks than that a picture without objects shows background."""
+    return bool(data.classes) and any(image.class_mask is not None or image.shapes for image in data.images)
 
 
 def describe(image: LabelledImage, classes: tuple[str, ...]) -> dict[str, Any]:
@@ -92,12 +97,12 @@ def describe(image: LabelledImage, classes: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def _members(image: LabelledImage, classes: tuple[str, ...]) -> dict[str, bytes]:
+def _members(image: LabelledImage, classes: tuple[str, ...], masked: bool) -> dict[str, bytes]:
     members = {
         "png": image.encoded(),
         "json": json.dumps(describe(image, classes), allow_nan=False, ensure_ascii=False).encode(),
     }
-    mask = image.read_class_mask()
+    mask = image.read_class_mask() if masked else None
     if mask is not None:
         members["mask.png"] = encode_png(mask.astype(np.uint8), class_palette())
     depth = image.read_depth()

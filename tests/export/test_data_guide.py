@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from autosim.export.writers import EXPORTERS
 from autosim.formats import coco, yolo
 from autosim.formats.dataset import DataSet, LabelledImage
 from autosim.formats.shapes import Pixels
+from tests.export.other_readers import imported
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "data.md"
 CODE = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
@@ -32,6 +34,8 @@ def exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = DataSet(("sphere", "cube", "cylinder"), images)
     coco.write(data, tmp_path / "data" / "photos", "train")
     yolo.write(data, tmp_path / "data" / "large", "train")
+    EXPORTERS["imagefolder"](data, tmp_path / "data" / "folder", "train")
+    EXPORTERS["webdataset"](data, tmp_path / "data" / "shards", "train")
     monkeypatch.chdir(tmp_path)
 
 
@@ -43,13 +47,19 @@ def exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("pycocotools", r"2 images, 2 objects\n.*cube.*\[20\.0, 10\.0, 20\.0, 20\.0\].*400"),
         ("supervision", r"2 \['sphere', 'cube', 'cylinder'\]"),
         ("CocoDetection", r"loss of the last picture: \d+\.\d\d"),
+        ("datasets", r"2 \(64, 64\) \['cube'\] \[0 2\]"),
+        ("webdataset", r"000000 \(64, 64, 3\) \['cube'\] \[0 2\]\n000001 "),
     ],
 )
-def test_code_runs_as_shown(reader: str, promised: str, capsys: pytest.CaptureFixture[str]) -> None:
-    (code,) = (block for block in CODE if reader in block)
+def test_code_runs_as_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str, promised: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if reader in ("datasets", "webdataset"):
+        imported(reader, tmp_path, monkeypatch)
+    (code,) = (block for block in CODE if re.search(rf"import .*\b{reader}\b|from {reader}\b", block))
     exec(compile(code, "data.md", "exec"), {})
     assert re.search(promised, capsys.readouterr().out)
 
 
 def test_all_code_of_the_guide_is_run() -> None:
-    assert len(CODE) == 3
+    assert len(CODE) == 5

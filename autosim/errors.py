@@ -1,11 +1,14 @@
 """Errors that end in one line: of the user, of a renderer, of the machine."""
 
+import errno
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
 # Characters of a line that tells what went wrong, ``autosim: `` before it left out.
 LONGEST = 290
+# What a machine runs out of: room on a disk, files, memory; and a disk that fails.
+EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 # Names longer than this are no misspelling of anything.
 LONGEST_NAME = 100
 
@@ -67,3 +70,15 @@ class RendererError(OneLineError):
 
 class LostProcessError(OneLineError):
     """A process that worked for this one died, and trying again did not help; the commands exit with code 1."""
+
+
+class MachineError(OneLineError):
+    """The machine failed, or ran out of room or memory; the commands exit with code 1."""
+
+
+def machine_or_user(error: OSError | MemoryError) -> OneLineError:
+    """A :class:`MachineError` where the machine ran out of something, and a :class:`UserError` otherwise: a path that
+    is not there, or that may not be written.
+    """
+    exhausted = isinstance(error, MemoryError) or error.errno in EXHAUSTED
+    return (MachineError if exhausted else UserError)(failure(error))

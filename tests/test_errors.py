@@ -7,7 +7,16 @@ import pickle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autosim.errors import LONGEST, RendererError, UserError, did_you_mean, failure, shortened
+from autosim.errors import (
+    LONGEST,
+    MachineError,
+    RendererError,
+    UserError,
+    did_you_mean,
+    failure,
+    machine_or_user,
+    shortened,
+)
 
 
 @given(st.text(max_size=3000) | st.text(st.characters(max_codepoint=31), max_size=50).map(lambda text: text * 200))
@@ -39,3 +48,10 @@ def test_a_name_that_is_nearly_right_is_told() -> None:
 def test_what_fails_on_the_machine_is_told_with_the_file() -> None:
     assert failure(OSError(28, "No space left on device", "a/b")) == "a/b: No space left on device"
     assert failure(MemoryError()) == "out of memory"
+
+
+def test_a_machine_that_runs_out_of_something_is_no_mistake_of_the_user() -> None:
+    assert isinstance(machine_or_user(OSError(28, "No space left on device", "a/b")), MachineError)
+    assert isinstance(machine_or_user(MemoryError()), MachineError)
+    assert isinstance(machine_or_user(PermissionError(13, "Permission denied", "a/b")), UserError)
+    assert isinstance(machine_or_user(OSError("no number")), UserError)

@@ -16,7 +16,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from autosim import registry
-from autosim.errors import LostProcessError, RendererError, UserError, did_you_mean, failure, shortened
+from autosim.errors import (
+    LostProcessError,
+    MachineError,
+    RendererError,
+    UserError,
+    did_you_mean,
+    machine_or_user,
+    shortened,
+)
 from autosim.parallel import await_last_words
 from autosim.registry import one_line
 from autosim.runs.interrupt import exit_code, heeding_interrupts
@@ -49,11 +57,14 @@ def _main(arguments: Sequence[str]) -> int:
             return COMMANDS[arguments[0]](arguments[1:])
     except (UserError, RendererError) as error:
         return _told(str(error), 2)
+    except MachineError as error:
+        return _told(str(error), 1)
     except LostProcessError as error:
         await_last_words()
         return _told(str(error), 1)
     except (OSError, MemoryError) as error:
-        return _told(failure(error), 2)
+        told = machine_or_user(error)
+        return _told(str(told), 1 if isinstance(told, MachineError) else 2)
     except KeyboardInterrupt:
         return exit_code()
     except Exception as error:

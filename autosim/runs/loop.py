@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from autosim import registry
-from autosim.errors import LostProcessError, OneLineError, RendererError, UserError, failure
+from autosim.errors import LostProcessError, OneLineError, RendererError, UserError, machine_or_user
 from autosim.learning.stopwatch import Stages
 from autosim.parallel import tell_if_ray_dies
 from autosim.registry import one_line
@@ -227,9 +227,9 @@ def make(
     return summary
 
 
-def told_how_to_go_on(error: OSError | MemoryError, hint: str) -> UserError:
+def told_how_to_go_on(error: OSError | MemoryError, hint: str) -> OneLineError:
     """What failed on the machine, with how to go on once that is mended."""
-    told = UserError(failure(error))
+    told = machine_or_user(error)
     told.hint = hint
     return told
 

@@ -154,7 +154,7 @@ def test_a_disk_that_fills_up_under_the_report_is_told_with_how_to_go_on(
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "write_evidence", full)
-        assert main(["run", *OPTIONS, "--out=parts"]) == 2
+        assert main(["run", *OPTIONS, "--out=parts"]) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "No space left on device" in error
     assert error.endswith("the run has ended; autosim report parts writes its report\n")

@@ -181,7 +181,7 @@ def run(algo: str, env: str, *, out: str | Path | None = None, quiet: bool = Fal
     from rich.console import Console
 
     from autosim.runs.folder import default_folder
-    from autosim.runs.loop import execute
+    from autosim.runs.loop import Tally, execute
 
     given = given_arguments(algo, env, options)
     config = configure(algo, env, options)
@@ -190,7 +190,11 @@ def run(algo: str, env: str, *, out: str | Path | None = None, quiet: bool = Fal
     # A terminal would get a bar even from a console that shows nothing.
     console = Console(quiet=True, force_terminal=False) if quiet else Console()
     kept: list[SceneGenerator] = []
-    execute(config, folder, console, shlex.join(told), keep=kept.append)
+
+    def keep(tally: Tally, generator: SceneGenerator) -> None:
+        kept[:] = [generator]
+
+    execute(config, folder, console, shlex.join(told), observe=keep)
     return Run(folder, config, kept[0] if kept else None)
 
 

@@ -2,12 +2,16 @@
 
 The folder is ``AUTOSIM_CACHE``, else ``$XDG_CACHE_HOME/autosim``, else ``~/.cache/autosim``. The cache only ever saves
 time: a damaged file is computed again, and where the folder cannot be written, everything is computed every time.
+
+What is read was paid for once. Where a ``clock`` of CPU seconds is given, those that computing took are kept beside the
+value, and :func:`saved_core_seconds` tells how many a process was spared: a method is charged for them all the same.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Callable, Mapping
@@ -20,8 +24,28 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+# CPU seconds, or a function of them.
+Clock = Callable[[], float]
 # The array that names what a file of arrays was computed from.
 DESCRIPTION = "description"
+
+
+class _Saved:
+    """What this process was spared so far."""
+
+    core_seconds = 0.0
+
+
+def saved_core_seconds() -> float:
+    """CPU seconds that it took to make everything that this process has read from the cache, as far as known."""
+    return _Saved.core_seconds
+
+
+def charge(core_seconds: float) -> None:
+    """Something was read whose making took so many CPU seconds; ``ValueError`` where that is no number from 0 on."""
+    if type(core_seconds) is not float or not math.isfinite(core_seconds) or core_seconds < 0:
+        raise ValueError(f"{core_seconds!r} are no CPU seconds")
+    _Saved.core_seconds += core_seconds
 
 
 def cache_folder() -> Path:
@@ -71,8 +95,11 @@ def cached_tensors(
     description: Mapping[str, Any],
     compute: Callable[[], dict[str, Any]],
     fits: Callable[[dict[str, Any]], bool] = anything,
+    clock: Clock | None = None,
 ) -> dict[str, Any]:
-    """Like :func:`cached_json` for a dictionary of tensors, numbers, strings and lists and dictionaries of these."""
+    """Like :func:`cached_json` for a dictionary of tensors, numbers, strings and lists and dictionaries of these. With
+    a ``clock``, which counts :func:`saved_core_seconds` too, what computing took is charged whenever it is read.
+    """
     import torch
 
     path = _path(kind, description, ".pt")
@@ -80,11 +107,17 @@ def cached_tensors(
         stored = read_tensors(path)
         value = stored["value"]
         if stored["description"] == _canonical(description) and isinstance(value, dict) and fits(value):
+            if clock is not None:
+                charge(stored["core_seconds"])
             return value
     except Exception:  # torch.load raises errors of many kinds on damaged files; all mean "compute it"
         pass
+    start = clock() if clock is not None else 0.0
     value = compute()
-    _write(path, lambda file: torch.save({"description": _canonical(description), "value": value}, file))
+    kept: dict[str, Any] = {"description": _canonical(description), "value": value}
+    if clock is not None:
+        kept["core_seconds"] = clock() - start
+    _write(path, lambda file: torch.save(kept, file))
     return value
 
 

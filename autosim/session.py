@@ -21,7 +21,7 @@ from autosim.learning.features.sources import FeatureSource, ReferencedFeatures
 from autosim.learning.schedule import TrainingSchedule
 from autosim.learning.stopwatch import Stages
 from autosim.learning.tasks.task import Task
-from autosim.parallel import Result, core_seconds, in_background, parallel_map
+from autosim.parallel import Result, in_background, parallel_map
 from autosim.rendering.differences import GradientSettings
 from autosim.rendering.drawn import DrawnFrames
 from autosim.rendering.frames import Frames
@@ -75,10 +75,10 @@ class Session:
         return self.used.cost
 
     def core_seconds(self) -> float:
-        """CPU seconds so far of this process, the workers that render and the tasks in other processes; the difference
-        of two values is what a part of a run took.
+        """CPU seconds so far of this process, the workers that render and the tasks in other processes, and what making
+        things took that were read from the cache; the difference of two values is what a part of a run is charged.
         """
-        return core_seconds() + (self.pool.core_seconds if self.pool.workers else 0.0)
+        return self.pool.charged_core_seconds()
 
     def progress(self, iteration: int, iterations: int) -> float:
         """Share in [0, 1] of a run that is over before ``iteration`` of ``iterations``, or of its budget of images,

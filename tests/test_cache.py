@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from autosim.cache import cache_folder, cache_key, cached_json, cached_tensors, read_arrays, write_arrays
+from autosim.cache import (
+    cache_folder,
+    cache_key,
+    cached_json,
+    cached_tensors,
+    read_arrays,
+    saved_core_seconds,
+    write_arrays,
+)
 
 
 @pytest.fixture
@@ -161,3 +169,28 @@ def test_arrays_that_run_code_are_not_opened(folder: Path) -> None:
 
     write_arrays("frames", {"a": 1}, {"images": np.array([Harm()], dtype=object)})
     assert read_arrays("frames", {"a": 1}) is None and not (folder / "harm").exists()
+
+
+def test_what_is_read_is_charged_with_what_making_it_took(folder: Path) -> None:
+    ticks = iter([10.0, 13.5])
+
+    def compute() -> dict[str, Any]:
+        return {"a": torch.ones(1)}
+
+    before = saved_core_seconds()
+    cached_tensors("kind", {"a": 1}, compute, clock=lambda: next(ticks))
+    assert saved_core_seconds() == before
+    for reads in (1, 2):
+        cached_tensors("kind", {"a": 1}, compute, clock=lambda: 0.0)
+        assert saved_core_seconds() == pytest.approx(before + 3.5 * reads)
+
+
+@pytest.mark.parametrize("seconds", [None, -1.0, float("nan"), "3"])
+def test_a_file_that_does_not_say_what_it_took_is_made_again(folder: Path, seconds: Any) -> None:
+    cached_tensors("kind", {"a": 1}, lambda: {"a": torch.ones(1)}, clock=lambda: 1.0)
+    (path,) = (folder / "kind").iterdir()
+    stored = torch.load(path)
+    torch.save({**stored, "core_seconds": seconds}, path)
+    before = saved_core_seconds()
+    assert cached_tensors("kind", {"a": 1}, lambda: {"a": torch.zeros(1)}, clock=lambda: 1.0)["a"].item() == 0
+    assert saved_core_seconds() == before

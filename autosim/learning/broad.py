@@ -7,10 +7,13 @@ the cached ones; a request for more draws the rest.
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from autosim import seeding
-from autosim.cache import read_arrays, write_arrays
+from autosim.cache import charge, read_arrays, write_arrays
 from autosim.errors import RendererError
 from autosim.rendering.actors.frame_collector import FrameCollector
 from autosim.rendering.annotations import check_frame
@@ -32,12 +35,14 @@ PROBES = 4
 PART = 512
 # Bytes of pixels and annotations beyond which frames are drawn every time.
 LARGEST = 2**30
-# Prefix of the names of annotations in the file.
-ANNOTATION = "annotation "
+# Prefix of the names of annotations in the file, and the name of what drawing took.
+ANNOTATION, CORE_SECONDS = "annotation ", "core seconds"
 
 
 def broad_frames(env: Env, pool: RenderPool, count: int) -> DrawnFrames:
-    """The first ``count`` broad frames of an environment, cached on disk up to :data:`LARGEST` bytes."""
+    """The first ``count`` broad frames of an environment, cached on disk up to :data:`LARGEST` bytes. Their
+    share of the CPU seconds that drawing the cached ones took is charged.
+    """
     scenes = broad_scenes(env, max(count, PROBES))
     seeds = broad_seeds(len(scenes))
     probe = pool.render(scenes[:PROBES], seeds[:PROBES])
@@ -47,15 +52,22 @@ def broad_frames(env: Env, pool: RenderPool, count: int) -> DrawnFrames:
         "annotations": {name: repr(kind) for name, kind in pool.annotations.items()},
         "frames": digest(probe),
     }
-    frames = _kept(description, pool, probe) or probe
+    frames, seconds = _kept(description, pool, probe) or (probe, 0.0)
+    charge(seconds * min(1.0, count / len(frames)))
     if len(frames) < count:
+        start_seconds = pool.charged_core_seconds()
         collector = FrameCollector(len(scenes), pool.height, pool.width, pool.annotations)
         collector.put(0, frames)
         for start in range(len(frames), len(scenes), PART):
             places = slice(start, start + PART)
             collector.put(start, pool.render(scenes[places], seeds[places]))
         frames = collector.frames
-        arrays = {"images": frames.images, **{f"{ANNOTATION}{k}": v for k, v in frames.annotations.items()}}
+        seconds += pool.charged_core_seconds() - start_seconds
+        arrays = {
+            "images": frames.images,
+            CORE_SECONDS: np.array(seconds),
+            **{f"{ANNOTATION}{k}": v for k, v in frames.annotations.items()},
+        }
         if sum(values.nbytes for values in arrays.values()) <= LARGEST:
             write_arrays("broad", description, arrays)
     return DrawnFrames(tuple(scenes[:count]), tuple(seeds[:count]), frames.select(slice(count)))
@@ -94,16 +106,20 @@ def digest(frames: Frames) -> str:
     return found.hexdigest()
 
 
-def _kept(description: dict[str, Any], pool: RenderPool, probe: Frames) -> Frames | None:
-    """The cached broad frames of an environment; None where there are none, or one is not what the renderer gives."""
+def _kept(description: dict[str, Any], pool: RenderPool, probe: Frames) -> tuple[Frames, float] | None:
+    """The cached broad frames of an environment and the CPU seconds that they took; None where there are none, or
+    one is not what the renderer gives.
+    """
     arrays = read_arrays("broad", description)
     if arrays is None:
         return None
     try:
-        images = arrays.pop("images")
+        images, seconds = arrays.pop("images"), float(arrays.pop(CORE_SECONDS))
+        if not 0 <= seconds < math.inf:
+            return None
         frames = Frames(images, {key.removeprefix(ANNOTATION): values for key, values in arrays.items()})  # type: ignore[arg-type]
         for i in range(len(frames)):
             check_frame(pool.annotations, frames.frame(i), pool.height, pool.width)
-        return frames if digest(frames.select(slice(PROBES))) == digest(probe) else None
+        return (frames, seconds) if digest(frames.select(slice(PROBES))) == digest(probe) else None
     except (KeyError, TypeError, ValueError, RendererError):
         return None

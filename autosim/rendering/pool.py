@@ -16,8 +16,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from autosim.cache import saved_core_seconds
 from autosim.errors import RendererError
-from autosim.parallel import RaySettings
+from autosim.parallel import RaySettings, core_seconds
 from autosim.rendering.actors.frame_collector import FrameCollector
 from autosim.rendering.annotations import Annotation, ClassMask
 from autosim.rendering.differences import GradientSettings, Stencil, renders_per_scene
@@ -73,6 +74,12 @@ class RenderPool(ABC):
     def core_seconds(self) -> float:
         """CPU seconds of rendering so far, of all processes together."""
         return self.used.core_seconds
+
+    def charged_core_seconds(self) -> float:
+        """CPU seconds so far of this process, its tasks in other processes and the workers that render, and those that
+        the cache has spared it; the difference of two values is what a part of a run is charged.
+        """
+        return core_seconds() + saved_core_seconds() + (self.core_seconds if self.workers else 0.0)
 
     def usage_of(self, scenes: Sequence[SceneGraph]) -> Usage:
         """Images and cost of frames of these scenes, without rendering them."""

@@ -35,10 +35,14 @@ class Budget(Checked):
     seconds: Annotated[float | None, Range(above=0)] = None
     """Stop once this many seconds have been spent in iterations; set-up is not counted."""
 
+    core_seconds: Annotated[float | None, Range(above=0)] = None
+    """Stop once this many CPU seconds have been spent by all processes together, in set-up and iterations; what making
+    features took counts even where they were read from the cache."""
+
     @property
     def unlimited(self) -> bool:
         """Whether nothing but the algorithm's own number of iterations ends a run."""
-        return self.iterations is self.images is self.seconds is None
+        return self.iterations is self.images is self.seconds is self.core_seconds is None
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,9 @@ if TYPE_CHECKING:
 @dataclass
 class Tally:
     """What a run has used and reached so far; ``seconds`` and ``core_seconds`` are spent in iterations,
-    ``setup_seconds`` before them; ``notice`` is what the renderer does wrong. ``feature_images`` and ``feature_cost``
-    are those of the features' frames; ``seen`` is what features tell of each attribute.
+    ``setup_seconds`` before them, ``setup_core_seconds`` in setting the algorithm up. ``notice`` is what the renderer
+    does wrong, ``feature_images`` and ``feature_cost`` are those of the features' frames, and ``seen`` is what features
+    tell of each attribute.
     """
 
     iterations: int = 0
@@ -53,11 +54,17 @@ class Tally:
     feature_cost: float = 0.0
     seconds: float = 0.0
     setup_seconds: float = 0.0
+    setup_core_seconds: float = 0.0
     val_score: float | None = None
     interrupted: bool = False
     notice: str = ""
     figures: dict[str, float] = field(default_factory=dict)
     seen: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def charged_core_seconds(self) -> float:
+        """CPU seconds that the method is charged so far: its set-up and its iterations."""
+        return self.setup_core_seconds + self.core_seconds
 
     def fraction(self, config: RunConfig) -> float:
         """Share of the budget used, by whichever limit is nearest; 1 and above is the end."""
@@ -67,7 +74,12 @@ class Tally:
             shares.append(self.images / budget.images)
         if budget.seconds is not None:
             shares.append(self.seconds / budget.seconds)
+        if budget.core_seconds is not None:
+            shares.append(self.charged_core_seconds / budget.core_seconds)
         return max(shares)
+
+
+Observer = Callable[[Tally, "SceneGenerator"], object]
 
 
 def execute(
@@ -76,10 +88,11 @@ def execute(
     console: Console,
     command: str,
     targets: dict[str, Target] | None = None,
-    keep: Callable[[SceneGenerator], object] | None = None,
+    observe: Observer | None = None,
 ) -> dict[str, Any]:
     """Make the run that ``config`` describes, in the folder ``out`` or one of its own; returns the summary. Runs of one
-    process that are given the same ``targets`` render each of them once. ``keep`` is given the learned generator.
+    process that are given the same ``targets`` render each of them once. ``observe`` is given what was used and the
+    recommended generator before the first iteration and after each.
 
     Ctrl-C ends the run early with a complete folder, ``interrupted`` in its summary and, to be quick, no test scores.
     ``UserError`` where the environment, its target, the device or the folder cannot be used; no folder is left then.
@@ -92,7 +105,7 @@ def execute(
     folder.write_config(config, command)
     try:
         with locked(path):
-            return make(config, env, device, folder, console, command, None, targets, keep)
+            return make(config, env, device, folder, console, command, None, targets, observe)
     except UserError:
         if not folder.read_metrics():
             folder.discard()
@@ -129,7 +142,7 @@ def make(
     command: str,
     state: Mapping[str, Any] | None,
     targets: dict[str, Target] | None = None,
-    keep: Callable[[SceneGenerator], object] | None = None,
+    observe: Observer | None = None,
 ) -> dict[str, Any]:
     """The run in its folder, from the beginning or from a checkpoint's state.
 
@@ -158,7 +171,9 @@ def make(
                 console.print(unscored, highlight=False, soft_wrap=True)
             live.first(session, tally, notes)
             with stages.stage(f"setting {config.algo} up"):
+                before = session.core_seconds()
                 algorithm = registry.find_algorithm(config.algo)(session, planned)
+                tally.setup_core_seconds = session.core_seconds() - before
             with stages.stage("scenes to be shown"):
                 gallery.show(session, algorithm.generator, "start")
                 gallery.sample(session, algorithm.generator, "start")
@@ -176,9 +191,7 @@ def make(
                     ) from error
             folder.keep_metrics(tally.iterations)
             resumed = False
-            iterate(config, session, algorithm, folder, tally, gallery, console, live)
-            if keep is not None:
-                keep(algorithm.generator)
+            iterate(config, session, algorithm, folder, tally, gallery, console, live, observe)
             gallery.show(session, algorithm.generator, "end")
             gallery.sample(session, algorithm.generator, "end")
             tally.figures, tally.seen = algorithm.summary(), algorithm.seen()
@@ -259,10 +272,12 @@ def iterate(
     gallery: Gallery,
     console: Console,
     live: LiveReport,
+    observe: Observer | None,
 ) -> None:
     """Step until the budget is used up or Ctrl-C; metrics each time, checkpoints now and then and at the end, and the
     report with some of them.
     """
+    observe = observe or (lambda tally, generator: None)
     written = time.perf_counter()
 
     def write() -> None:
@@ -271,8 +286,10 @@ def iterate(
         written = time.perf_counter()
 
     with StopRequest() as stop, RunProgress(console, config.iterations, session.task.score_name) as display:
+        observe(tally, algorithm.generator)
         while tally.iterations == 0 or (tally.fraction(config) < 1 and not stop.made):
             figures = advance(session, algorithm, tally)
+            observe(tally, algorithm.generator)
             folder.add_metrics(tally.iterations - 1, figures)
             fraction = tally.fraction(config)
             if session.pool.notice and not tally.notice:
@@ -323,6 +340,7 @@ def write_checkpoint(
             "seconds": tally.seconds,
             "core_seconds": tally.core_seconds,
             "setup_seconds": tally.setup_seconds,
+            "setup_core_seconds": tally.setup_core_seconds,
             "val_score": tally.val_score,
             "config": config.to_dict(),
             "algorithm": algorithm.state_dict(),
@@ -341,6 +359,7 @@ def take_up(session: Session, algorithm: Algorithm, tally: Tally, gallery: Galle
             raise ValueError(f"the generator's {name} is not finite")
     tally.iterations, tally.images, tally.seconds = state["iteration"], state["images"], state["seconds"]
     tally.setup_seconds, tally.val_score = state["setup_seconds"], state["val_score"]
+    tally.setup_core_seconds = state["setup_core_seconds"]
     tally.render_cost, tally.core_seconds = state["render_cost"], state["core_seconds"]
     session.resumed_usage += Usage(tally.images, tally.render_cost) - session.used
     if state["middle"] is not None:

@@ -67,5 +67,7 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
 
 def cost_text(summary: Mapping[str, Any]) -> str:
     """What a run has cost beside images and seconds, in one line."""
-    parts = [f"render cost {summary['render_cost']:.3g}", f"core-seconds {summary['core_seconds']:.0f}"]
+    setup = summary.get("setup_core_seconds", 0.0)
+    cores = f"core-seconds {setup + summary['core_seconds']:.0f}, {setup:.0f} of them set-up"
+    parts = [f"render cost {summary['render_cost']:.3g}", cores]
     return " · ".join([*parts, f"peak memory {memory_text(summary.get('peak_memory'))} MiB"])

@@ -64,6 +64,7 @@ def summarise_run(
         "seconds": round(tally["seconds"], 3),
         "core_seconds": round(tally["core_seconds"], 3),
         "setup_seconds": round(tally["setup_seconds"], 3),
+        "setup_core_seconds": round(tally["setup_core_seconds"], 3),
         "peak_memory": peak_memory(),
         "score_name": env.task().score_name,
         "val_score": tally["val_score"],

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from autosim.cache import saved_core_seconds
 from autosim.learning import broad
 from autosim.learning.broad import PROBES, broad_frames, broad_scenes
 from autosim.rendering.drawn import DrawnFrames
@@ -55,6 +56,16 @@ def test_more_than_are_kept_have_only_the_rest_drawn() -> None:
     assert many.scenes[:9] == few.scenes and len(set(many.seeds)) == 30
     np.testing.assert_array_equal(many.frames.images[:9], few.frames.images)
     assert [len(made(count)[0]) for count in (1, 3)] == [1, 3]
+
+
+def test_what_drawing_took_is_charged_by_the_share_that_is_read() -> None:
+    made(30)
+    charged = []
+    for count in (30, 15, 15):
+        before = saved_core_seconds()
+        made(count)
+        charged.append(saved_core_seconds() - before)
+    assert charged[0] > 0 and charged[1] == pytest.approx(charged[0] / 2) == pytest.approx(charged[2])
 
 
 def test_they_are_the_frames_of_their_scenes_and_seeds() -> None:

@@ -19,6 +19,7 @@ from autosim.runs.folder import RunFolder
 
 CHECKPOINT: dict[str, Any] = {
     "iteration": 3, "images": 10, "render_cost": 1.0, "seconds": 1, "core_seconds": 1.0, "setup_seconds": 1.0,
+    "setup_core_seconds": 1.0,
     "val_score": 0.5, "config": {}, "algorithm": {}, "middle": None,
 }  # fmt: skip
 SPREADS = {"start": {"mean": 0.0, "std": 1.0}, "learned": {"probabilities": [0.5, 0.5]}}

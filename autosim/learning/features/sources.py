@@ -157,6 +157,6 @@ def _trained(
         "annotations": {name: repr(kind) for name, kind in pool.annotations.items()},
         "pixels": hashlib.sha256(probe.images.tobytes()).hexdigest(),
     }
-    stored = cached_tensors(kind, description, compute, fits)
+    stored = cached_tensors(kind, description, compute, fits, pool.charged_core_seconds)
     features, reference = read(stored["features"]).to(device), stored["reference"].to(device)
     return ReferencedFeatures(features, reference, pool.usage_of(scenes))

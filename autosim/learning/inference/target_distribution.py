@@ -61,7 +61,7 @@ class DistributionReader:
             "annotations": {name: repr(kind) for name, kind in session.pool.annotations.items()},
         }  # fmt: skip
         with session.stage("reader of scenes"):
-            self.load_state_dict(cached_tensors("reader", description, compute))
+            self.load_state_dict(cached_tensors("reader", description, compute, clock=session.core_seconds))
 
     def infer(self, images: NDArray[np.uint8], start: ParametricGenerator) -> dict[str, AttributeSummary]:
         """Parameters by key, of the attributes that pictures show; ``start`` has those from which the search begins."""

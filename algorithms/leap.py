@@ -75,6 +75,11 @@ class Leap(Algorithm):
             return f"it tells at most {MOST_SLOTS} nodes of a class apart"
         return super().refusal(env)
 
+    @classmethod
+    def shown(cls, config: LeapConfig) -> str:
+        """The images alone."""
+        return "images"
+
     @property
     def generator(self) -> SceneGenerator:
         """Independent distributions with the inferred parameters."""

@@ -110,6 +110,11 @@ class MetaSim(Algorithm):
         self.score: float | None = None
         self.history: dict[str, list[float]] = {"mmd2": [], "task_loss": []}
 
+    @classmethod
+    def shown(cls, config: MetaSimConfig) -> str:
+        """The images; with the task loss the labels too."""
+        return "images, labels" if config.task_loss else "images"
+
     @property
     def generator(self) -> SceneGenerator:
         """The distribution transformer."""

@@ -120,6 +120,11 @@ class MetaSim2(Algorithm):
         self.task = OnlineTaskNetwork(session, steps=1, rate=2e-3, scored=200)
         self.score: float | None = None
 
+    @classmethod
+    def shown(cls, config: MetaSim2Config) -> str:
+        """The images alone."""
+        return "images"
+
     @property
     def generator(self) -> SceneGenerator:
         """The grammar policy."""

@@ -51,6 +51,11 @@ class Algorithm(ABC):
         learnable = env.prior().learnable
         return next((f"it learns {LACKING[need]}" for need in cls.needs if need not in learnable), None)
 
+    @classmethod
+    def shown(cls, config: Any) -> str:
+        """What of the target a method with this ``Config`` is shown: ``images``, validation ``labels``, or both."""
+        return "labels"
+
     @property
     @abstractmethod
     def generator(self) -> SceneGenerator:

@@ -253,7 +253,7 @@ def existing_documents() -> list[Path]:
 def main(arguments: Sequence[str]) -> int:
     """Gather finished runs into one file of figures; write the tables of the documents anew. Returns the exit code."""
     from benchmarks import tables
-    from benchmarks.papers.published import record_of_comparison
+    from benchmarks.parts.comparison_record import record_of_comparison
 
     if any(argument in ("-h", "--help") for argument in arguments):
         print(_parser().format_help(), end="")
@@ -266,7 +266,7 @@ def main(arguments: Sequence[str]) -> int:
                     raise UserError("a comparison is written by itself: give its folder alone")
                 results = read_comparison(request.runs[0])
                 record = record_of_comparison(results)
-                page = comparison_document(results, record.markdown())
+                page = comparison_document(results)
             else:
                 evidence = gather(request.runs, request.name)
                 record, page = record_of_runs(evidence), tables.runs_document(evidence)

@@ -13,14 +13,14 @@ from dataclasses import replace
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from jsonargparse import ArgumentParser
 
 from autosim import registry
 from autosim.cli.options import Option, add_options, build, options_of, parse
 from autosim.cli.run_options import add_selection_help, environment_defaults, run_options, select
-from autosim.comparison.plan import Comparison, Method, TargetRule
+from autosim.comparison.plan import NETWORKS, SHARES, TARGETS, Comparison, Measure, Method, Part
 from autosim.errors import UserError
 from autosim.runs.config import RunSettings, available_cpus
 from autosim.runs.folder import RUNS
@@ -30,25 +30,28 @@ if TYPE_CHECKING:
     from autosim.env import Env
 
 DESCRIPTION = (
-    "Compare methods on one environment under one budget: runs every algorithm with every seed, resumes what was "
-    "finished before, and writes comparison.json, comparison.md and report.html. The budget of a run is 2,000 images "
-    "where no other is given."
+    "Compare methods on one environment under one budget of core-seconds. Runs every algorithm on every target and "
+    "scores what it recommends at shares of the budget by fresh networks, beside the start, broad randomisation and "
+    "the oracle. Resumes what was finished before; writes comparison.json, comparison.md and report.html. The budget "
+    "of a run is 300 core-seconds where no other is given."
 )
 SELECTION = (
     ("--env NAME", "environment; there are: {environments}"),
     ("--algos NAME,NAME,…", "algorithms, a row each; there are: {algorithms}"),
     ("--ablation NAME", "instead of --algos: values of one option as rows, ALGO.OPTION"),
-    ("--seeds N", "runs of each algorithm on each target, with seeds 0 to N-1 (default: 5)"),
-    ("--targets N,N,…", "hidden targets, the environment's option target_seed (default: that option's own value)"),
+    ("--seeds N", "runs of each algorithm on each target, with seeds 0 to N-1 (default: 1)"),
+    ("--targets N,N,…", "hidden targets, the environment's option target_seed (default: that option's own value); "
+                        "tuning: 0 to 2, to choose settings on; unseen: 110 to 117, to report on"),
     ("--workers N", "runs at once, each in one process with one thread (default: the CPUs there are); 0: in this one"),
-    ("--target_score X", "validation score to reach (default: the median that the method of --target_setter reaches)"),
-    ("--target_setter NAME", "row whose median score is the one to reach (default: the first listed)"),
-    ("--reference NAME", "row that the others are measured by (default: the first listed)"),
+    ("--checkpoints X,X,…", "shares of the budget at which scores are taken (default: 0.125,0.25,0.5,1)"),
+    ("--networks N", "fresh networks whose mean a score is (default: 3)"),
+    ("--score_on PART", "test, or validation while settings are being chosen (default: test)"),
+    ("--known FILE", "results of an earlier comparison, whose runs are not made again where nothing has changed"),
     ("--out DIR", "folder to write to; one that holds the same comparison is resumed (default: one under runs/)"),
 )  # fmt: skip
 SELECTION_NAMES = tuple(option.split()[0].lstrip("-") for option, _ in SELECTION)
-DEFAULT_SEEDS = 5
-DEFAULT_IMAGES = 2000
+DEFAULT_SEEDS = 1
+DEFAULT_CORE_SECONDS = 300.0
 OWN = ("seed", "workers")
 
 
@@ -68,14 +71,14 @@ def parse_comparison(arguments: Sequence[str]) -> Comparison:
     parsed |= {"seed": 0, "workers": 0}
     settings = build(RunSettings, parsed)
     budget = settings.budget
-    if budget.unlimited:
-        settings = replace(settings, budget=replace(budget, images=DEFAULT_IMAGES))
+    if budget.core_seconds is None:
+        settings = replace(settings, budget=replace(budget, core_seconds=DEFAULT_CORE_SECONDS))
     methods = tuple(
         Method(name, name, build(algorithm.Config, parsed, f"{name}.")) for name, algorithm in algorithms.items()
     )
     if ablated is not None:
         methods = variants(methods[0], ablated)
-    labels = [method.label for method in methods]
+    methods = tuple(replace(method, shown=algorithms[method.algo].shown(method.config)) for method in methods)
     env_config: Any = build(environment.Config, parsed, "env.")
     return Comparison(
         env=chosen["env"],
@@ -84,13 +87,13 @@ def parse_comparison(arguments: Sequence[str]) -> Comparison:
         targets=_targets(chosen, rest, env_config),
         seeds=tuple(range(_integer(chosen, "seeds", DEFAULT_SEEDS, lowest=1))),
         settings=settings,
-        rule=TargetRule(_score(chosen), _label(chosen, "target_setter", labels)),
         workers=_integer(chosen, "workers", available_cpus(), lowest=0),
         out=Path(chosen["out"])
         if "out" in chosen
         else RUNS / f"compare-{chosen['env']}-{datetime.now():%Y%m%d-%H%M%S}",
-        reference=_label(chosen, "reference", labels),
+        measure=_measure(chosen),
         ablation=ablated,
+        known=_known(chosen),
     )
 
 
@@ -208,9 +211,11 @@ def _targets(chosen: Mapping[str, str], rest: Sequence[str], env_config: Any) ->
     if any(word.partition("=")[0] == "--env.target_seed" for word in rest):
         raise UserError("give --targets or --env.target_seed, not both")
     try:
-        targets = [int(word) for word in chosen["targets"].split(",")]
+        targets = list(TARGETS.get(chosen["targets"]) or map(int, chosen["targets"].split(",")))
     except ValueError:
-        raise UserError(f"--targets: expected whole numbers with commas between, found {chosen['targets']!r}") from None
+        raise UserError(
+            f"--targets: {chosen['targets']!r} is neither whole numbers with commas between nor {' or '.join(TARGETS)}"
+        ) from None
     for target in targets:
         if targets.count(target) > 1:
             raise UserError(f"--targets: {target} is named twice")
@@ -221,12 +226,28 @@ def _targets(chosen: Mapping[str, str], rest: Sequence[str], env_config: Any) ->
     return tuple(targets)
 
 
-def _label(chosen: Mapping[str, str], name: str, labels: Sequence[str]) -> str:
-    """The row that an option names; the first where it is not given."""
-    label = chosen.get(name, labels[0])
-    if label not in labels:
-        raise UserError(f"--{name}: {label!r} is none of the rows {', '.join(labels)}")
-    return label
+def _measure(chosen: Mapping[str, str]) -> Measure:
+    """How what methods recommend is scored."""
+    text = chosen.get("checkpoints", ",".join(f"{share:g}" for share in SHARES))
+    try:
+        shares = tuple(float(word) for word in text.split(","))
+    except ValueError:
+        shares = ()
+    if not shares or list(shares) != sorted(set(shares)) or not shares[0] > 0 or shares[-1] != 1:
+        raise UserError(f"--checkpoints: {text!r} are no shares of the budget that rise to 1, as 0.25,0.5,1")
+    part = chosen.get("score_on", "test")
+    if part not in get_args(Part):
+        raise UserError(f"--score_on: {part!r} is none of {', '.join(get_args(Part))}")
+    return Measure(shares, _integer(chosen, "networks", NETWORKS, lowest=1), cast(Part, part))
+
+
+def _known(chosen: Mapping[str, str]) -> Path | None:
+    if "known" not in chosen:
+        return None
+    path = Path(chosen["known"])
+    if not path.is_file():
+        raise UserError(f"--known: {path} is no file")
+    return path
 
 
 def _integer(chosen: Mapping[str, str], name: str, default: int, lowest: int) -> int:
@@ -237,15 +258,3 @@ def _integer(chosen: Mapping[str, str], name: str, default: int, lowest: int) ->
     if value < lowest:
         raise UserError(f"--{name}: {value} is below {lowest}")
     return value
-
-
-def _score(chosen: Mapping[str, str]) -> float | None:
-    if "target_score" not in chosen:
-        return None
-    try:
-        score = float(chosen["target_score"])
-    except ValueError:
-        raise UserError(f"--target_score: expected float, found {chosen['target_score']!r}") from None
-    if not 0 <= score <= 1:
-        raise UserError(f"--target_score: {score} is not in [0, 1]")
-    return score

@@ -2,159 +2,212 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
-from autosim.comparison.plan import Comparison, ComparisonRun, TargetRule
-from autosim.comparison.statistics import Reached, censored_quartiles, quartiles, ratio
+from autosim.comparison.checkpoints import read_checkpoint
+from autosim.comparison.measuring import MEASURED, read_scores
+from autosim.comparison.plan import Comparison, ComparisonRun
+from autosim.comparison.preparation import references_of
+from autosim.comparison.statistics import area, mean_interval, median
+from autosim.errors import UserError
 from autosim.reports.formatting import is_number
-from autosim.runs.config import Budget, available_cpus, plain
+from autosim.runs.config import Budget, plain
 from autosim.runs.folder import RunFolder
-from autosim.runs.summary import versions, without_out
+from autosim.runs.summary import without_out
 
-FROM_SUMMARY = (
-    "iterations", "images", "seconds", "setup_seconds", "test_score", "prior_score", "oracle_score", "gap_closed",
-)  # fmt: skip
-SUMMARISED = ("val_score", "test_score", "gap_closed", "images", "seconds", "setup_seconds")
+FROM_SUMMARY = ("iterations", "images", "render_cost", "seconds", "core_seconds", "setup_core_seconds")
 NOT_FIGURES = ("iteration", "seconds", "core_seconds", "images", "render_cost", "val_score")
+# What methods are compared with, by the names that tables give them.
+REFERENCES = {"start": "start", "broad": "broad randomisation", "oracle": "oracle"}
+DIGITS = 5
 
 
 def gather_comparison(
-    comparison: Comparison, finished: Sequence[ComparisonRun], failures: Mapping[str, str], command: str
+    comparison: Comparison,
+    finished: Sequence[ComparisonRun],
+    known: Mapping[str, Mapping[str, Any]],
+    failures: Mapping[str, str],
+    command: str,
 ) -> dict[str, Any]:
-    """Everything that ``comparison.json`` holds, from the folders of finished runs. ``failures``: causes by name."""
-    runs = [run_row(comparison, job) for job in finished]
-    budget = comparison.settings.budget
-    scores = {target: target_score(comparison.rule, runs, target) for target in comparison.targets}
-    for run in runs:
-        reach(run, scores[run["target"]], budget)
-    several = len(comparison.targets) > 1
+    """Everything that ``comparison.json`` holds, from the folders of finished runs and the ``known`` rows (of
+    :func:`known_rows`), and from nothing else: it comes out the same whenever it is made. ``failures``: causes by name.
+    """
+    targets = [target_row(comparison, target, known) for target in comparison.targets]
+    by_target = {row["target"]: row for row in targets}
+    runs = [
+        with_gaps(dict(known[job.key]) if job.key in known else run_row(comparison, job), by_target[job.target])
+        for job in finished
+    ]
     return {
         "comparison": comparison.ablation or "algorithms",
         "env": comparison.env,
         "command": without_out(command),
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "cpus": available_cpus(),
-        "workers": comparison.workers,
-        "versions": versions(),
-        "budget": plain(budget),
+        "date": max((run["date"] for run in runs), default=None),
+        "budget": plain(comparison.settings.budget),
+        "measure": plain(comparison.measure),
         "seeds": list(comparison.seeds),
-        "targets": list(comparison.targets),
-        "score_name": runs[0]["score_name"] if runs else "score",
-        "target_rule": str(comparison.rule),
-        "target_score": [{"target": target, "value": score} for target, score in scores.items()],
-        "reference": comparison.reference,
+        "score_name": targets[0]["score_name"],
         "methods": {
-            method.label: {"algo": method.algo, "config": plain(method.config)} for method in comparison.methods
+            method.label: {"algo": method.algo, "shown": method.shown, "config": plain(method.config)}
+            for method in comparison.methods
         },
-        "rows": method_rows(comparison, runs, budget),
-        "by_target": [
-            {"target": target, "rows": method_rows(comparison, [r for r in runs if r["target"] == target], budget)}
-            for target in comparison.targets
-            if several
+        "rows": [
+            *(reference_row(name, targets) for name in REFERENCES if any(name in row["scores"] for row in targets)),
+            *(method_row(comparison, method.label, runs) for method in comparison.methods),
         ],
+        "targets": targets,
         "failures": [{"run": name, "cause": cause} for name, cause in failures.items()],
         "runs": runs,
     }
 
 
 def run_row(comparison: Comparison, job: ComparisonRun) -> dict[str, Any]:
-    """One run's figures. ``val_score`` is the best validation score, ``trace`` has [images, seconds, best so far]
-    wherever the best rose and at the end, ``figures`` the means over iterations of the method's own.
-    """
+    """One run's figures: ``checkpoints``, and ``figures``, the means over iterations of the method's own."""
     folder = RunFolder(comparison.runs / job.name)
     summary, lines = folder.read_summary(), folder.read_metrics()
-    trace: list[list[float]] = []
-    best: float | None = None
-    for line in lines:
-        score = line.get("val_score")
-        if score is not None and (best is None or score > best):
-            best = score
-            trace.append([line["images"], round(line["seconds"], 3), round(score, 5)])
-    if best is not None and trace[-1][0] < lines[-1]["images"]:
-        trace.append([lines[-1]["images"], round(lines[-1]["seconds"], 3), round(best, 5)])
+    measured = read_scores(folder.path / MEASURED)
     names = dict.fromkeys(name for line in lines for name in line if name not in NOT_FIGURES)
-    known = {name: [line[name] for line in lines if is_number(line.get(name))] for name in names}
+    own = {name: [line[name] for line in lines if is_number(line.get(name))] for name in names}
+    checkpoints = []
+    for share in comparison.measure.shares:
+        found, scores = read_checkpoint(folder.path, share), measured["scores"][f"{share:g}"]
+        checkpoints.append(
+            {
+                "share": share,
+                "iterations": found.iterations,
+                "core_seconds": found.core_seconds,
+                "images": found.images,
+                "render_cost": found.render_cost,
+                "score": rounded(statistics.fmean(scores)),
+                "scores": [rounded(score) for score in scores],
+            }
+        )
     return {
         "method": job.label,
         "target": job.target,
         "seed": job.seed,
         "run": job.name,
-        **{name: _rounded(summary.get(name)) for name in FROM_SUMMARY},
-        "val_score": _rounded(best),
-        "score_name": summary["score_name"],
+        "key": job.key,
+        **{name: rounded(summary.get(name)) for name in FROM_SUMMARY},
         "ended_early": ended_early(job, summary),
-        "figures": {name: _rounded(statistics.fmean(values)) for name, values in known.items() if values},
-        "trace": trace,
+        "checkpoints": checkpoints,
+        "figures": {name: rounded(statistics.fmean(values)) for name, values in own.items() if values},
+        "machine": measured["machine"],
+        "date": summary["date"],
+        "versions": summary["versions"],
     }
+
+
+def target_row(comparison: Comparison, target: int | None, known: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The scores of what methods are compared with on a target."""
+    work, key = references_of(comparison, target), comparison.target_key(target)
+    if f"target {key}" in known:
+        return dict(known[f"target {key}"])
+    found = read_scores(work.path)
+    scores = {name: [rounded(score) for score in values] for name, values in found["scores"].items()}
+    return {"target": target, "key": key, "score_name": found["score_name"], "scores": scores}
+
+
+def with_gaps(run: dict[str, Any], target: Mapping[str, Any]) -> dict[str, Any]:
+    """A run with the share of the gap from start to oracle that each checkpoint closes, and the area under them; None
+    where there is no gap.
+    """
+    checkpoints = [{**point, "gap": gap_of(point["score"], target)} for point in run["checkpoints"]]
+    gaps = [point["gap"] for point in checkpoints]
+    shares = [point["share"] for point in checkpoints]
+    return {**run, "checkpoints": checkpoints, "area": None if None in gaps else rounded(area(shares, gaps))}
+
+
+def gap_of(score: float, target: Mapping[str, Any]) -> float | None:
+    """``(score - start) / (oracle - start)``; None where the oracle is not known or no better than the start."""
+    means = {name: statistics.fmean(scores) for name, scores in target["scores"].items()}
+    if "oracle" not in means or means["oracle"] <= means["start"]:
+        return None
+    return rounded((score - means["start"]) / (means["oracle"] - means["start"]))
 
 
 def ended_early(job: ComparisonRun, summary: Mapping[str, Any]) -> bool:
     """Whether the algorithm's own number of iterations ended the run before the budget did."""
-    budget = job.config.settings.budget
-    limits = ((budget.images, summary["images"]), (budget.seconds, summary["seconds"]))
+    budget: Budget = job.config.settings.budget
+    charged = summary["setup_core_seconds"] + summary["core_seconds"]
+    limits = (
+        (budget.core_seconds, charged),
+        (budget.images, summary["images"]),
+        (budget.seconds, summary["seconds"]),
+    )
     used_up = any(limit is not None and used >= limit for limit, used in limits)
     return budget.iterations is None and not used_up
 
 
-def target_score(rule: TargetRule, runs: Sequence[Mapping[str, Any]], target: int | None) -> float | None:
-    """The score to be reached on a target; None where the runs that define it are missing.
+def reference_row(name: str, targets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What methods are compared with, as a row of its own: over targets, as for methods."""
+    scores = [statistics.fmean(row["scores"][name]) if name in row["scores"] else None for row in targets]
+    gaps = [None if score is None else gap_of(score, row) for score, row in zip(scores, targets, strict=True)]
+    return {
+        "method": REFERENCES[name],
+        "reference": True,
+        "targets": sum(score is not None for score in scores),
+        "score": mean_interval(scores),
+        "gap": mean_interval(gaps),
+    }
 
-    The lower of the two middle values where the number of runs is even, so that half of them have reached it.
+
+def method_row(comparison: Comparison, label: str, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A method over all targets, on each the mean over its seeds: ``score`` and ``gap`` are those at the end."""
+    own = [run for run in runs if run["method"] == label]
+    on_target = [[run for run in own if run["target"] == target] for target in comparison.targets]
+    on_target = [group for group in on_target if group]
+    points = []
+    for place, share in enumerate(comparison.measure.shares):
+        at = [[run["checkpoints"][place] for run in group] for group in on_target]
+        used = [point for group in at for point in group]
+        points.append(
+            {
+                "share": share,
+                **{name: median([point[name] for point in used]) for name in ("core_seconds", "images", "render_cost")},
+                **{name: mean_interval([_mean([p[name] for p in group]) for group in at]) for name in ("score", "gap")},
+            }
+        )
+    names = dict.fromkeys(name for run in own for name in run["figures"])
+    return {
+        "method": label,
+        "reference": False,
+        "targets": len(on_target),
+        "runs": len(own),
+        "score": points[-1]["score"],
+        "gap": points[-1]["gap"],
+        "area": mean_interval([_mean([run["area"] for run in group]) for group in on_target]),
+        "checkpoints": points,
+        "setup_core_seconds": median([run["setup_core_seconds"] for run in own]),
+        "ended_early": sum(run["ended_early"] for run in own),
+        "figures": {name: median([run["figures"].get(name) for run in own]) for name in names},
+    }
+
+
+def known_rows(path: Path | None) -> dict[str, dict[str, Any]]:
+    """Runs of earlier results by the key of what their figures depend on, and targets by ``target KEY``. ``UserError``
+    where the file holds no comparison.
     """
-    if rule.score is not None:
-        return rule.score
-    known = [r["val_score"] for r in runs if r["method"] == rule.setter and r["target"] == target]
-    known = [score for score in known if score is not None]
-    return statistics.median_low(known) if known else None
+    if path is None:
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        results = found.get("details", found)
+        runs = {str(run["key"]): dict(run) for run in results["runs"]}
+        return runs | {f"target {row['key']}": dict(row) for row in results["targets"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"--known: {path} holds no comparison: {' '.join(str(error).split())}") from error
 
 
-def reach(run: dict[str, Any], score: float | None, budget: Budget) -> None:
-    """Add ``images_to_target`` and ``seconds_to_target``, null where the run did not reach ``score``."""
-    found = next(
-        (point for point in run["trace"] if score is not None and _rounded(point[2], 5) >= round(score, 5)), None
-    )
-    run["images_to_target"], run["seconds_to_target"] = (found[0], found[1]) if found else (None, None)
+def rounded(value: Any) -> Any:
+    """A number with the digits that results keep; anything else as it is."""
+    return round(value, DIGITS) if isinstance(value, float) else value
 
 
-def method_rows(comparison: Comparison, runs: Sequence[Mapping[str, Any]], budget: Budget) -> list[dict[str, Any]]:
-    """A row for each method: quartiles over its runs, and ratios to the reference's."""
-    limits = {"images": budget.images, "seconds": budget.seconds}
-    reached: dict[tuple[str, str], dict[int | None, list[Reached]]] = {}
-    for run in runs:
-        for unit, limit in limits.items():
-            groups = reached.setdefault((unit, run["method"]), {})
-            groups.setdefault(run["target"], []).append(reached_by(run, unit, limit))
-    rows = []
-    for method in comparison.methods:
-        own = [run for run in runs if run["method"] == method.label]
-        row: dict[str, Any] = {"method": method.label, "algo": method.algo, "seeds": len(own)}
-        row |= {name: quartiles([run[name] for run in own]) for name in SUMMARISED}
-        row["reached"] = sum(run["images_to_target"] is not None for run in own)
-        row["ended_early"] = sum(run["ended_early"] for run in own)
-        for unit in limits:
-            ours, reference = (reached.get((unit, label), {}) for label in (method.label, comparison.reference))
-            row[f"{unit}_to_target"] = censored_quartiles([run for group in ours.values() for run in group])
-            row[f"{unit}_ratio"] = ratio(ours, reference)
-        names = dict.fromkeys(name for run in own for name in run["figures"])
-        row["figures"] = {name: quartiles([run["figures"].get(name) for run in own]) for name in names}
-        rows.append(row)
-    return rows
-
-
-def reached_by(run: Mapping[str, Any], unit: str, limit: float | None) -> Reached:
-    """What a run spent (``unit``: images or seconds) until it reached the target score.
-
-    Where it did not, what it spent in all, but no more than the budget: its last iteration may have gone beyond.
-    """
-    value = run[f"{unit}_to_target"]
-    if value is not None:
-        return Reached(float(value))
-    spent = float(run[unit])
-    return Reached(spent if limit is None else min(spent, limit), censored=True)
-
-
-def _rounded(value: Any, digits: int = 6) -> Any:
-    return round(value, digits) if isinstance(value, float) else value
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None

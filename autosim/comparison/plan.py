@@ -1,54 +1,66 @@
-"""What a comparison consists of: methods, targets, seeds, the rule for the target score, and the runs they make."""
+"""What a comparison consists of: methods, targets, seeds, the budget and its checkpoints, and the runs they make."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from autosim.runs.config import RunConfig, RunSettings
+
+# Shares of the budget at which what a method recommends is scored.
+SHARES = (0.125, 0.25, 0.5, 1.0)
+# Fresh networks whose mean a score is.
+NETWORKS = 3
+# Hidden targets to choose settings on, and those that nothing was ever chosen on.
+TARGETS = {"tuning": (0, 1, 2), "unseen": tuple(range(110, 118))}
+Part = Literal["test", "validation"]
 
 
 @dataclass(frozen=True)
 class Method:
-    """One row of the comparison: an algorithm with its configuration. ``label`` is unique in a comparison."""
+    """One row of the comparison: an algorithm with its configuration. ``label`` is unique in a comparison; ``shown``
+    says what of the target the method is shown.
+    """
 
     label: str
     algo: str
     config: Any
+    shown: str = ""
 
 
 @dataclass(frozen=True)
-class TargetRule:
-    """How the score to be reached is defined, fixed before the runs: ``score`` itself, or the median that ``setter``
-    (the label of a method) reaches on a target within the budget.
+class Measure:
+    """How what a method recommends is scored: at ``shares`` of the budget, ascending and the last of them 1, by the
+    mean of ``networks`` fresh networks on a ``part`` of the target.
     """
 
-    score: float | None
-    setter: str
-
-    def __str__(self) -> str:
-        if self.score is not None:
-            return f"{self.score:g}, given"
-        return f"the median over seeds of the best validation score that {self.setter} reaches within the budget"
+    shares: tuple[float, ...] = SHARES
+    networks: int = NETWORKS
+    part: Part = "test"
 
 
 @dataclass(frozen=True)
 class ComparisonRun:
-    """One run of a comparison: its place in the tables, the name of its folder and its configuration."""
+    """One run of a comparison: its place in the tables, the name of its folder and its configuration. ``key`` changes
+    with whatever its figures depend on.
+    """
 
     label: str
     target: int | None
     seed: int
     name: str
     config: RunConfig
+    key: str
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Methods under one budget on one environment. ``targets`` is (None,) where the environment has but one;
-    ``reference`` is the label of the method that the others are measured by.
+    """Methods under one budget of core-seconds on one environment. ``targets`` is (None,) where the environment has but
+    one. ``known`` is a file of results whose runs are not made again.
     """
 
     env: str
@@ -57,23 +69,30 @@ class Comparison:
     targets: tuple[int | None, ...]
     seeds: tuple[int, ...]
     settings: RunSettings
-    rule: TargetRule
     workers: int
     out: Path
-    reference: str
+    measure: Measure = Measure()
     ablation: str | None = None
+    known: Path | None = None
 
     @property
     def runs(self) -> Path:
         """Folder of the run folders."""
         return self.out / "runs"
 
+    @property
+    def core_seconds(self) -> float:
+        """The budget of a run."""
+        limit = self.settings.budget.core_seconds
+        assert limit is not None
+        return limit
+
     def env_config_of(self, target: int | None) -> Any:
         """The environment's configuration with a target."""
         return self.env_config if target is None else replace(self.env_config, target_seed=target)
 
     def jobs(self) -> list[ComparisonRun]:
-        """Every run, one seed of all methods before the next: what is stopped early still compares like with like."""
+        """Every run, one target of all methods before the next: what is stopped early still compares like with like."""
         return list(self._jobs())
 
     def _jobs(self) -> Iterator[ComparisonRun]:
@@ -93,4 +112,13 @@ class Comparison:
         )
         place = f"s{seed}" if target is None else f"t{target}-s{seed}"
         variant = method.algo if self.ablation is None else f"{method.algo}-{method.label}"
-        return ComparisonRun(method.label, target, seed, f"{variant}-{place}", config)
+        return ComparisonRun(method.label, target, seed, f"{variant}-{place}", config, self._key(config.to_dict()))
+
+    def target_key(self, target: int | None) -> str:
+        """Changes with whatever the scores of the start, broad randomisation and the oracle depend on."""
+        config = self.job(self.methods[0], target, self.seeds[0]).config.to_dict()
+        return self._key({name: config[name] for name in ("env", "target")})
+
+    def _key(self, described: dict[str, Any]) -> str:
+        measured = [list(self.measure.shares), self.measure.networks, self.measure.part]
+        return hashlib.sha256(json.dumps([described, measured], sort_keys=True).encode()).hexdigest()[:16]

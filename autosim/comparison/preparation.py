@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
+from autosim.comparison.measuring import MeasuredRun, References, measure_references
 from autosim.comparison.plan import Comparison, ComparisonRun
 from autosim.errors import UserError
 from autosim.runs.config import RunConfig
@@ -13,59 +13,59 @@ from autosim.runs.planned import TARGETS, PlannedRun
 
 
 @dataclass(frozen=True)
-class Preparation:
-    """What runs on a target share, computed before them; methods of ``also`` are set up once too, for what they
-    cache.
-    """
+class SetUp:
+    """Methods that are set up once, for what they cache; features do not depend on the target."""
 
-    config: RunConfig
-    also: tuple[RunConfig, ...] = ()
-
-    @property
-    def what(self) -> str:
-        """What it computes, in words."""
-        if not self.also:
-            return "scores that all are measured by"
-        return f"set-up of {', '.join(config.algo for config in self.also)}"
+    configs: tuple[RunConfig, ...]
 
 
-def work_of(job: ComparisonRun, runs: Path) -> PlannedRun:
-    """The run of a job, in its folder under ``runs``."""
-    return PlannedRun(job.config, runs / job.name, f"autosim run --config runs/{job.name}/config.yaml")
+Preparation = References | SetUp
 
 
-def preparations(comparison: Comparison) -> list[Preparation]:
-    """One for each target; the first sets every method up, for features do not depend on the target."""
-    seed = comparison.seeds[0]
-    result = []
-    for i, target in enumerate(comparison.targets):
-        configs = [comparison.job(method, target, seed).config for method in comparison.methods]
-        result.append(Preparation(configs[0]))
-        if i == 0:
-            result.append(Preparation(configs[0], tuple(first_of_each(configs))))
-    return result
+def work_of(comparison: Comparison, job: ComparisonRun) -> MeasuredRun:
+    """What there is to do for a job, in its folder."""
+    command = f"autosim run --config runs/{job.name}/config.yaml"
+    run = PlannedRun(job.config, comparison.runs / job.name, command)
+    return MeasuredRun(run, comparison.core_seconds, comparison.measure)
 
 
-def first_of_each(configs: Sequence[RunConfig]) -> list[RunConfig]:
+def references_of(comparison: Comparison, target: int | None) -> References:
+    """What there is to do for a target."""
+    config = comparison.job(comparison.methods[0], target, comparison.seeds[0]).config
+    name = "target" if target is None else f"t{target}"
+    return References(config, comparison.measure, comparison.out / "references" / f"{name}.json")
+
+
+def told(preparation: Preparation) -> str:
+    """What it computes, in words."""
+    if isinstance(preparation, References):
+        return f"start, broad randomisation and oracle of {preparation.path.stem}"
+    return f"set-up of {', '.join(config.algo for config in preparation.configs)}"
+
+
+def set_up_of(comparison: Comparison) -> SetUp:
     """One configuration for each algorithm."""
-    return list({config.algo: config for config in reversed(configs)}.values())[::-1]
+    target, seed = comparison.targets[0], comparison.seeds[0]
+    configs = {method.algo: comparison.job(method, target, seed).config for method in reversed(comparison.methods)}
+    return SetUp(tuple(configs.values())[::-1])
 
 
 def prepare(preparation: Preparation) -> None:
-    """Compute prior and oracle scores of a target, or whatever setting up the methods ``also`` caches.
+    """Compute what it says. ``UserError`` where a method cannot work on this target."""
+    if isinstance(preparation, References):
+        measure_references(preparation)
+    else:
+        set_up(preparation.configs)
 
-    ``UserError`` where a method cannot work on this target.
-    """
+
+def set_up(configs: Sequence[RunConfig]) -> None:
+    """Set methods up, which leaves in the cache what their runs share."""
     from autosim import registry
-    from autosim.runs.closing import GrammarSource, closing_scores
     from autosim.runs.opening import choose_device, open_environment, open_session
 
-    for config in preparation.also or (preparation.config,):
+    for config in configs:
         env = open_environment(config)
         with open_session(config, env, choose_device(config.settings.device), TARGETS) as session:
-            if not preparation.also:
-                closing_scores(session, GrammarSource(env.prior()), config.settings.closing_networks)
-                continue
             planned = replace(config.algo_config, iterations=config.iterations)
             try:
                 registry.find_algorithm(config.algo)(session, planned)

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from autosim.comparison.plan import ComparisonRun
+from autosim.comparison.plan import Comparison, ComparisonRun
 from autosim.comparison.tables import main_table
 from autosim.reports.formatting import clock_text
 from autosim.reports.progress import ProgressDisplay
@@ -24,9 +24,9 @@ LINE_INTERVAL = 60.0
 class ComparisonProgress(ProgressDisplay):
     """Follows runs by the files that they write. Hand it every event, and call :meth:`tick` often."""
 
-    def __init__(self, console: Console, jobs: Sequence[ComparisonRun], runs: Path, already: int) -> None:
+    def __init__(self, console: Console, jobs: Sequence[ComparisonRun], comparison: Comparison, already: int) -> None:
         super().__init__(console, "run", already + len(jobs), already, LINE_INTERVAL, at_once=False)
-        self._jobs, self._runs = jobs, runs
+        self._jobs, self._runs, self._budget = jobs, comparison.runs, comparison.core_seconds
         self._already = already
         self._started = time.monotonic()
         self._running: set[int] = set()
@@ -60,15 +60,11 @@ class ComparisonProgress(ProgressDisplay):
         share, images = float(self._ended), self._images
         for index in self._running:
             job = self._jobs[index]
-            seen, seconds, best = last_figures(self._runs / job.name)
+            seen, spent, best = last_figures(self._runs / job.name)
             images += seen
             self._note_best(job.label, best)
-            budget = job.config.settings.budget
-            shares = [
-                seen / budget.images if budget.images else 0.0,
-                seconds / budget.seconds if budget.seconds else 0.0,
-            ]
-            share += min(0.99, max(shares))
+            # Set-up and the scores at the end are not seen here: they take about as long as a fifth of the iterations.
+            share += min(0.99, 0.8 * spent / self._budget)
         elapsed = time.monotonic() - self._started
         remaining = f"{clock_text(elapsed * (len(self._jobs) - share) / share)} left" if share > 0 else "starting"
         best_text = " ".join(f"{label} {score:.3f}" for label, score in self._best.items())
@@ -81,7 +77,7 @@ class ComparisonProgress(ProgressDisplay):
 
 
 def last_figures(folder: Path) -> tuple[int, float, float | None]:
-    """Images, seconds and best validation score of a run so far, from its ``metrics.jsonl``."""
+    """Images, core-seconds and best validation score of a run so far, from its ``metrics.jsonl``."""
     try:
         text = (folder / "metrics.jsonl").read_text(encoding="utf-8")
     except OSError:
@@ -95,15 +91,15 @@ def last_figures(folder: Path) -> tuple[int, float, float | None]:
     if not lines:
         return 0, 0.0, None
     scores = [line["val_score"] for line in lines if line.get("val_score") is not None]
-    return int(lines[-1]["images"]), float(lines[-1]["seconds"]), max(scores, default=None)
+    return int(lines[-1]["images"]), float(lines[-1]["core_seconds"]), max(scores, default=None)
 
 
 def results_table(results: Mapping[str, Any]) -> Table:
-    """The closing table: medians, a line for each method; ``images`` and ``seconds`` are those to the target score."""
-    method = results["comparison"] if results["comparison"] != "algorithms" else "method"
-    heads = (method, "val", "test", "gap", "images", "×", "seconds", "×", "reached")
-    lines = [
-        tuple(text.split(" [")[0].replace("**", "") for text in (line[0], *line[2 : len(heads) + 1]))
-        for line in main_table(results).lines
-    ]
-    return Table(heads, tuple(lines), "l" + "r" * (len(heads) - 1))
+    """The closing table: means over targets, a line for each method and what it is compared with."""
+    table = main_table(results)
+    kept = [i for i, head in enumerate(table.heads) if not head.startswith("gap closed") and head != "is shown"]
+    gaps = [i for i, head in enumerate(table.heads) if head.startswith("gap closed")]
+    kept.insert(2, gaps[-1])
+    lines = tuple(tuple(line[i] for i in kept) for line in table.lines)
+    heads = tuple("gap closed" if i == gaps[-1] else table.heads[i] for i in kept)
+    return Table(heads, lines, "l" + "r" * (len(heads) - 1))

@@ -7,41 +7,33 @@ from pathlib import Path
 from typing import Any
 
 from autosim.comparison.pictures import score_curves, strips
-from autosim.comparison.tables import main_table, notes, rows_table, runs_table, targets_table
+from autosim.comparison.tables import cost_table, made_text, main_table, notes, runs_table, targets_table
 from autosim.files import write_whole
 from autosim.reports.page import Picture, Section, page
 
-STRIPS_NOTE = "Of each method the run with the median test score."
+STRIPS_NOTE = "Of each method the run with the median score."
 
 
 def write_comparison_report(results: Mapping[str, Any], out: Path) -> Path:
     """Write ``report.html`` from the figures and the pictures in the run folders below ``out``; returns its path."""
-    targets = results["targets"]
-    versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
+    targets = [row["target"] for row in results["targets"]]
     sections = [
         Section("Comparison", table=main_table(results), after=notes(results)),
-        Section("Score against images and against seconds", pictures=[Picture(score_curves(results), "score curves")]),
+        Section("Scores as the budget is used", pictures=[Picture(score_curves(results), "score curves")]),
         *(section for target in targets for section in images_sections(results, out / "runs", target)),
-        *(
-            Section(f"Target {entry['target']}", table=rows_table(results, entry["rows"]))
-            for entry in results["by_target"]
-        ),
-        Section("Targets", table=targets_table(results)),
+        Section("What it cost", table=cost_table(results)),
+        Section("Gap closed on each target", table=targets_table(results)),
         Section(
             "Every run",
             table=runs_table(results),
             warnings=[f"{entry['run']} failed: {entry['cause']}" for entry in results["failures"]],
         ),
-        Section(
-            "Command",
-            code=results["command"],
-            after=[f"{results['workers']} runs at once on {results['cpus']} CPUs; {versions}"],
-        ),
+        Section("How it was made", after=[made_text(results)]),
     ]
     content = page(
         f"{'Methods' if results['comparison'] == 'algorithms' else results['comparison']} on {results['env']}",
-        f"{len(results['runs'])} runs · {len(results['seeds'])} seeds · {len(targets)} "
-        f"target{'s' if len(targets) > 1 else ''} · {results['date']}",
+        f"{len(results['runs'])} runs · {len(results['seeds'])} seed{'s' if len(results['seeds']) > 1 else ''} · "
+        f"{len(targets)} target{'s' if len(targets) > 1 else ''} · {results['date']}",
         sections,
         width="84rem",
     )
@@ -51,7 +43,7 @@ def write_comparison_report(results: Mapping[str, Any], out: Path) -> Path:
 
 
 def images_sections(results: Mapping[str, Any], runs: Path, target: int | None) -> list[Section]:
-    """Images of the start, of each method's run with the median test score, and of the target; nothing without any."""
+    """Images of the start, of each method's run with the median score, and of the target; nothing without any."""
     shown = [Picture(path.read_bytes(), label) for label, path in strips(results, runs, target)]
     heading = "Final images" if target is None else f"Final images on target {target}"
     return [Section(heading, [STRIPS_NOTE], strips=shown)] if shown else []

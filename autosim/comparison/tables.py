@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from autosim.comparison.figures import REFERENCES
 from autosim.reports.formatting import DASH, count_text, percent_text, score_text, seconds_text
 from autosim.reports.table import Table, markdown_cell
 
@@ -19,140 +20,160 @@ ABLATION_FIGURES = {
 
 def is_comparison(results: Any) -> bool:
     """Whether results are those of a comparison."""
-    return isinstance(results, dict) and "comparison" in results and "target_rule" in results
+    return isinstance(results, dict) and "comparison" in results and "measure" in results
 
 
-def comparison_table(results: Mapping[str, Any]) -> str:
-    """The table over all targets, as Markdown, with what one has to know to read it."""
-    return "\n".join([main_table(results).markdown(), "", *paragraphs(notes(results))])
-
-
-def comparison_document(results: Mapping[str, Any], overview: str | None = None) -> str:
-    """The page ``comparison.md``: the tables, each target apart, and how they were made. ``overview`` takes the place
-    of :func:`comparison_table`.
-    """
+def comparison_document(results: Mapping[str, Any]) -> str:
+    """The page ``comparison.md``: the tables and how they were made."""
     title = "Methods" if results["comparison"] == "algorithms" else f"Values of {results['comparison']}"
-    parts = [f"# {title} on {results['env']}", "", overview or comparison_table(results), ""]
-    for entry in results["by_target"]:
-        parts += [f"## Target {entry['target']}", "", rows_table(results, entry["rows"]).markdown(), ""]
-    parts += [
-        "## Targets",
-        "",
-        targets_table(results).markdown(),
-        "",
-        "## Every run",
-        "",
-        runs_table(results).markdown(),
-    ]
+    parts = [f"# {title} on {results['env']}", "", main_table(results).markdown(), "", *paragraphs(notes(results)), ""]
+    for heading, table in (
+        ("What it cost", cost_table(results)),
+        ("Gap closed on each target", targets_table(results)),
+        ("Every run", runs_table(results)),
+    ):
+        parts += [f"## {heading}", "", table.markdown(), ""]
     if results["failures"]:
-        parts += ["", "## Runs that failed", ""]
+        parts += ["## Runs that failed", ""]
         parts += [f"- {entry['run']}: {markdown_cell(entry['cause'])}" for entry in results["failures"]]
-    versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
-    parts += [
-        "",
-        "## How it was made",
-        "",
-        f"`{results['command']}` ({results['date']}, {results['workers']} runs at once on {results['cpus']} CPUs), "
-        f"with {versions}.",
-        "",
-    ]
-    return "\n".join(parts)
+        parts += [""]
+    return "\n".join([*parts, "## How it was made", "", made_text(results, "`"), ""])
+
+
+def made_text(results: Mapping[str, Any], mark: str = "") -> str:
+    """The command, the date, the machines and the versions."""
+    used = list(dict.fromkeys(", ".join(f"{k} {v}" for k, v in run["versions"].items()) for run in results["runs"]))
+    machines = list(dict.fromkeys(f"{run['machine']['cpu'] or 'unknown'}" for run in results["runs"]))
+    return (
+        f"{mark}{results['command']}{mark} ({results['date']}), each run on one core of {' or '.join(machines)}, with "
+        f"{'; or '.join(used)}."
+    )
 
 
 def main_table(results: Mapping[str, Any]) -> Table:
-    """A line for each method over all targets."""
-    return rows_table(results, results["rows"])
-
-
-def rows_table(results: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Table:
-    """A line for each method: median [lower quartile, upper quartile] over its runs."""
-    score, ablation, reference = results["score_name"], results["comparison"] != "algorithms", results["reference"]
+    """A line for each method, and for what they are compared with: mean over targets [95 % interval]."""
+    ablation, budget = results["comparison"] != "algorithms", results["budget"]["core_seconds"]
+    shares = results["measure"]["shares"]
+    above = {row["method"]: row for row in results["rows"]}.get(REFERENCES["broad"]) is not None
+    figures = [row["figures"] for row in results["rows"] if not row["reference"]]
+    shown = [name for name in ABLATION_FIGURES if ablation and any(name in each for each in figures)]
     heads = [
-        results["comparison"] if ablation else "method", "runs", f"validation {score}", f"test {score}", "gap closed",
-        "images to target score", f"× {reference}", "seconds to target score", f"× {reference}", "reached",
-    ]  # fmt: skip
-    shown = [name for name in ABLATION_FIGURES if ablation and any(name in row["figures"] for row in rows)]
-    heads += [ABLATION_FIGURES[name] for name in shown]
+        results["comparison"] if ablation else "method",
+        "is shown",
+        "targets",
+        *(f"gap closed after {seconds_text(share * budget)} core-s" for share in shares),
+        "area",
+        f"{results['measure']['part']} {results['score_name']}",
+        *(["above broad"] if above else []),
+        *(ABLATION_FIGURES[name] for name in shown),
+    ]
     lines = []
-    for row in rows:
-        line = [
-            row["method"],
-            str(row["seeds"]),
-            spread(row["val_score"], score_text),
-            spread(row["test_score"], score_text),
-            spread(row["gap_closed"], percent_text),
-            spread(row["images_to_target"], count_text),
-            times(row, "images_ratio", reference),
-            spread(row["seconds_to_target"], seconds_text),
-            times(row, "seconds_ratio", reference),
-            f"{row['reached']}/{row['seeds']}",
-            *(spread(row["figures"].get(name), "{:.3g}".format) for name in shown),
-        ]
-        lines.append(tuple(line))
-    return Table(tuple(heads), tuple(lines), "l" + "r" * (len(heads) - 1))
+    for row in results["rows"]:
+        if row["reference"]:
+            middle = [DASH] * (len(shares) - 1)
+            cells = [row["method"], DASH, str(row["targets"]), *middle, interval(row["gap"], percent_text), DASH]
+        else:
+            gaps = [mean(point["gap"], percent_text) for point in row["checkpoints"][:-1]]
+            told = results["methods"][row["method"]]["shown"] or DASH
+            cells = [row["method"], told, str(row["targets"]), *gaps, interval(row["gap"], percent_text)]
+            cells.append(interval(row["area"], percent_text))
+        cells.append(interval(row["score"], score_text))
+        if above:
+            cells.append(DASH if row["reference"] else above_broad(results, row["method"]))
+        for name in shown:
+            value = row.get("figures", {}).get(name)
+            cells.append(DASH if value is None else f"{value:.3g}")
+        lines.append(tuple(cells))
+    return Table(tuple(heads), tuple(lines), "ll" + "r" * (len(heads) - 2))
+
+
+def above_broad(results: Mapping[str, Any], method: str) -> str:
+    """On how many of its targets a method ends above broad randomisation."""
+    own = [run for run in results["runs"] if run["method"] == method]
+    wins = total = 0
+    for row in results["targets"]:
+        scores = [run["checkpoints"][-1]["score"] for run in own if run["target"] == row["target"]]
+        if scores:
+            total += 1
+            wins += _mean(scores) > _mean(row["scores"]["broad"])
+    return f"{wins} of {total}"
+
+
+def cost_table(results: Mapping[str, Any]) -> Table:
+    """What runs used in the median: all in, and set-up alone."""
+    heads = ("method", "core-seconds", "of them set-up", "images", "render cost", "ended early")
+    lines = []
+    for row in results["rows"]:
+        if not row["reference"]:
+            end = row["checkpoints"][-1]
+            cells = [seconds_text(end["core_seconds"]), seconds_text(row["setup_core_seconds"])]
+            cells += [count_text(end["images"]), "–" if end["render_cost"] is None else f"{end['render_cost']:.2g}"]
+            lines.append((row["method"], *cells, f"{row['ended_early']} of {row['runs']}"))
+    return Table(heads, tuple(lines), "l" + "r" * (len(heads) - 1))
 
 
 def targets_table(results: Mapping[str, Any]) -> Table:
-    """The score to be reached on each target, beside what the start's and the target's own frames give on the test."""
-    score = results["score_name"]
+    """A line for each target: the scores of what methods are compared with, and the gap that each closed at the end."""
+    known = [name for name in REFERENCES if any(name in row["scores"] for row in results["targets"])]
+    heads = ("target", *(REFERENCES[name] for name in known), *results["methods"])
     lines = []
-    for entry in results["target_score"]:
-        run: Mapping[str, Any] = next((run for run in results["runs"] if run["target"] == entry["target"]), {})
-        own = [score_text(run.get(name)) for name in ("prior_score", "oracle_score")]
-        lines.append((target_text(entry["target"]), score_text(entry["value"]), *own))
-    heads = ("target", f"validation {score} to reach", f"test {score} of the start", f"test {score} of the oracle")
-    return Table(heads, tuple(lines), "rrrr")
+    for row in results["targets"]:
+        cells = [target_text(row["target"]), *(score_text(_mean(row["scores"][name])) for name in known)]
+        for method in results["methods"]:
+            ends = [
+                run["checkpoints"][-1]
+                for run in results["runs"]
+                if run["method"] == method and run["target"] == row["target"]
+            ]
+            gaps = [end["gap"] for end in ends if end["gap"] is not None]
+            cells.append(percent_text(_mean(gaps)) if gaps else DASH)
+        lines.append(tuple(cells))
+    return Table(heads, tuple(lines), "r" * len(heads))
 
 
 def runs_table(results: Mapping[str, Any]) -> Table:
     """A line for each run."""
-    score = results["score_name"]
+    shares = results["measure"]["shares"]
+    heads = ("method", "target", "seed", *(f"at {percent_text(share)}" for share in shares), "images", "iterations")
     lines = [
         (
             run["method"],
             target_text(run["target"]),
             str(run["seed"]),
-            score_text(run["val_score"]),
-            score_text(run["test_score"]),
-            percent_text(run["gap_closed"]),
-            count_text(run["images_to_target"]),
-            seconds_text(run["seconds_to_target"]),
-            count_text(run["images"]),
-            seconds_text(run["seconds"]),
-            seconds_text(run["setup_seconds"]),
-            str(run["iterations"]),
+            *(score_text(point["score"]) for point in run["checkpoints"]),
+            count_text(run["checkpoints"][-1]["images"]),
+            str(run["checkpoints"][-1]["iterations"]),
         )
         for run in results["runs"]
     ]
-    heads = (
-        "method", "target", "seed", f"validation {score}", f"test {score}", "gap closed", "images to target score",
-        "seconds to target score", "images", "seconds", "set-up seconds", "iterations",
-    )  # fmt: skip
     return Table(heads, tuple(lines), "l" + "r" * (len(heads) - 1))
 
 
 def notes(results: Mapping[str, Any]) -> list[str]:
     """What one has to know to read the main table, a sentence or a few each."""
-    score = results["score_name"]
-    scores = ", ".join(
-        f"{score_text(entry['value'])}" + ("" if entry["target"] is None else f" on target {entry['target']}")
-        for entry in results["target_score"]
-    )
-    limits = [f"{limit:,g} {name}" for name, limit in results["budget"].items() if limit is not None]
-    texts = [
-        f"Median [lower quartile, upper quartile]. Budget of each run: {' or '.join(limits)}, and the iteration that "
-        f"reaches it is completed. Target score: {results['target_rule']} ({scores}).",
-        "A run that never reached the target score counts as longer than all that did: > is what such runs spent in "
-        f"vain. × {results['reference']}: how many times its median; in brackets the quartiles over all pairs of "
-        "runs on the same target, and ≥ where some did not get there.",
-        f"Validation {score}: the best so far, of the network that a method trains as it goes (some methods train "
-        "one network on through all iterations, others one from scratch for each data set). Test "
-        f"{score}: of a fresh network trained on equally many frames of what was learned, with equal initial weights "
-        "and schedule for all.",
+    measure, budget = results["measure"], results["budget"]["core_seconds"]
+    limits = [
+        f"{limit:,g} {name}"
+        for name, limit in results["budget"].items()
+        if limit is not None and name != "core_seconds"
     ]
-    early = [f"{row['method']} ({row['ended_early']})" for row in results["rows"] if row["ended_early"]]
+    texts = [
+        f"Means over targets, with 95 % intervals (bootstrap over targets; none below three). Each run has {budget:g} "
+        f"core-seconds{' or ' if limits else ''}{' or '.join(limits)}, set-up and features included. What a method "
+        "recommends after a share of them is the generator of the last iteration that ended by then; "
+        f"{measure['networks']} fresh networks are trained on frames of it that cost the method nothing, and scored on "
+        f"the target's {measure['part']} images. Area: the mean gap closed over the budget.",
+        "Gap closed: 0 % is the start, 100 % the target's own distribution (the oracle). Broad randomisation draws "
+        "everything that can be learned uniformly over its range. A method that does no better learns nothing of use.",
+    ]
+    if measure["part"] == "validation":
+        texts.append("Scored on validation images, which methods may see: for choosing settings, not for reporting.")
+    early = [f"{row['method']} ({row['ended_early']})" for row in results["rows"] if row.get("ended_early")]
     if early:
         texts.append(f"Ended by their own number of iterations before the budget: {', '.join(early)}.")
+    machines = {run["machine"]["cpu"] for run in results["runs"]}
+    if len(machines) > 1:
+        texts.append("The runs were made on several machines, whose core-seconds differ.")
     if results["failures"]:
         texts.append(f"Runs that failed and are not in the table: {len(results['failures'])}.")
     return texts
@@ -163,35 +184,23 @@ def paragraphs(texts: Sequence[str]) -> list[str]:
     return "\n\n".join(texts).split("\n")
 
 
-def spread(figure: Mapping[str, Any] | None, text: Callable[[float], str]) -> str:
-    """Median and quartiles; where one falls on runs that did not get there, ``>`` and what they spent at least."""
-    if figure is None:
-        return DASH
-    least = figure.get("at_least") or {}
-
-    def shown(name: str) -> str:
-        value = figure[name]
-        return text(value) if value is not None else f"> {text(least[name])}"
-
-    median, lower, upper = (shown(name) for name in ("median", "lower_quartile", "upper_quartile"))
-    return f"**{median}**" if lower == upper else f"**{median}** [{lower}, {upper}]"
+def mean(figure: Mapping[str, Any] | None, text: Callable[[float | None], str]) -> str:
+    """A mean over targets."""
+    return DASH if figure is None else text(figure["mean"])
 
 
-def times(row: Mapping[str, Any], name: str, reference: str) -> str:
-    """A ratio to the reference, with the sign that says how it is meant."""
-    figure = row[name]
-    if row["method"] == reference:
-        return "1"
-    if figure is None or figure["value"] is None:
-        return DASH
-    sign = {"exact": "", "at least": "≥ ", "at most": "≤ "}[figure["sense"]]
-    text = f"**{sign}{figure['value']:.1f}**"
-    if figure["lower_quartile"] is None:
-        return text
-    least = "≥ " if figure["bounds"] else ""
-    return f"{text} [{least}{figure['lower_quartile']:.1f}, {least}{figure['upper_quartile']:.1f}]"
+def interval(figure: Mapping[str, Any] | None, text: Callable[[float | None], str]) -> str:
+    """A mean over targets with its interval, where there is one."""
+    if figure is None or figure["low"] is None:
+        return mean(figure, text)
+    low, high = (text(figure[end]).removesuffix(" %") for end in ("low", "high"))
+    return f"{text(figure['mean'])} [{low}, {high}]"
 
 
 def target_text(target: int | None) -> str:
     """A target's number, or a dash where the environment has but one."""
     return DASH if target is None else str(target)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

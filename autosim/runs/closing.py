@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from autosim.learning.schedule import TrainingSchedule
     from autosim.learning.tasks.task import Task
     from autosim.rendering.frames import Frames
+    from autosim.scenes.graph import SceneGraph
 
 UNLABELLED = "the target is unlabelled: distribution matching only, scores cannot be computed"
 NO_TEST = "the target has no labelled images for the test: scores cannot be computed (--target.test DIR gives them)"
@@ -126,7 +127,7 @@ def closing_test_scores(
     test = session.target.test
     if test is None:
         raise UserError("the target is unlabelled: there is nothing to score against")
-    return _test_scores(session, [closing_frames(session, each, seed) for each in generators], test, networks, seed)
+    return frames_scores(session, [closing_frames(session, each, seed) for each in generators], test, networks, seed)
 
 
 def real_score(session: Session, train: Frames, networks: int = 1, seed: int = TARGET_SEED) -> float:
@@ -137,31 +138,40 @@ def real_score(session: Session, train: Frames, networks: int = 1, seed: int = T
     assert test is not None
     count = max(len(train), session.env.train_frames)
     repeated = train.select(np.arange(count) % len(train))
-    return math.fsum(_test_scores(session, [repeated], test, networks, seed)[0]) / networks
+    return math.fsum(frames_scores(session, [repeated], test, networks, seed)[0]) / networks
 
 
-def _test_scores(
-    session: Session, datasets: Sequence[Frames], test: Frames, networks: int, seed: int
+def frames_scores(
+    session: Session, datasets: Sequence[Frames], against: Frames, networks: int = 1, seed: int = TARGET_SEED
 ) -> list[list[float]]:
+    """For each data set the scores against labelled frames of ``networks`` fresh networks that were trained on it."""
     work = [(frames, own) for frames in datasets for own in network_seeds(networks, seed)]
-    train = partial(_train_and_score, session.task, session.env.schedule, test, session.device)
+    train = partial(_train_and_score, session.task, session.env.schedule, against, session.device)
     scores = parallel_map(train, work, limit=session.workers)
     return [scores[start : start + networks] for start in range(0, len(scores), networks)]
 
 
 def _train_and_score(
-    task: Task, schedule: TrainingSchedule, test: Frames, device: torch.device, work: tuple[Frames, int]
+    task: Task, schedule: TrainingSchedule, against: Frames, device: torch.device, work: tuple[Frames, int]
 ) -> float:
     frames, seed = work
-    return train_and_score(task, schedule, seed, frames, test, device)
+    return train_and_score(task, schedule, seed, frames, against, device)
 
 
 def closing_frames(session: Session, generator: SceneGenerator, seed: int = TARGET_SEED) -> Frames:
     """The frames of a generator that its closing scores come from; they are not counted."""
-    count = session.env.train_frames
-    samples = generator.sample(count, seeding.seed_sequence(seed, "final scenes"))
+    return closing_frames_of(session, closing_scenes(generator, session.env.train_frames, seed), seed)
+
+
+def closing_scenes(generator: SceneGenerator, count: int, seed: int = TARGET_SEED) -> tuple[SceneGraph, ...]:
+    """The scenes that these frames show."""
+    return generator.sample(count, seeding.seed_sequence(seed, "final scenes")).scenes
+
+
+def closing_frames_of(session: Session, scenes: Sequence[SceneGraph], seed: int = TARGET_SEED) -> Frames:
+    """Frames of scenes, with the seeds of closing frames; they are not counted."""
     with session.uncounted():
-        return session.pool.render(samples.scenes, seeding.frame_seeds(seed, "final frames", 0, count))
+        return session.pool.render(scenes, seeding.frame_seeds(seed, "final frames", 0, len(scenes)))
 
 
 def network_seeds(networks: int, seed: int = TARGET_SEED) -> list[int]:

@@ -286,6 +286,7 @@ def iterate(
         written = time.perf_counter()
 
     with StopRequest() as stop, RunProgress(console, config.iterations, session.task.score_name) as display:
+        count_features(session, tally)
         observe(tally, algorithm.generator)
         while tally.iterations == 0 or (tally.fraction(config) < 1 and not stop.made):
             figures = advance(session, algorithm, tally)
@@ -313,7 +314,7 @@ def advance(session: Session, algorithm: Algorithm, tally: Tally) -> dict[str, A
     tally.seconds += time.perf_counter() - before
     tally.core_seconds += session.core_seconds() - cores_before
     tally.images, tally.render_cost = session.images, session.render_cost
-    tally.feature_images, tally.feature_cost = session.feature_usage.images, session.feature_usage.cost
+    count_features(session, tally)
     score = figures.get("val_score")
     tally.val_score = float(score) if score is not None and math.isfinite(score) else None
     tally.iterations += 1
@@ -326,6 +327,11 @@ def advance(session: Session, algorithm: Algorithm, tally: Tally) -> dict[str, A
         "val_score": tally.val_score,
         **figures,
     }
+
+
+def count_features(session: Session, tally: Tally) -> None:
+    """Frames of features so far."""
+    tally.feature_images, tally.feature_cost = session.feature_usage.images, session.feature_usage.cost
 
 
 def write_checkpoint(

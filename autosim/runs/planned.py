@@ -15,6 +15,7 @@ from autosim.runs.config import RunConfig, plain
 from autosim.runs.folder import RunFolder
 
 if TYPE_CHECKING:
+    from autosim.runs.loop import Observer
     from autosim.target import Target
 
 # What takes long to import and is imported where it is used.
@@ -37,13 +38,13 @@ class PlannedRun:
     command: str
 
 
-def make_run(work: PlannedRun) -> None:
-    """Make a run, silently; ``KeyboardInterrupt`` where it was interrupted."""
+def make_run(work: PlannedRun, observe: Observer | None = None) -> None:
+    """Make a run, silently, with ``observe`` as in :func:`execute`; ``KeyboardInterrupt`` where it was interrupted."""
     from rich.console import Console
 
     from autosim.runs.loop import execute
 
-    summary = execute(work.config, work.folder, Console(quiet=True), work.command, TARGETS)
+    summary = execute(work.config, work.folder, Console(quiet=True), work.command, TARGETS, observe)
     if summary["interrupted"]:
         raise KeyboardInterrupt
 

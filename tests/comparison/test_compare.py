@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import statistics
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,9 @@ import pytest
 from autosim.cli.compare_options import comparison_help, parse_comparison
 from autosim.cli.main import main
 from autosim.comparison import compare as comparing
-from autosim.comparison.figures import method_rows, target_score
-from autosim.comparison.plan import TargetRule
+from autosim.comparison.plan import Measure
 from autosim.comparison.preparation import work_of
-from autosim.comparison.tables import comparison_document, comparison_table
+from autosim.comparison.tables import comparison_document, main_table
 from autosim.errors import UserError
 from autosim.runs.planned import is_finished
 from benchmarks.evidence import main as evidence_main
@@ -24,8 +25,12 @@ from benchmarks.tables import with_tables
 from tests.comparison.comparison_toy import install_comparison_toy
 from tests.toy import ROOT, image_folder, install_toy
 
-COMMAND = ["--env=spots", "--budget.images=20", "--hop.frames", "4", "--targets=1,0"]
-SHORT = ["--env=spots", "--budget.images=10", "--seeds=1", "--workers=0"]
+WRITTEN = ("comparison.json", "comparison.md", "report.html")
+# More than any of these runs needs: their own number of iterations ends them.
+PLENTY = "--budget.core_seconds=100"
+COMMAND = ["--env=spots", PLENTY, "--hop.frames", "4", "--targets=1,0", "--networks=2", "--checkpoints=0.5,1"]
+SHORT = ["--env=spots", PLENTY, "--workers=0", "--networks=1"]
+MEASURE = {"shares": [0.125, 0.25, 0.5, 1.0], "networks": 3, "part": "test"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -58,11 +63,8 @@ def results(made: Path) -> dict[str, Any]:
     return found
 
 
-def row(results: dict[str, Any], method: str, target: int | None = None) -> dict[str, Any]:
-    rows = results["rows"]
-    if target is not None:
-        rows = next(entry["rows"] for entry in results["by_target"] if entry["target"] == target)
-    found: dict[str, Any] = next(row for row in rows if row["method"] == method)
+def row(results: dict[str, Any], method: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(row for row in results["rows"] if row["method"] == method)
     return found
 
 
@@ -86,32 +88,28 @@ def test_what_failed_is_told_and_does_not_stop_the_rest(results: dict[str, Any])
     causes = {entry["run"]: entry["cause"] for entry in results["failures"]}
     assert sorted(causes) == ["stumble-t0-s1", "stumble-t1-s1"]
     assert causes["stumble-t0-s1"] == "FloatingPointError: the step is not finite"
-    assert row(results, "stumble")["seeds"] == 2
+    assert (row(results, "stumble")["runs"], row(results, "stumble")["targets"]) == (2, 2)
 
 
-def test_rows_count_what_runs_spent_to_reach_the_first_methods_median(results: dict[str, Any]) -> None:
-    # hop: 4 images a step, scores .2 .4 0 .8 .9 with seed 0, a tenth more with seed 1 and at most .9.
-    assert "the best validation score that hop reaches" in results["target_rule"]
-    assert results["target_score"] == [{"target": 1, "value": 0.9}, {"target": 0, "value": 0.9}]
-    hop, crawl = row(results, "hop"), row(results, "crawl")
-    # Five steps with seed 0; four with seed 1, whose fourth step gives .88, take five too.
-    assert hop["images_to_target"]["median"] == 20 and hop["reached"] == hop["seeds"] == 4
-    assert hop["val_score"]["median"] == 0.9
-    # crawl: 5 images a step, four steps, at most .2 or .22.
-    assert crawl["images_to_target"]["median"] is None and crawl["images_to_target"]["at_least"]["median"] == 20
-    assert crawl["reached"] == 0 and crawl["val_score"]["median"] == pytest.approx(0.21)
-    assert (crawl["images_ratio"]["value"], crawl["images_ratio"]["sense"]) == (1.0, "at least")
-    assert row(results, "crawl", target=0)["seeds"] == 2
-    assert [entry["target"] for entry in results["by_target"]] == [1, 0]
-    trace = next(run["trace"] for run in results["runs"] if run["run"] == "hop-t0-s0")
-    assert [(images, best) for images, _, best in trace] == [(4, 0.2), (8, 0.4), (16, 0.8), (20, 0.9)]
+def test_rows_are_means_over_targets_of_fresh_networks_scores(results: dict[str, Any]) -> None:
+    names = [entry["method"] for entry in results["rows"]]
+    assert names == ["start", "broad randomisation", "oracle", "hop", "crawl", "stumble"]
+    ends = {(run["target"], run["seed"]): run["checkpoints"][-1] for run in results["runs"] if run["method"] == "hop"}
+    assert all(len(end["scores"]) == 2 and end["images"] == 20 for end in ends.values())
+    by_target = [statistics.fmean(ends[target, seed]["score"] for seed in (0, 1)) for target in (0, 1)]
+    assert row(results, "hop")["score"]["mean"] == pytest.approx(statistics.fmean(by_target), abs=1e-4)
+    # It went to the target's own distribution, and the other stayed where it was.
+    assert row(results, "hop")["gap"]["mean"] > 0.7 > 0.3 > row(results, "crawl")["gap"]["mean"]
+    assert row(results, "oracle")["gap"]["mean"] == 1.0 and row(results, "start")["gap"]["mean"] == 0.0
+    assert row(results, "hop")["ended_early"] == 4
 
 
-def test_test_scores_and_gaps_are_those_of_the_summaries(made: Path, results: dict[str, Any]) -> None:
+def test_gaps_are_measured_from_the_start_to_the_oracle_of_their_target(results: dict[str, Any]) -> None:
     for run in results["runs"]:
-        summary = json.loads((made / "runs" / run["run"] / "summary.json").read_text())
-        for name in ("test_score", "gap_closed", "prior_score", "oracle_score"):
-            assert run[name] == pytest.approx(summary[name], abs=1e-6)
+        scores = next(entry["scores"] for entry in results["targets"] if entry["target"] == run["target"])
+        start, oracle = statistics.fmean(scores["start"]), statistics.fmean(scores["oracle"])
+        for point in run["checkpoints"]:
+            assert point["gap"] == pytest.approx((point["score"] - start) / (oracle - start), abs=1e-3)
 
 
 def test_a_job_gives_the_numbers_of_an_ordinary_run(made: Path, tmp_path: Path) -> None:
@@ -132,14 +130,14 @@ def test_a_job_gives_the_numbers_of_an_ordinary_run(made: Path, tmp_path: Path) 
 def test_pages_hold_the_figures_and_no_path(made: Path, results: dict[str, Any]) -> None:
     page = (made / "comparison.md").read_text()
     assert page == comparison_document(results)
-    assert "| hop | 4 | **0.900** |" in page and "> 20" in page and "**≥ 1.0**" in page
-    assert "## Target 1" in page and "stumble-t0-s1: FloatingPointError" in page
-    for name in ("comparison.json", "comparison.md", "report.html"):
+    assert "| hop | brisk images | 2 |" in page and "| broad randomisation | – | 2 |" in page
+    assert "stumble-t0-s1: FloatingPointError" in page
+    for name in WRITTEN:
         assert str(made.parent) not in (made / name).read_text()
     assert "--out" not in results["command"] and "--hop.frames 4" in results["command"]
     html = (made / "report.html").read_text()
     assert html.count("data:image/png;base64,") == 1 + 2 * (1 + 3 + 1)
-    assert "<strong>0.900</strong>" in html and "https://" not in html and "http://" not in html
+    assert "https://" not in html and "http://" not in html
     assert "stumble-t0-s1 failed: FloatingPointError" in html
 
 
@@ -149,31 +147,47 @@ def test_a_comparison_becomes_results_and_its_table_in_a_document(
     assert evidence_main([str(made), "--name=hops", f"--out={tmp_path}"]) == 0
     text = "<!-- evidence: hops -->\nold\n<!-- end of evidence -->\n"
     found = with_tables(text, tmp_path)
-    assert comparison_table(results) in found and "old" not in found
+    assert main_table(results).markdown() in found and "old" not in found
     assert with_tables(found, tmp_path) == found
     record = read_record(tmp_path / "hops.json")
     assert (record.command, record.seeds, record.rows) == (results["command"], results["seeds"], results["rows"])
     assert (tmp_path / "hops.md").read_text() == comparison_document(results)
 
 
-def test_finished_runs_are_not_made_again(
-    made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_results_are_made_again_byte_for_byte_from_the_runs_and_from_results_alone(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    changed = {path: path.stat().st_mtime_ns for path in (made / "runs").rglob("*") if path.is_file()}
-    monkeypatch.setattr(comparing, "make_run", lambda work: pytest.fail("made again"))
+    out = tmp_path / "out"
+    shutil.copytree(made, out)
+    monkeypatch.setattr(comparing, "make_and_measure", lambda work: pytest.fail("made again"))
     monkeypatch.setattr(comparing, "prepare", lambda preparation: pytest.fail("prepared again"))
-    arguments = [*COMMAND, "--algos=hop,crawl", "--seeds=2", "--workers=0", f"--out={made}"]
-    before = {
-        name: (made / name).read_bytes() for name in ("comparison.json", "comparison.md", "report.html", "plan.json")
-    }
-    try:
-        assert main(["compare", *arguments]) == 0
-        assert "8 runs" in (printed := capsys.readouterr().out) and "8 of them finished before" in printed
-        assert {path: path.stat().st_mtime_ns for path in changed} == changed
-        assert json.loads((made / "comparison.json").read_text())["failures"] == []
-    finally:
-        for name, content in before.items():
-            (made / name).write_bytes(content)
+    arguments = [*COMMAND, "--algos=hop,crawl", "--seeds=2", "--workers=0"]
+    assert main(["compare", *arguments, f"--out={out}"]) == 0
+    assert "8 runs" in (printed := capsys.readouterr().out) and "8 of them finished before" in printed
+    before = {name: (out / name).read_bytes() for name in WRITTEN}
+    assert main(["compare", *arguments, f"--out={out}"]) == 0
+    assert {name: (out / name).read_bytes() for name in WRITTEN} == before
+    assert evidence_main([str(out), "--name=hops", f"--out={tmp_path}"]) == 0
+    for known in (out / "comparison.json", tmp_path / "hops.json"):
+        again = tmp_path / known.stem
+        assert main(["compare", *arguments, f"--known={known}", f"--out={again}"]) == 0
+        found, wanted = (json.loads((folder / "comparison.json").read_text()) for folder in (again, out))
+        assert {**found, "command": ""} == {**wanted, "command": ""}
+    # Another option is another run.
+    changed = parse_comparison([*COMMAND, "--algos=hop", "--hop.pace=idle"]).jobs()[0]
+    assert changed.key not in (out / "comparison.json").read_text()
+
+
+def test_a_run_that_was_made_and_not_measured_is_measured(made: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(made, out)
+    folder = out / "runs/hop-t0-s0"
+    (folder / "measured.json").unlink()
+    kept = (folder / "summary.json").stat().st_mtime_ns
+    assert main(["compare", *COMMAND, "--algos=hop,crawl", "--seeds=2", "--workers=0", f"--out={out}"]) == 0
+    assert (folder / "summary.json").stat().st_mtime_ns == kept
+    measured = [json.loads((path / "measured.json").read_text()) for path in (folder, made / "runs/hop-t0-s0")]
+    assert measured[0] == measured[1]
 
 
 def test_only_what_did_not_finish_is_made_again(tmp_path: Path) -> None:
@@ -193,74 +207,47 @@ def test_only_what_did_not_finish_is_made_again(tmp_path: Path) -> None:
 def test_ctrl_c_leaves_what_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = [*SHORT, "--algos=hop,crawl", "--seeds=2", f"--out={tmp_path / 'out'}"]
     made: list[Path] = []
-    original = comparing.make_run
+    original = comparing.make_and_measure
 
     def make_two(work: Any) -> None:
         if len(made) == 2:
             raise KeyboardInterrupt
         original(work)
-        made.append(work.folder)
+        made.append(work.run.folder)
 
-    monkeypatch.setattr(comparing, "make_run", make_two)
+    monkeypatch.setattr(comparing, "make_and_measure", make_two)
     assert main(["compare", *arguments]) == 130
     comparison = parse_comparison(arguments)
-    finished = [job.name for job in comparison.jobs() if is_finished(work_of(job, comparison.runs))]
+    finished = [job.name for job in comparison.jobs() if is_finished(work_of(comparison, job).run)]
     assert finished == ["hop-t0-s0", "crawl-t0-s0"] == [path.name for path in made]
 
 
 def test_an_ablation_has_a_row_for_each_value(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert main(["compare", *SHORT, "--ablation=hop.pace", "--target-score=0.3", f"--out={out}"]) == 0
+    assert main(["compare", *SHORT, "--ablation=hop.pace", "--score-on=validation", f"--out={out}"]) == 0
     results = json.loads((out / "comparison.json").read_text())
-    assert (
-        results["comparison"] == "pace" and results["reference"] == "brisk" and results["target_rule"] == "0.3, given"
-    )
+    assert results["comparison"] == "pace" and results["measure"]["part"] == "validation"
     assert [entry["config"]["pace"] for entry in results["methods"].values()] == ["brisk", "idle"]
-    brisk, idle = results["rows"]
-    assert (brisk["images_to_target"]["median"], idle["images_to_target"]["median"]) == (10, None)
-    assert brisk["figures"]["cg_residual"]["median"] == 0.75
+    assert [entry["shown"] for entry in results["methods"].values()] == ["brisk images", "idle images"]
+    brisk, idle = results["rows"][-2:]
+    assert brisk["gap"]["mean"] > idle["gap"]["mean"] and brisk["gap"]["low"] is None
+    assert brisk["figures"]["cg_residual"] == 1.5
     assert sorted(path.name for path in (out / "runs").iterdir()) == ["hop-brisk-t0-s0", "hop-idle-t0-s0"]
     page = (out / "comparison.md").read_text()
-    assert page.startswith("# Values of pace on spots") and "| pace |" in page and "| CG residual |" in page
-    assert results["by_target"] == [] and results["targets"] == [0]
-
-
-def test_the_target_score_is_the_lower_median_of_what_its_setter_reached() -> None:
-    runs = [
-        {"method": method, "target": target, "val_score": score}
-        for method, target, score in (
-            ("bo", 0, 0.3), ("bo", 0, 0.5), ("bo", 0, 0.4), ("bo", 0, 0.6), ("bo", 1, 0.7), ("bo", 1, None),
-            ("lts", 0, 0.9),
-        )
-    ]  # fmt: skip
-    assert target_score(TargetRule(None, "bo"), runs, 0) == 0.4
-    assert target_score(TargetRule(None, "bo"), runs, 1) == 0.7
-    assert target_score(TargetRule(None, "bo"), runs, 2) is None
-    assert target_score(TargetRule(0.25, "bo"), runs, 2) == 0.25
-
-
-def test_the_published_figures_stand_beside_ours_on_their_environment(results: dict[str, Any]) -> None:
-    from benchmarks.papers.published import record_of_comparison
-
-    comparison = parse_comparison(["--env=clevr", "--algos=lts,bo,metasim"])
-    rows = method_rows(comparison, [], comparison.settings.budget)
-    assert all(row["seeds"] == 0 and row["images_to_target"] is None for row in rows)
-    shown = record_of_comparison({**results, "env": "clevr", "rows": rows, "reference": "bo"}).markdown()
-    assert "| 3,750 | 3 h 02 | 0.610 |" in shown and "| 960 | 43 min | 0.629 |" in shown and "| – | – | – |" in shown
-    assert "Table 2" in shown and "64 pixels" in shown
-    assert "paper" not in record_of_comparison(results).markdown()
+    assert "CG residual" in page and "for choosing settings, not for reporting" in page
 
 
 def test_arguments_reach_every_run() -> None:
     comparison = parse_comparison(
         ["--env", "spots", "--algos", "crawl,hop", "--seeds", "3", "--targets=2", "--crawl.frames=7",
-         "--env.contrast=0.5", "--budget.seconds=9", "--render.effort=0.5"]
+         "--env.contrast=0.5", "--budget.seconds=9", "--checkpoints=0.2,1", "--networks=5", "--render.effort=0.5"]
     )  # fmt: skip
     jobs = comparison.jobs()
     assert [(job.label, job.target, job.seed) for job in jobs] == [
         (label, 2, seed) for seed in range(3) for label in ("crawl", "hop")
     ]
     settings = jobs[-1].config.settings
+    assert comparison.measure == Measure((0.2, 1.0), 5, "test")
     assert (settings.seed, settings.workers, settings.budget.seconds, settings.budget.images) == (2, 0, 9, None)
     assert settings.render.effort == 0.5
     assert jobs[0].config.algo_config.frames == 7 and jobs[1].config.algo_config.frames == 5
@@ -268,15 +255,13 @@ def test_arguments_reach_every_run() -> None:
 
 
 def test_defaults_are_stated() -> None:
-    comparison = parse_comparison(["--env=clevr", "--algos=random,bo"])
-    assert comparison.settings.budget.images == 2000 and len(comparison.seeds) == 5 and comparison.targets == (0,)
-    assert comparison.rule.setter == comparison.reference == "random"
-    named = parse_comparison(["--env=clevr", "--algos=random,bo", "--target_setter=bo", "--reference=bo"])
-    assert named.rule.setter == named.reference == "bo"
-    for option in ("target_setter", "reference"):
-        with pytest.raises(UserError, match=rf"^--{option}: 'lts' is none of the rows random, bo$"):
-            parse_comparison(["--env=clevr", "--algos=random,bo", f"--{option}=lts"])
-    assert parse_comparison(["--env=clevr", "--algos=random,metasim"]).rule.setter == "random"
+    comparison = parse_comparison(["--env=clevr", "--algos=random,metasim,leap"])
+    assert comparison.settings.budget.core_seconds == comparison.core_seconds == 300
+    assert comparison.seeds == comparison.targets == (0,)
+    assert comparison.measure == Measure((0.125, 0.25, 0.5, 1.0), 3, "test")
+    assert [method.shown for method in comparison.methods] == ["labels", "images, labels", "images"]
+    assert parse_comparison(["--env=clevr", "--algos=bo", "--targets=unseen"]).targets == tuple(range(110, 118))
+    assert parse_comparison(["--env=clevr", "--algos=bo", "--targets=tuning"]).targets == (0, 1, 2)
     from envs.clevr.env import Clevr
 
     assert comparison.settings.render == Clevr.gradient
@@ -305,7 +290,15 @@ def test_defaults_are_stated() -> None:
         (["--env=spots", "--algos=hop", "--seed=4"], ["unknown option --seed"]),
         (["--env=spots", "--algos=hop", "--hop.pace=slow"], ["--hop.pace", "slow"]),
         (["--env=spots", "--algos=hop", "--budget.images=0"], ["--budget.images: 0"]),
-        (["--env=spots", "--algos=hop", "--target-score=7"], ["--target_score: 7.0 is not in [0, 1]"]),
+        (["--env=spots", "--algos=hop", "--budget.core_seconds=0"], ["--budget.core_seconds: 0"]),
+        (["--env=spots", "--algos=hop", "--checkpoints=0.5,0.2,1"], ["--checkpoints: '0.5,0.2,1'", "rise to 1"]),
+        (["--env=spots", "--algos=hop", "--checkpoints=0.5"], ["--checkpoints: '0.5'", "rise to 1"]),
+        (["--env=spots", "--algos=hop", "--checkpoints=a,1"], ["--checkpoints: 'a,1'"]),
+        (["--env=spots", "--algos=hop", "--networks=0"], ["--networks: 0 is below 1"]),
+        (["--env=spots", "--algos=hop", "--score-on=train"], ["--score_on: 'train'", "test, validation"]),
+        (["--env=spots", "--algos=hop", "--known=nowhere.json"], ["--known: nowhere.json is no file"]),
+        (["--env=spots", "--algos=hop", "--known=full/file"], ["--known: full/file holds no comparison"]),
+        (["--env=spots", "--algos=hop", "--networks=5", "--out=other"], ["other holds a comparison that was measured"]),
         (["--env=spots", "--algos=hop", "--target=images"], ["'spots'", "unlabelled"]),
         (["--env=spots", "--algos=hop", "--ablation=hop.pace"], ["leave --algos out"]),
         (["--env=spots", "--ablation=speed"], ["--ablation: 'speed'", "ALGO.OPTION"]),
@@ -334,7 +327,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     for job in theirs.jobs()[:1]:
         (theirs.runs / job.name).mkdir(parents=True)
         (theirs.runs / job.name / "config.yaml").write_text(yaml.safe_dump(job.config.to_dict()))
-        Path("other/plan.json").write_text("{}")
+        Path("other/plan.json").write_text(json.dumps({"env": "spots", "measure": MEASURE}))
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert main(["compare", *arguments]) == 2
     captured = capsys.readouterr()
@@ -368,12 +361,13 @@ def test_help_lists_what_there_is_and_the_options_of_what_is_named() -> None:
 
 def test_the_pages_beside_committed_comparisons_are_those_of_their_figures() -> None:
     from benchmarks.evidence import RESULTS
-    from benchmarks.papers.published import comparison_of
+    from benchmarks.parts.comparison_record import comparison_of
 
     records = {path: read_record(path) for path in (ROOT / RESULTS).glob("*.json")}
     found = {path: results for path, record in records.items() if (results := comparison_of(record)) is not None}
-    assert len(found) >= 5
+    if not found:
+        pytest.skip("no comparison is committed")
     for path, results in found.items():
-        page = comparison_document(results, records[path].markdown())
+        page = comparison_document(results)
         assert path.with_suffix(".md").read_text(encoding="utf-8") == page
         assert path.stat().st_size < 400_000

@@ -24,16 +24,16 @@ SHOWN, COLUMNS = 24, 6
 # Shorter edge of a picture on the sheet, in pixels, at least.
 SHEET_EDGE = 128
 LAYOUTS = {
-    "bop": "BOP: a scene for each part, with `rgb/`, `mask_visib/`, `scene_gt.json` and `scene_gt_info.json`. "
-    "There are no poses. Where there is depth, `depth/` times `depth_scale` of `scene_camera.json` is in the scene's "
-    "unit, not in millimetres.",
+    "bop": "BOP: a scene for each part, with `rgb/`, `mask_visib/`, `scene_gt.json`, `scene_gt_info.json` and, where "
+    "the renderer has a perspective camera, its `cam_K` in `scene_camera.json`. There are no poses. Where there is "
+    "depth, `depth/` times `depth_scale` of `scene_camera.json` is in the scene's unit, not in millimetres.",
     "coco": "COCO: pictures in a folder for each part, labels in `annotations/instances_<part>.json` "
     "(`images/` and `annotations.json` where there are no parts); boxes and run lengths.",
     "imagefolder": "Pictures beside `metadata.jsonl`, a line for each: `datasets.load_dataset('imagefolder', "
     "data_dir=…)` reads it. Class masks are in `masks/`; where there is depth, `depth/` (16 bits) times the line's "
     "`depth_scale` is in the scene's unit.",
-    "kitti": "KITTI's object layout: `image_2/` and `label_2/` for each part; figures that are not known are those of "
-    "DontCare lines.",
+    "kitti": "KITTI's object layout: `image_2/`, `label_2/` and, where the renderer has a perspective camera, `calib/` "
+    "for each part; figures that are not known are those of DontCare lines.",
     "masks": "Pictures in `images/`, class masks of the same name in `masks/`, names of the values in `classes.txt`, "
     "the background first.",
     "voc": "PASCAL VOC: `JPEGImages/` (as PNG), `Annotations/`, lists of the parts in `ImageSets/Main/`.",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 
 from autosim.errors import RendererError, UserError
@@ -216,8 +219,10 @@ def write(
     shape = (renderer.height, renderer.width)
     declared: dict[str, Annotation] = dict(renderer.annotations)
     classes = frame_classes(declared)
+    field_of_view = renderer.field_of_view
+    camera = None if field_of_view is None else camera_matrix(field_of_view, *shape)
     data = {
-        part: DataSet(classes, StagedImages(staging, declared, shape, indices))
+        part: DataSet(classes, StagedImages(staging, declared, shape, indices, camera))
         for part, indices in settings.parts().items()
     }
     for part, images in data.items():
@@ -229,6 +234,14 @@ def write(
     for name in (SCENES, RUN):
         write_whole(out / name, (staging.path / name).read_bytes())
     write_whole(out / RECORD, (json.dumps(request, indent=1) + "\n").encode())
+
+
+def camera_matrix(field_of_view: float, height: int, width: int) -> NDArray[np.float64]:
+    """K (3, 3): a camera with square pixels, a horizontal field of view in degrees and its axis in the middle of the
+    picture. The middle of the first pixel is at 0, as OpenCV and the tools of BOP have it.
+    """
+    focal = width / 2 / math.tan(math.radians(field_of_view) / 2)
+    return np.array([[focal, 0.0, (width - 1) / 2], [0.0, focal, (height - 1) / 2], [0.0, 0.0, 1.0]])
 
 
 def _is_complete(out: Path, request: dict[str, Any]) -> bool:

@@ -120,12 +120,18 @@ class Staging:
 
 
 class StagedImages(Sequence[LabelledImage]):
-    """Some of the staged images as labelled images, each read when it is asked for."""
+    """Some of the staged images as labelled images, each read when it is asked for. ``camera`` is that of all."""
 
     def __init__(
-        self, staging: Staging, declared: Mapping[str, Annotation], shape: tuple[int, int], indices: range
+        self,
+        staging: Staging,
+        declared: Mapping[str, Annotation],
+        shape: tuple[int, int],
+        indices: range,
+        camera: NDArray[np.float64] | None = None,
     ) -> None:
         self.staging, self.declared, self.shape, self.indices = staging, declared, shape, indices
+        self.camera = camera
         # As large as the pictures, which are not decoded.
         self._blank = np.broadcast_to(np.uint8(0), (*shape, 3))
 
@@ -140,8 +146,9 @@ class StagedImages(Sequence[LabelledImage]):
 
     def __getitem__(self, index: int | slice) -> LabelledImage | StagedImages:
         if isinstance(index, slice):
-            return StagedImages(self.staging, self.declared, self.shape, self.indices[index])
+            return StagedImages(self.staging, self.declared, self.shape, self.indices[index], self.camera)
         number = self.indices[index]
         frame = Frame(self._blank, self.staging.annotations(number))
         labels = from_frame(f"{number:06d}", frame, self.declared)
-        return replace(labels, picture=self.staging.picture(number), stored=True, size=self.shape)
+        picture = self.staging.picture(number)
+        return replace(labels, picture=picture, stored=True, size=self.shape, camera=self.camera)

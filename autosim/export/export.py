@@ -28,7 +28,7 @@ from autosim.export.writers import EXPORTERS
 from autosim.files import read_json, write_whole
 from autosim.formats.dataset import DataSet
 from autosim.formats.frame_reader import frame_classes
-from autosim.parallel import RaySettings, in_background, start_ray
+from autosim.parallel import RaySettings, in_background, start_ray, tell_if_ray_dies
 from autosim.rendering.annotations import Annotation, Boxes, ClassLabel, ClassMask, Depth, InstanceMask
 from autosim.rendering.frames import Frames
 from autosim.rendering.instances import InstanceRenderer
@@ -78,6 +78,7 @@ def export(
         return out
     with locked(out, "--out"):
         staging = Staging(out)
+        tell_if_ray_dies("the same command goes on with the export")
         whole = config.to_dict()
         staging.begin(request, {"algo": whole["algo"], "env": whole["env"]})
         if not staging.has_scenes():

@@ -1,22 +1,34 @@
-"""The guide from photographs to a data set: what it shows of other people's readers and trainers runs as shown."""
+"""The guide from photographs to a data set: its commands run one after the other, and so does what it shows of other
+people's readers and trainers.
+"""
 
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from autosim.cli.main import main
 from autosim.export.writers import EXPORTERS
 from autosim.formats import coco, yolo
 from autosim.formats.dataset import DataSet, LabelledImage
+from autosim.formats.parts import TargetSettings, find_places
 from autosim.formats.shapes import Pixels
 from tests.export.other_readers import imported
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "data.md"
 CODE = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+COMMANDS = re.findall(r"^autosim .*$", GUIDE.read_text(encoding="utf-8"), re.MULTILINE)
+# Other values for these options, and options beside those shown: as little work as possible, in this process.
+SHORT = {"--budget.iterations": "1", "--count": "4", "--samples": "1"}
+MORE = {
+    "run": ["--workers=0", "--env.train_frames=4", "--env.edge=32", "--algo.epochs=1"],
+    "export": ["--workers=0"],
+}
 
 
 @pytest.fixture
@@ -59,6 +71,40 @@ def test_code_runs_as_shown(
     (code,) = (block for block in CODE if re.search(rf"import .*\b{reader}\b|from {reader}\b", block))
     exec(compile(code, "data.md", "exec"), {})
     assert re.search(promised, capsys.readouterr().out)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_commands_run_one_after_the_other_in_an_empty_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    coco.write(photographs(), tmp_path / "photos", None)
+    assert [command.split()[1] for command in COMMANDS] == ["run", *["export"] * 4]
+    for command in COMMANDS:
+        words = shlex.split(command)[1:]
+        for i, word in enumerate(words[:-1]):
+            words[i + 1] = SHORT.get(word, words[i + 1])
+        assert main([*words, *MORE[words[0]]]) == 0, capsys.readouterr().err
+    said = capsys.readouterr().out
+    assert "coco (annotations.json beside images/); the first half is for validation" in said
+    assert "images of 320×240 fill 32×24 of 32×32, edges are repeated" in said
+    for name in ("README.md", "samples.png", "train", "val", "annotations/instances_train.json"):
+        assert (tmp_path / "data" / "photos" / name).exists()
+    # What was exported is a target.
+    assert set(find_places(TargetSettings(folder=tmp_path / "data" / "photos"))) == {"validation", "train"}
+
+
+def photographs() -> DataSet:
+    """Four pictures of 320×240 with a square, by three names in turn."""
+    images = []
+    for i in range(4):
+        pixels = np.full((240, 320, 3), 90, dtype=np.uint8)
+        mask = np.zeros((240, 320), dtype=bool)
+        mask[100:140, 60 * i : 60 * i + 50] = True
+        pixels[mask] = 200
+        box = np.array([[60 * i, 100, 60 * i + 50, 140]], dtype=np.float32)
+        images.append(LabelledImage(f"IMG_{i}", pixels, box, np.array([i % 3]), shapes=(Pixels(mask),)))
+    return DataSet(("sphere", "cube", "cylinder"), images)
 
 
 def test_all_code_of_the_guide_is_run() -> None:

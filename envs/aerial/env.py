@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from autosim.rendering.renderer import Renderer
 from autosim.scenes.grammar import Constant, Emission, Grammar, Normal, Prior, Rule, Uniform
 from autosim.scenes.graph import Continuous, NodeClass, SceneGraph, Schema
 from envs.aerial.renderer import CLASSES, AerialRenderer
+from envs.aerial.targets import Traffic, crossing, traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,9 +31,6 @@ MOST_ROADS = 4
 MOST_CARS = 16
 # Rules of the structure case, by index.
 SCENE, MORE_ROADS, NO_MORE_ROADS, ROAD, MORE_CARS, NO_MORE_CARS = range(6)
-# The target's: probabilities of 1 to 4 roads, and mean number of cars on the first road and on the others.
-ROAD_SHARES = (0.05, 0.15, 0.4, 0.4)
-FIRST_CARS, OTHER_CARS = 9.0, 3.0
 # Part of the textures' variants that the prior draws from; the target draws from the rest.
 SEEN = 0.75
 
@@ -45,11 +44,13 @@ class AerialConfig(Checked):
             four roads; how many, and how many cars are on each, is learned).
         edge: edge of the canvas in pixels, a multiple of 8 from 32 to 512; 0 for the case's own, 64 or 128.
         train_frames: frames that a network is trained on for the closing scores.
+        target_seed: which hidden target to recover; 0 is the one of the papers' experiments.
     """
 
     case: Case = "segmentation"
     edge: int = 0
     train_frames: Annotated[int, Range(least=1)] = 500
+    target_seed: Annotated[int, Range(least=0)] = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -134,8 +135,8 @@ class Aerial(Env):
         )
 
     def target(self) -> Grammar:
-        """A road from lower left to upper right with a car on each lane, the tree above and the house below; or more
-        cars on the first road than on the others. Its textures are not the prior's.
+        """A road with a car on each lane, a tree and a house beside it; or more cars on the first road than on the
+        others. Its textures are not the prior's.
         """
         return self._target(SEEN, 1.0)
 
@@ -158,23 +159,8 @@ class Aerial(Env):
 
     def _target(self, low: float, high: float) -> Grammar:
         if self.config.case == "structure":
-            return self._roads(_target_string, low, high)
-        priors: dict[str, Prior] = {
-            "road.offset": Normal(0.0, 0.02),
-            "road.yaw": Normal(30.0, 3.0),
-            "car.0.along": Normal(-0.2, 0.05),
-            "car.0.across": Normal(0.24, 0.02),
-            "car.0.yaw": Normal(0.0, 2.0),
-            "car.1.along": Normal(0.18, 0.05),
-            "car.1.across": Normal(-0.24, 0.02),
-            "car.1.yaw": Normal(180.0, 2.0),
-            "tree.x": Normal(0.22, 0.04),
-            "tree.y": Normal(0.22, 0.04),
-            "house.x": Normal(0.78, 0.04),
-            "house.y": Normal(0.8, 0.04),
-            "house.yaw": Normal(30.0, 3.0),
-        }
-        return self._crossing(priors, low, high)
+            return self._roads(partial(_target_string, traffic(self.config.target_seed)), low, high)
+        return self._crossing(crossing(self.config.target_seed), low, high)
 
     def _crossing(self, priors: dict[str, Prior], low: float, high: float) -> Grammar:
         rules = (Rule("Scene", ("Grass", "Road", "Tree", "House")), Rule("Road", ("FirstCar", "SecondCar")))
@@ -237,7 +223,7 @@ def _prior_string(rng: np.random.Generator) -> list[int]:
     return structure_string([int(rng.integers(0, 9)) for _ in range(rng.integers(0, MOST_ROADS + 1))])
 
 
-def _target_string(rng: np.random.Generator) -> list[int]:
-    roads = 1 + int(rng.choice(MOST_ROADS, p=ROAD_SHARES))
-    means = [FIRST_CARS] + [OTHER_CARS] * (roads - 1)
+def _target_string(numbers: Traffic, rng: np.random.Generator) -> list[int]:
+    roads = 1 + int(rng.choice(MOST_ROADS, p=numbers.roads))
+    means = [numbers.first] + [numbers.others] * (roads - 1)
     return structure_string([min(int(rng.poisson(mean)), MOST_CARS) for mean in means])

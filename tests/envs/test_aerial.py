@@ -15,8 +15,9 @@ from autosim.scenes.graph import Node, SceneGraph
 from autosim.seeding import seed_sequence
 from autosim.testing import EnvSuite, RendererSuite
 from envs.aerial import textures
-from envs.aerial.env import FIRST_CARS, OTHER_CARS, ROAD_SHARES, Aerial, AerialConfig, structure_string
+from envs.aerial.env import Aerial, AerialConfig, structure_string
 from envs.aerial.renderer import CLASSES
+from envs.aerial.targets import Traffic, traffic
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ROAD, CAR = CLASSES.index("road"), CLASSES.index("car")
@@ -84,8 +85,25 @@ def test_the_target_s_cars_are_on_the_road_and_the_start_s_often_are_not() -> No
     assert beside[0] > 0.4 and beside[1] == 0
 
 
-def test_numbers_of_roads_and_cars_are_as_declared() -> None:
-    scenes = env("structure").target().sample_many(3000, seed_sequence(0, "roads"))
+@pytest.mark.parametrize("seed", range(1, 7))
+def test_a_seed_draws_another_target_where_everything_can_be_seen(seed: int) -> None:
+    problem = Aerial(AerialConfig(target_seed=seed))
+    renderer = problem.renderer()
+    renderer.build()
+    scenes = problem.target().sample_many(40, seed_sequence(0, "target"))
+    assert scenes == Aerial(AerialConfig(target_seed=seed)).target().sample_many(40, seed_sequence(0, "target"))
+    assert scenes != Aerial(AerialConfig(target_seed=seed + 1)).target().sample_many(40, seed_sequence(0, "target"))
+    masks = [renderer.annotate(scene)["mask"] for scene in scenes]
+    for index, least in ((1, 200), (2, 20), (3, 20), (4, 20)):
+        assert np.mean([np.count_nonzero(mask == index) >= least for mask in masks]) > 0.9, CLASSES[index]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_numbers_of_roads_and_cars_are_as_declared(seed: int) -> None:
+    expected = traffic(seed)
+    assert (expected == Traffic()) == (seed == 0)
+    problem = Aerial(AerialConfig("structure", target_seed=seed))
+    scenes = problem.target().sample_many(3000, seed_sequence(0, "roads"))
     roads, first, others = [], [], []
     for scene in scenes:
         places = [i for i, node in enumerate(scene.nodes) if node.node_class == "road"]
@@ -93,10 +111,9 @@ def test_numbers_of_roads_and_cars_are_as_declared() -> None:
         roads.append(len(places))
         first.append(cars[0])
         others += cars[1:]
-    assert np.bincount(roads, minlength=5)[1:] / len(roads) == pytest.approx(np.array(ROAD_SHARES), abs=0.03)
-    assert np.mean(first) == pytest.approx(FIRST_CARS, abs=0.25) and np.mean(others) == pytest.approx(
-        OTHER_CARS, abs=0.15
-    )
+    assert np.bincount(roads, minlength=5)[1:] / len(roads) == pytest.approx(np.array(expected.roads), abs=0.03)
+    assert np.mean(first) == pytest.approx(expected.first, abs=0.25)
+    assert np.mean(others) == pytest.approx(expected.others, abs=0.2)
 
 
 def test_the_prior_has_up_to_four_roads_and_eight_cars_on_each() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,6 +91,24 @@ def test_the_target_is_turned_and_in_the_lower_left_corner() -> None:
     for drawn in problem.target().sample_many(5, seed_sequence(0, "corner")):
         image = renderer.draw(drawn, 0)
         assert image[36:, :28].sum() == pytest.approx(image.sum()) and image.sum() > 10
+
+
+@pytest.mark.parametrize("case", ["rotation", "rotation-translation"])
+def test_a_seed_draws_another_target_away_from_the_start(case: Any) -> None:
+    renderer = Mnist(MnistConfig(case)).renderer()
+    renderer.build()
+    angles = set()
+    for seed in range(1, 12):
+        first, second = Mnist(MnistConfig(case, target_seed=seed)).target().sample_many(2, seed_sequence(0, "t"))
+        nodes = [next(drawn.find("digit")) for drawn in (first, second)]
+        assert nodes[0]["yaw"] == nodes[1]["yaw"] and 45 <= float(nodes[0]["yaw"]) <= 315
+        angles.add(nodes[0]["yaw"])
+        if case == "rotation-translation":
+            assert np.hypot(float(nodes[0]["x"]) - 0.5, float(nodes[0]["y"]) - 0.5) >= 1 / 6
+        # The whole digit is in the picture.
+        image = renderer.draw(first, 0)
+        assert image[[0, -1]].sum() + image[:, [0, -1]].sum() < 0.02 * image.sum()
+    assert len(angles) == 11
 
 
 def test_an_upright_digit_in_the_middle_is_its_image() -> None:

@@ -80,6 +80,7 @@ setup(
         "console_scripts": ["autosim = autosim.cli.main:main"],
         "autosim.algorithms": [
             "autosimulate = algorithms.autosimulate:AutoSimulate",
+            "influence_replay = algorithms.influence_replay:InfluenceReplay",
             "bo = algorithms.bo:BayesianOptimisation",
             "leap = algorithms.leap:Leap",
             "lts = algorithms.lts:LearningToSimulate",

@@ -1,33 +1,33 @@
 """AutoSimulate (Behl et al., ECCV 2020): how much would each scene help on the validation frames?
 
 Algorithm 1: sample K scenes, render, fine-tune the task network, find ``v = (H + λI)^-1 g_val``, weigh each scene by
-its influence ``v·∂l_k/∂θ`` (Eq. 8), and move the distribution by the score function (Eq. 11).
+its influence ``v·∂l_k/∂θ`` (Eq. 8), and move the distribution by the score function (Eq. 11). What the paper leaves
+open is settled so that chance moves little: influences less their mean over the batch, in units of their running
+spread, and a step measured by what it would be if they were chance.
 """
 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+import torch
+
 from algorithms.search import require_labels
 from autosim.algorithm import Algorithm, Metrics
-from autosim.learning.schedule import half_cosine
+from autosim.learning.influence.scale import RunningScale
 from autosim.learning.stopwatch import Stopwatch
 from autosim.ranges import Checked, Range
-from autosim.search_space import LogUniformRange, OneOf, UniformRange, tunable
+from autosim.search_space import OneOf, tunable
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from autosim.rendering.drawn import DrawnFrames
     from autosim.rendering.frames import Frames
-    from autosim.scenes.generator import Samples, SceneGenerator
+    from autosim.scenes.generator import SceneGenerator
     from autosim.session import Session
 
-# What a checkpoint holds the state of.
-PARTS = ("psi", "average", "mover", "network", "probe", "replay")
 COSTS = tuple(f"{part}_seconds" for part in ("rendering", "training", "curvature", "influence", "step"))
 
 
@@ -38,47 +38,30 @@ class AutoSimulateConfig(Checked):
     Args:
         iterations: steps of the generator.
         frames: scenes rendered in a step, K in the paper.
-        rate: step size α: of the means in units of their spread's variance, or of Adam for the transformer.
-        choice_rate: step size of the logits of categorical attributes.
-        epochs: passes over as many frames as a step renders, ε in the paper; drawn from all frames held.
-        learning_rate: of this fine-tuning.
+        rate: α: standard deviations that a mean moves in a step where influences are chance; of the transformer's Adam,
+            in hundredths.
+        choice_rate: the same of the logits of categorical attributes.
+        epochs: passes over the step's frames, ε in the paper.
+        learning_rate: of this fine-tuning, whose Adam is kept from step to step.
         approximation: of the influence direction v. quadratic solves with the Gauss-Newton matrix; exact with the
             Hessian, by cg or by fmin_ncg; approximate is H g; linear is g; none is constant, blind to the validation.
-        damping: λ, in multiples of the largest eigenvalue of the curvature (the exact ones: absolute, as in the paper).
+        damping: λ.
         products: most curvature products to solve with.
-        estimator: replay uses the influences of all scenes held, averaged over several probes and freed of what shape,
-            colour and the frame's own loss explain; paper those of the step alone at the task network, as they are.
-        memory: scenes held for replay.
-        warm_up: images rendered before the first probe (replay only, as all that follows).
-        renewal: images rendered from one probe to the next; each counts at all scenes held.
-        passes: frames that a probe, a network with fresh weights, is trained on, drawn from those held, but no more
-            than eight times as many as these.
-        shrinkage: of steps that may be chance; 0 makes all of them in full.
-        exploration: least standard deviation of attributes, as a fraction of their range.
-        exploration_left: share of it that is left at the end of the run; it falls to that in the second half.
-        choice_exploration: least probability of a choice.
         generator: what is learned: independent attributes, or Meta-Sim's distribution transformer.
+        permute: give each validation frame another one's labels: the control that has to learn nothing.
     """
 
     iterations: Annotated[int, Range(least=1)] = 80
-    frames: Annotated[int, Range(least=1)] = tunable(25, OneOf((20, 50, 70)))
-    rate: Annotated[float, Range(above=0)] = tunable(1.0, OneOf((0.01, 0.1, 1.0, 2.0, 10.0)))
-    choice_rate: Annotated[float, Range(above=0)] = tunable(1.0, LogUniformRange(0.05, 3.0))
-    epochs: Annotated[int, Range(least=1)] = tunable(30, OneOf((5, 10, 20, 30)))
-    learning_rate: Annotated[float, Range(above=0)] = 5e-3
+    frames: Annotated[int, Range(least=2)] = tunable(50, OneOf((20, 50, 70)))
+    rate: Annotated[float, Range(above=0)] = tunable(0.1, OneOf((0.01, 0.1, 0.3, 1.0, 10.0)))
+    choice_rate: Annotated[float, Range(above=0)] = tunable(0.1, OneOf((0.03, 0.1, 0.3)))
+    epochs: Annotated[int, Range(least=1)] = tunable(5, OneOf((2, 5, 10, 20)))
+    learning_rate: Annotated[float, Range(above=0)] = 1e-3
     approximation: Literal["quadratic", "exact", "exact-ncg", "approximate", "linear", "none"] = "quadratic"
-    damping: Annotated[float, Range(least=0)] = tunable(1e-2, OneOf((1e-3, 1e-2, 0.1, 10.0)))
+    damping: Annotated[float, Range(least=0)] = tunable(0.1, OneOf((0.01, 0.1, 1.0, 10.0)))
     products: Annotated[int, Range(least=1)] = 8
-    estimator: Literal["replay", "paper"] = "replay"
-    memory: Annotated[int, Range(least=0)] = tunable(1000, OneOf((100, 300, 1000)))
-    warm_up: Annotated[int, Range(least=0)] = 100
-    renewal: Annotated[int, Range(least=0)] = 200
-    passes: Annotated[int, Range(least=1)] = tunable(2000, OneOf((1000, 2000, 4000)))
-    shrinkage: Annotated[float, Range(least=0)] = tunable(0.2, OneOf((0.0, 0.2, 0.4, 0.7)))
-    exploration: Annotated[float, Range(least=0, most=0.5)] = tunable(0.2, UniformRange(0.05, 0.3))
-    exploration_left: Annotated[float, Range(least=0, most=1)] = 0.3
-    choice_exploration: Annotated[float, Range(least=0, most=0.3)] = 0.25
     generator: Literal["parametric", "transformer"] = "parametric"
+    permute: bool = False
 
 
 class AutoSimulate(Algorithm):
@@ -90,104 +73,79 @@ class AutoSimulate(Algorithm):
 
     def __init__(self, session: Session, config: AutoSimulateConfig) -> None:
         from autosim.learning.influence.probe import Probe
-        from autosim.learning.replay.scenes import SceneReplay
         from autosim.scenes.steps import stepped_generator
 
         super().__init__(session, config)
         require_labels(session, self.name, "influences are on the validation loss")
-        options = config.generator, config.rate, config.choice_rate, config.estimator == "replay"
-        self.psi, self.mover = stepped_generator(session.env.prior(), *options, session.seed_sequence("transformer"))
-        self.average = copy.deepcopy(self.psi)
+        # The mean of K signals of unit variance has a standard deviation of 1 / √K.
+        rates = config.rate * math.sqrt(config.frames), config.choice_rate * math.sqrt(config.frames)
+        seed = session.seed_sequence("transformer")
+        self.psi, self.mover = stepped_generator(session.env.prior(), config.generator, *rates, seed)
         self.network = session.network().to(session.device)
-        # The paper measures influences at the task network itself.
-        probed = self.network if config.estimator == "paper" else session.network().to(session.device)
-        self.probe = Probe(session.task, probed, session.device)
-        self.replay = SceneReplay(config.memory, session.redraw, columns=2)
-        self.due = config.warm_up
+        self.optimiser = session.task.optimiser(self.network, config.learning_rate)
+        self.probe = Probe(session.task, self.network, session.device)
+        self.scale = RunningScale()
+        self.validation = session.validation.with_labels_permuted() if config.permute else session.validation
+        self.skipped = 0
         self.history: list[dict[str, float]] = []
 
     @property
     def generator(self) -> SceneGenerator:
-        """``q_psi``; with replay the average of its parameters over the steps, the later ones above all."""
-        return self.psi if self.config.estimator == "paper" else self.average
+        """``q_psi``."""
+        return self.psi
 
     def step(self, iteration: int) -> Metrics:
-        """Algorithm 1, one step."""
+        """Algorithm 1, one step. One whose influences are not finite is left out and counted."""
         session, config, costs = self.session, self.config, Stopwatch(*COSTS)
-        faithful = config.estimator == "paper"
-        if not faithful:
-            left = half_cosine(2 * session.progress(iteration, config.iterations) - 1, config.exploration_left)
-            self.psi.explore(config.exploration * left, config.choice_exploration)
         samples = self.psi.sample(config.frames, session.seed_sequence("scenes", iteration))
-        drawn = session.draw(samples.scenes, "frames", iteration)
+        frames = session.draw(samples.scenes, "frames", iteration).frames
         costs.lap("rendering_seconds")
-        if faithful:
-            self.fine_tune(drawn.frames, config.epochs, iteration)
-            costs.lap("training_seconds")
-            self.point(drawn.frames, costs)
-            influences = self.probe.influences(drawn.frames)
-            costs.lap("influence_seconds")
-            self.mover(self.psi.score_function_loss(samples, -influences, enumerate_choices=True))
-            costs.lap("step_seconds")
+        self.fine_tune(frames, iteration)
+        costs.lap("training_seconds")
+        self.probe.point(self.validation, frames, config.approximation, config.damping, config.products, relative=False)
+        costs.lap("curvature_seconds")
+        influences = self.probe.influences(frames)
+        costs.lap("influence_seconds")
+        if bool(torch.isfinite(influences).all()):
+            signal = self.scale(influences - influences.mean())
+            self.mover(self.psi.score_function_loss(samples, -signal, enumerate_choices=True))
         else:
-            weights = self.replay_step(samples, drawn, iteration, costs)
-            count, seed = config.epochs * config.frames, session.seed_sequence("replayed frames", iteration)
-            self.fine_tune(self.replay.draw(count, weights, seed), 1, iteration)
-            # Polynomial-decay averaging (Shamir and Zhang, ICML 2013) with η = 3.
-            self.average.move_towards(self.psi, 4 / (iteration + 4))
+            self.skipped += 1
+        costs.lap("step_seconds")
         score = session.task.evaluate(self.network, session.validation, session.device)
         costs.lap("training_seconds")
-        self.history.append((self.probe.direction.figures() if self.probe.direction else {}) | costs.laps)
+        assert self.probe.direction is not None
+        self.history.append(self.probe.direction.figures() | {"skipped": float(self.skipped)} | costs.laps)
         return {"val_score": score, **self.history[-1]}
 
-    def fine_tune(self, frames: Frames, epochs: int, iteration: int) -> None:
+    def fine_tune(self, frames: Frames, iteration: int) -> None:
         """Train the task network from where it was."""
-        session, seed = self.session, self.session.integer_seed("fine-tuning", iteration)
-        schedule = replace(session.env.schedule, epochs=epochs, learning_rate=self.config.learning_rate)
-        session.task.train(self.network, frames, schedule, seed, session.device)
-
-    def point(self, frames: Frames, costs: Stopwatch) -> None:
-        """``v``, from the gradient on validation frames and the curvature on these."""
-        options = self.config.approximation, self.config.damping, self.config.products
-        self.probe.point(self.session.validation, frames, *options)
-        costs.lap("curvature_seconds")
-
-    def replay_step(self, samples: Samples, drawn: DrawnFrames, iteration: int, costs: Stopwatch) -> Tensor:
-        """Eq. 11 over all scenes held; returns their weights (n,)."""
-        from autosim.learning.replay.scenes import benefit
-
-        session, config, probe, replay = self.session, self.config, self.probe, self.replay
-        replay.add(samples, drawn, self.psi, probe.measure(drawn.frames) if probe.direction else None)
-        weights = replay.weights(self.psi)
-        costs.lap("influence_seconds")
-        if (rendered := (iteration + 1) * config.frames) >= self.due:
-            self.due = rendered + config.renewal
-            seed, passes = session.seed_sequence("probe", iteration), min(config.passes, 8 * len(weights))
-            chosen = replay.draw(passes, weights, seed)
-            probe.renew(session.integer_seed("probe", iteration), chosen, session.env.schedule)
-            costs.lap("training_seconds")
-            self.point(replay.draw(2 * config.frames, weights, seed, replace=False), costs)
-            replay.add_signals(probe.measure(replay.frames))
-            costs.lap("influence_seconds")
-        if probe.direction:
-            cost = -benefit(replay, self.psi.schema, weights) * weights * len(weights)
-            loss = (cost * self.psi.picture_log_prob(replay.samples)).mean()
-            self.mover(loss, noise=config.shrinkage * float(weights.square().sum()))
-        costs.lap("step_seconds")
-        return weights
+        session, config = self.session, self.config
+        schedule = session.env.schedule.changed(config.epochs, config.learning_rate)
+        seed = session.integer_seed("fine-tuning", iteration)
+        session.task.train(self.network, frames, schedule, seed, session.device, self.optimiser)
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of all parts, and the figures so far."""
-        parts = {name: getattr(self, name).state_dict() for name in PARTS}
-        return parts | {"due": self.due, "history": [dict(figures) for figures in self.history]}
+        """Generator, step rule, task network and its optimiser, and the figures so far."""
+        return {
+            "psi": self.psi.state_dict(),
+            "mover": self.mover.state_dict(),
+            "network": self.network.state_dict(),
+            "optimiser": copy.deepcopy(self.optimiser.state_dict()),
+            "scale": self.scale.square,
+            "skipped": self.skipped,
+            "history": [dict(figures) for figures in self.history],
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up where :meth:`state_dict` was called."""
-        for name in PARTS:
+        for name in ("psi", "mover", "network", "optimiser"):
             getattr(self, name).load_state_dict(state[name])
-        self.due, self.history = state["due"], [dict(figures) for figures in state["history"]]
+        self.scale.square, self.skipped = state["scale"], state["skipped"]
+        self.history = [dict(figures) for figures in state["history"]]
 
     def summary(self) -> dict[str, float]:
-        """Mean of the figures over the steps that have them; ``seconds`` by part are those of a step."""
+        """Steps left out, and means of the other figures over the steps; ``seconds`` by part are those of a step."""
         names = dict.fromkeys(name for step in self.history for name in step)
-        return {name: fmean(step[name] for step in self.history if name in step) for name in names}
+        means = {name: fmean(step[name] for step in self.history) for name in names}
+        return means | {"skipped": float(self.skipped)}

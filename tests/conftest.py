@@ -44,6 +44,7 @@ STARTING_COMMANDS = (
 LONG = (
     "tests/algorithms/test_metasim2.py",
     "tests/algorithms/test_autosimulate.py",
+    "tests/algorithms/test_influence_replay.py",
     "tests/comparison/test_compare.py",
     "tests/rendering/test_cluster.py",
     "tests/algorithms/test_bo.py",

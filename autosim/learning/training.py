@@ -38,23 +38,33 @@ def fit(
     order: torch.Generator,
     loss_of: Callable[[Tensor], Tensor],
     factors: Mapping[str, float] | None = None,
+    optimiser: torch.optim.Optimizer | None = None,
 ) -> None:
     """Minimise ``loss_of(batch)``, a scalar, by Adam; ``batch`` are indices below ``count``, int64, in a new random
     order in each epoch.
 
     The learning rate rises over the first tenth of the steps and falls to 0 on half a cosine: scores then vary less
     from seed to seed than with a rate that is high to the end. ``factors`` on it, by the name of a part of the network;
-    the first that fits counts, and the rest has 1.
+    the first that fits counts, and the rest has 1. An ``optimiser`` that is given goes on with its own state at its own
+    rates, which stay what they are.
     """
-    optimiser = torch.optim.Adam(_groups(network, schedule.learning_rate, factors or {}), lr=schedule.learning_rate)
-    steps = schedule.epochs * -(-count // schedule.batch_size)
-    decay = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(warm_cosine, steps=steps))
+    decay = None
+    if optimiser is None:
+        optimiser = adam(network, schedule.learning_rate, factors)
+        steps = schedule.epochs * -(-count // schedule.batch_size)
+        decay = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(warm_cosine, steps=steps))
     for _ in range(schedule.epochs):
         for batch in torch.randperm(count, generator=order).split(schedule.batch_size):
             optimiser.zero_grad(set_to_none=True)
             loss_of(batch).backward()
             optimiser.step()
-            decay.step()
+            if decay is not None:
+                decay.step()
+
+
+def adam(network: nn.Module, rate: float, factors: Mapping[str, float] | None = None) -> torch.optim.Adam:
+    """Adam on all parameters, at ``rate`` times their ``factors`` (as in :func:`fit`)."""
+    return torch.optim.Adam(_groups(network, rate, factors or {}), lr=rate)
 
 
 def _groups(network: nn.Module, rate: float, factors: Mapping[str, float]) -> list[dict[str, Any]]:

@@ -37,6 +37,10 @@ class Frames:
         chosen = index if isinstance(index, slice) else np.asarray(index)
         return Frames(self.images[chosen], {name: values[chosen] for name, values in self.annotations.items()})
 
+    def with_labels_permuted(self) -> Frames:
+        """The same images, each with the annotations of the one before it: labels that teach nothing of an image."""
+        return Frames(self.images, {name: np.roll(values, 1, axis=0) for name, values in self.annotations.items()})
+
     def frame(self, index: int) -> Frame:
         """One of the frames."""
         return Frame(self.images[index], {name: values[index] for name, values in self.annotations.items()})

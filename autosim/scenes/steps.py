@@ -34,16 +34,16 @@ class StepRule(ABC):
 
 
 class GradientStep(StepRule):
-    """Steps of ``rate`` times the gradient, for means, and ``choice_rate`` times, for logits.
+    """Steps of ``rate`` times the natural gradient, for means, and ``choice_rate`` times the gradient, for logits.
 
-    With ``natural`` the gradient in a mean is multiplied by its normal's variance, the inverse of the Fisher
-    information: for a signal of unit variance the step is then ``rate`` standard deviations times the correlation r of
-    signal and attribute. The step is multiplied by ``(1 − noise / r²)``, or by 0 where that is negative: a correlation
-    that may well be chance moves nothing (the positive-part James-Stein estimate of one mean).
+    The gradient in a mean is multiplied by its normal's variance, the inverse of the Fisher information: for a signal
+    of unit variance the step is then ``rate`` standard deviations times the correlation r of signal and attribute. The
+    step is multiplied by ``(1 − noise / r²)``, or by 0 where that is negative: a correlation that may well be chance
+    moves nothing (the positive-part James-Stein estimate of one mean).
     """
 
-    def __init__(self, generator: ParametricGenerator, rate: float, choice_rate: float, natural: bool) -> None:
-        self.generator, self.rate, self.choice_rate, self.natural = generator, rate, choice_rate, natural
+    def __init__(self, generator: ParametricGenerator, rate: float, choice_rate: float) -> None:
+        self.generator, self.rate, self.choice_rate = generator, rate, choice_rate
 
     def __call__(self, loss: Tensor, noise: float = 0.0) -> None:
         """One step."""
@@ -54,7 +54,7 @@ class GradientStep(StepRule):
             for (parameter, rate), gradient in zip(moved, gradients, strict=True):
                 if gradient is None:
                     continue
-                if self.natural and parameter is generator.means:
+                if parameter is generator.means:
                     spreads = generator.log_spreads.exp()
                     correlation = gradient * spreads
                     kept = (1 - noise / correlation.square().clamp(min=1e-30)).clamp(min=0)
@@ -91,7 +91,6 @@ def stepped_generator(
     kind: Literal["parametric", "transformer"],
     rate: float,
     choice_rate: float,
-    natural: bool,
     seed: np.random.SeedSequence,
 ) -> tuple[SceneGenerator, StepRule]:
     """A generator that starts at the grammar's priors, and its rule: :class:`GradientStep` for independent attributes,
@@ -99,7 +98,7 @@ def stepped_generator(
     """
     if kind == "parametric":
         parametric = ParametricGenerator(grammar)
-        return parametric, GradientStep(parametric, rate, choice_rate, natural)
+        return parametric, GradientStep(parametric, rate, choice_rate)
     # Only the transformer needs torch-geometric, which takes long to import.
     from autosim.scenes.pretraining import pretrain
     from autosim.scenes.transformer import DistributionTransformer

@@ -4,7 +4,7 @@ RENDERS is a folder of pictures by the public CLEVR generator (``NAME.png``), ea
 follow from the scene: the projected extent of each solid at the place and depth that the file gives, with CLEVR's lens
 and without its camera's jitter, so they are right to a few pixels. They are written as COCO to ``DIR/images``, and
 
-    autosim run --algo autosimulate --env clevr --env.task detection --target DIR/images --out DIR/run
+    autosim run --algo influence_replay --env clevr --env.task detection --target DIR/images --out DIR/run
 
 is made with them. Writes ``detection-photographs.json``.
 """
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     data = labelled(parsed.renders)
     coco.write(data, parsed.out / "images")
     run = autosim.run(
-        "autosimulate",
+        "influence_replay",
         "clevr",
         out=parsed.out / "run",
         target=str(parsed.out / "images"),

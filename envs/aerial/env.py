@@ -114,7 +114,7 @@ class Aerial(Env):
         if algorithm == "lts":
             return {"algo.epochs": 10, "algo.iterations": 16}
         # What it learns does not depend on how long the task network is trained as it goes.
-        return {"algo.epochs": 10} if algorithm == "autosimulate" else {}
+        return {"algo.epochs": 10} if algorithm == "influence_replay" else {}
 
     def prior(self) -> Grammar:
         """Things anywhere; or 0 to 4 roads and 0 to 8 cars on each, all numbers as likely."""

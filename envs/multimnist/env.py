@@ -109,7 +109,7 @@ class MultiMnist(Env):
         if algorithm == "metasim":
             # A network that is trained for a while only is no judge of ten kinds of digits.
             return {"algo.task_loss": False, "algo.score_every": 20}
-        if algorithm == "autosimulate":
+        if algorithm == "influence_replay":
             return {"algo.iterations": 40, "algo.epochs": 10}
         return {"algo.iterations": 10, "algo.epochs": 10} if algorithm in ("bo", "lts", "optuna", "random") else {}
 

@@ -19,20 +19,12 @@ def wide() -> ParametricGenerator:
     return generator
 
 
-def test_a_plain_step_is_the_rate_times_the_gradient() -> None:
-    generator = wide()
-    before = generator.means.detach().clone()
-    weights = torch.linspace(-1, 1, len(before))
-    GradientStep(generator, rate=0.01, choice_rate=0.1, natural=False)((weights * generator.means).sum())
-    assert torch.allclose(generator.means, before - 0.01 * weights, atol=1e-6)
-
-
 def test_a_natural_step_is_in_units_of_the_variance() -> None:
     generator = wide()
     with torch.no_grad():
         generator.log_spreads[0] -= 1.0
     before, variance = generator.means.detach().clone(), generator.log_spreads.exp().square().detach()
-    GradientStep(generator, rate=0.5, choice_rate=0.1, natural=True)(generator.means.sum())
+    GradientStep(generator, rate=0.5, choice_rate=0.1)(generator.means.sum())
     assert torch.allclose(generator.means, before - 0.5 * variance, atol=1e-6)
 
 
@@ -45,7 +37,7 @@ def test_a_natural_step_follows_the_correlation_of_signal_and_attribute() -> Non
     signal = (values - values.mean()) / values.std()
     before = generator.means.detach().clone()
     loss = generator.score_function_loss(samples, -signal, "continuous")
-    GradientStep(generator, rate=0.5, choice_rate=0.1, natural=True)(loss)
+    GradientStep(generator, rate=0.5, choice_rate=0.1)(loss)
     moved = (generator.means.detach() - before) / generator.log_spreads.exp().detach()
     largest = int(moved.abs().argmax())
     assert float(moved[largest]) == pytest.approx(0.5, abs=0.06)
@@ -59,7 +51,7 @@ def test_a_step_that_may_be_chance_is_shrunk_or_not_made() -> None:
     correlations = torch.zeros(len(before))
     correlations[0], correlations[1] = 0.3, 0.1
     loss = -(correlations / spreads * generator.means).sum()
-    GradientStep(generator, rate=0.5, choice_rate=0.1, natural=True)(loss, noise=0.04)
+    GradientStep(generator, rate=0.5, choice_rate=0.1)(loss, noise=0.04)
     expected = before.clone()
     expected[0] += 0.5 * spreads[0] * 0.3 * (1 - 0.04 / 0.09)
     assert torch.allclose(generator.means, expected, atol=1e-6)
@@ -67,7 +59,7 @@ def test_a_step_that_may_be_chance_is_shrunk_or_not_made() -> None:
 
 def test_logits_have_a_rate_of_their_own_and_stay_within_the_floor() -> None:
     generator = wide()
-    rule = GradientStep(generator, rate=0.1, choice_rate=50.0, natural=False)
+    rule = GradientStep(generator, rate=0.1, choice_rate=50.0)
     means = generator.means.detach().clone()
     rule(generator.logits[0] * 1.0)
     assert torch.equal(generator.means, means)

@@ -45,10 +45,12 @@ def influence_direction(
     approximation: Approximation = "quadratic",
     damping: float = 1e-2,
     limit: int = 8,
+    relative: bool = True,
 ) -> Direction:
     """``v`` for the curvature of ``surface`` and ``validation_gradient`` (P,), by at most ``limit`` products.
 
-    λ is ``damping``; for ``quadratic`` it is ``damping`` times the largest eigenvalue, by power iteration.
+    λ is ``damping``; for ``quadratic`` it is ``damping`` times the largest eigenvalue, by power iteration, where it is
+    ``relative``.
     """
     g = validation_gradient
     if approximation in ("none", "linear"):
@@ -58,7 +60,7 @@ def influence_direction(
     if approximation == "approximate":
         v = product(g)
         return Direction(v, 0.0, 1, 0.0, float(g @ v))
-    if approximation == "quadratic":
+    if approximation == "quadratic" and relative:
         # A gradient points mostly along the directions of largest curvature, so few steps from it suffice.
         damping *= largest_eigenvalue(product, len(g), steps=2, start=g)
     method: Solver = "fmin_ncg" if approximation == "exact-ncg" else "cg"

@@ -42,12 +42,18 @@ class Probe:
         self.direction = None
 
     def point(
-        self, validation: Frames, frames: Frames, approximation: Approximation, damping: float, limit: int
+        self,
+        validation: Frames,
+        frames: Frames,
+        approximation: Approximation,
+        damping: float,
+        limit: int,
+        relative: bool = True,
     ) -> None:
         """Find ``v`` of :func:`influence_direction` for the validation loss and the curvature on ``frames``."""
         g = FramesLoss(self.task, self.network, validation, self.device).gradient()
         loss = FramesLoss(self.task, self.network, frames, self.device)
-        self.direction = influence_direction(loss, g, approximation, damping, limit)
+        self.direction = influence_direction(loss, g, approximation, damping, limit, relative)
 
     def influences(self, frames: Frames) -> Tensor:
         """(n,) ``v·∂l_k/∂θ``; ``ValueError`` before the probe is pointed."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from autosim.learning.schedule import TrainingSchedule
 from autosim.learning.tasks.targets import Targets
-from autosim.learning.training import fit, images_at_once
+from autosim.learning.training import adam, fit, images_at_once
 from autosim.rendering.annotations import Annotation
 from autosim.rendering.frames import Frames
 from autosim.seeding import torch_seeded
@@ -95,9 +95,11 @@ class Task(ABC):
         schedule: TrainingSchedule,
         seed: int,
         device: torch.device | str = "cpu",
+        optimiser: torch.optim.Optimizer | None = None,
     ) -> float:
         """Train in place, as :func:`fit` does; returns the last epoch's mean loss. Equal arguments and thread counts
-        give equal weights. Frames are converted as they are used: only a batch is held as floating-point numbers.
+        give equal weights. Frames are converted as they are used: only a batch is held as floating-point numbers. An
+        ``optimiser`` (of :meth:`optimiser`) goes on from where it was, at a constant rate.
         """
         if not len(frames):
             raise ValueError("training: no frames to train on")
@@ -111,9 +113,14 @@ class Task(ABC):
             return losses.mean()
 
         with torch_seeded(seed, device):
-            fit(network, len(frames), schedule, torch.Generator().manual_seed(seed), loss_of, self.rates)
+            order = torch.Generator().manual_seed(seed)
+            fit(network, len(frames), schedule, order, loss_of, self.rates, optimiser)
         network.eval()
         return sum(sums[-(len(sums) // schedule.epochs) :]) / len(frames)
+
+    def optimiser(self, network: nn.Module, rate: float) -> torch.optim.Optimizer:
+        """Adam as :meth:`train` uses it, for a network that is trained on again and again."""
+        return adam(network, rate, self.rates)
 
     def evaluate(
         self, network: nn.Module, frames: Frames, device: torch.device | str = "cpu", batch_size: int | None = None

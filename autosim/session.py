@@ -20,7 +20,7 @@ from autosim.learning.broad import broad_frames
 from autosim.learning.features.sources import FeatureSource, ReferencedFeatures
 from autosim.learning.schedule import TrainingSchedule
 from autosim.learning.stopwatch import Stages
-from autosim.learning.tasks.task import Task
+from autosim.learning.tasks.task import Task, TaskScore
 from autosim.parallel import Result, in_background, parallel_map
 from autosim.rendering.differences import GradientSettings
 from autosim.rendering.drawn import DrawnFrames
@@ -241,8 +241,30 @@ def train_and_score(
     device: torch.device | str = "cpu",
 ) -> float:
     """Train a fresh network on ``frames`` and score it on ``against``; NaN where the training diverged."""
+    network = trained(task, schedule, seed, frames, device)
+    return float("nan") if network is None else task.evaluate(network, against, device)
+
+
+def train_and_score_classes(
+    task: Task,
+    schedule: TrainingSchedule,
+    seed: int,
+    frames: Frames,
+    against: Frames,
+    device: torch.device | str = "cpu",
+) -> TaskScore:
+    """The same with the score of each class."""
+    network = trained(task, schedule, seed, frames, device)
+    if network is None:
+        return TaskScore(float("nan"))
+    scorer = task.scored(network, against, device)
+    return TaskScore(scorer.compute(), scorer.by_class())
+
+
+def trained(
+    task: Task, schedule: TrainingSchedule, seed: int, frames: Frames, device: torch.device | str = "cpu"
+) -> nn.Module | None:
+    """A fresh network that was trained on ``frames``; None where the training diverged."""
     network = task.network(seed)
     task.train(network, frames, schedule, seed, device)
-    if not all(bool(weights.isfinite().all()) for weights in network.parameters()):
-        return float("nan")
-    return task.evaluate(network, against, device)
+    return network if all(bool(weights.isfinite().all()) for weights in network.parameters()) else None

@@ -25,6 +25,14 @@ RECOVERY_NOTE = (
     "Mean ± standard deviation, or the share of each choice. Moved: 100 % is at the target, 0 % at the start; "
     "a dash where the start was there already. Slots of a class are compared as a set."
 )
+# What closing scores are of, and what it is called.
+COMPARED = {
+    "prior": "start",
+    "learned": "learned",
+    "broad": "broad randomisation",
+    "real": "trained on real",
+    "oracle": "target's own",
+}
 NOT_IN_TABLE = {"attributes", "versions", "command", "note", "date"}
 
 
@@ -42,6 +50,7 @@ def write_report(folder: Path, summary: Mapping[str, Any]) -> Path:
             for name, heading, caption in PICTURES
             if (folder / "pictures" / name).exists()
         ),
+        *class_section(summary),
         *attribute_section(summary.get("attributes", {})),
         figures_section(summary),
         Section("Command", code=str(summary.get("command", ""))),
@@ -89,6 +98,20 @@ def cards(summary: Mapping[str, Any]) -> list[Card]:
         if summary.get(key):
             shown.append(Card(label, format(summary[key], form)))
     return shown
+
+
+def class_section(summary: Mapping[str, Any]) -> list[Section]:
+    """The closing score of each class, on frames of the start, of what was learned and of what these are compared with;
+    nothing for tasks without classes.
+    """
+    found: Mapping[str, Mapping[str, float]] = summary.get("class_scores", {})
+    shown = {head: found[name] for name, head in COMPARED.items() if name in found}
+    classes = dict.fromkeys(name for scores in shown.values() for name in scores)
+    if not classes:
+        return []
+    lines = tuple((name, *(score_text(scores.get(name)) for scores in shown.values())) for name in classes)
+    table = Table(("class", *shown), lines, "l" + "r" * len(shown))
+    return [Section(f"{summary.get('score_name', 'score')} by class", table=table)]
 
 
 def attribute_section(attributes: Mapping[str, Mapping[str, Any]]) -> list[Section]:

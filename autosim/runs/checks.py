@@ -30,6 +30,10 @@ MAPPING: Test = (lambda value: isinstance(value, dict), "a mapping")
 TEXTS: Test = (lambda value: isinstance(value, list) and all(map(TEXT[0], value)), "a list of texts")
 NUMBERS: Test = (lambda value: isinstance(value, list) and all(map(is_number, value)), "a list of numbers")
 SHARES: Test = (lambda value: isinstance(value, dict) and all(map(is_number, value.values())), "a mapping of numbers")
+BY_CLASS: Test = (
+    lambda value: isinstance(value, dict) and all(map(SHARES[0], value.values())),
+    "mappings of numbers by name",
+)
 
 # By name: what a value has to be. Those of the first part have to be there.
 CHECKPOINT = {
@@ -67,6 +71,7 @@ IN_SUMMARY = {
     "target": TEXTS,
     "verdict": TEXTS,
     "seen": SHARES,
+    "class_scores": BY_CLASS,
     "versions": MAPPING,
     "attributes": MAPPING,
 }

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +19,12 @@ from torch import Tensor
 from autosim import seeding
 from autosim.cache import cached_json
 from autosim.errors import UserError
+from autosim.learning.tasks.task import TaskScore
 from autosim.parallel import parallel_map
 from autosim.runs.config import plain
 from autosim.scenes.generator import Part, Samples, SceneGenerator
 from autosim.scenes.grammar import Grammar
-from autosim.session import Session, train_and_score
+from autosim.session import Session, train_and_score_classes
 from autosim.target import TARGET_SEED, Target
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ class Scores:
 
     Each is the mean over the closing networks; ``each`` holds those of the single ones on the learned distribution.
     On a user's own images ``broad`` is the score of broad randomisation, attributes uniform over their ranges, and
-    ``real`` that of networks trained on real images, where there are labelled ones to train on.
+    ``real`` that of networks trained on real images, where there are labelled ones to train on. ``by_class`` holds the
+    score of each class, by the names of these scores.
     """
 
     prior: float | None = None
@@ -56,6 +57,7 @@ class Scores:
     each: tuple[float, ...] = ()
     broad: float | None = None
     real: float | None = None
+    by_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def gap_closed(self) -> float | None:
@@ -89,23 +91,41 @@ def closing_scores(session: Session, learned: SceneGenerator, networks: int = 1,
     if unscored := missing_scores(session.target):
         return Scores(note=unscored)
     own = known_distributions(session)
-    computed: dict[str, list[float]] = {}
+    computed: dict[str, list[TaskScore]] = {}
 
-    def compute_all() -> dict[str, float]:
+    def compute_all() -> dict[str, Any]:
         names = [*own, "learned"]
-        found = closing_test_scores(session, [*own.values(), learned], networks, seed)
+        found = generator_scores_by_class(session, [*own.values(), learned], networks, seed)
         computed.update(zip(names, found, strict=True))
-        return {name: math.fsum(computed[name]) / networks for name in own}
+        return {name: asdict(TaskScore.mean(computed[name])) for name in own}
 
-    fixed = cached_json("scores", describe_target(session, networks, seed), compute_all, partial(are_scores, names=own))
+    described = describe_target(session, networks, seed)
+    fixed = cached_json("closing scores", described, compute_all, partial(are_known_scores, names=own))
     if "learned" not in computed:
-        computed["learned"] = closing_test_scores(session, [learned], networks, seed)[0]
-    each = tuple(computed["learned"])
-    train = session.target.train
-    real = None if train is None else real_score(session, train, networks, seed)
-    prior, best = fixed["prior"], fixed.get("oracle")
+        computed["learned"] = generator_scores_by_class(session, [learned], networks, seed)[0]
+    found = {name: TaskScore(**entry) for name, entry in fixed.items()} | {
+        "learned": TaskScore.mean(computed["learned"])
+    }
+    if (train := session.target.train) is not None:
+        found["real"] = real_score(session, train, networks, seed)
+    values = {name: score.value for name, score in found.items()}
+    by_class = {name: score.by_class for name, score in found.items() if score.by_class}
+    each = tuple(score.value for score in computed["learned"])
+    prior, best = values["prior"], values.get("oracle")
     note = NO_ORACLE if best is None else "" if best > prior else NO_GAP
-    return Scores(prior, math.fsum(each) / networks, best, note, each, fixed.get("broad"), real)
+    return Scores(prior, values["learned"], best, note, each, values.get("broad"), values.get("real"), by_class)
+
+
+def are_known_scores(found: object, names: Collection[str]) -> bool:
+    """Whether a value is, for each of the names, a :class:`TaskScore` in [0, 1] as JSON has it, and nothing more."""
+    if not isinstance(found, dict) or not all(isinstance(entry, dict) for entry in found.values()):
+        return False
+    by_class = [entry.get("by_class") for entry in found.values()]
+    return (
+        all(set(entry) == {"value", "by_class"} for entry in found.values())
+        and are_scores({name: entry["value"] for name, entry in found.items()}, names)
+        and all(isinstance(classes, dict) and are_scores(classes, classes) for classes in by_class)
+    )
 
 
 def are_scores(found: object, names: Collection[str]) -> bool:
@@ -124,13 +144,21 @@ def closing_test_scores(
     session: Session, generators: Sequence[SceneGenerator], networks: int = 1, seed: int = TARGET_SEED
 ) -> list[list[float]]:
     """For each generator the test scores of ``networks`` fresh networks, trained on the same frames of it."""
+    return [[score.value for score in row] for row in generator_scores_by_class(session, generators, networks, seed)]
+
+
+def generator_scores_by_class(
+    session: Session, generators: Sequence[SceneGenerator], networks: int = 1, seed: int = TARGET_SEED
+) -> list[list[TaskScore]]:
+    """The same with the score of each class."""
     test = session.target.test
     if test is None:
         raise UserError("the target is unlabelled: there is nothing to score against")
-    return frames_scores(session, [closing_frames(session, each, seed) for each in generators], test, networks, seed)
+    datasets = [closing_frames(session, each, seed) for each in generators]
+    return frames_scores_by_class(session, datasets, test, networks, seed)
 
 
-def real_score(session: Session, train: Frames, networks: int = 1, seed: int = TARGET_SEED) -> float:
+def real_score(session: Session, train: Frames, networks: int = 1, seed: int = TARGET_SEED) -> TaskScore:
     """The mean test score of fresh networks that were trained on real images. Where these are fewer than the frames
     that the others are trained on, they are gone through again within an epoch: all see as many images.
     """
@@ -138,13 +166,21 @@ def real_score(session: Session, train: Frames, networks: int = 1, seed: int = T
     assert test is not None
     count = max(len(train), session.env.train_frames)
     repeated = train.select(np.arange(count) % len(train))
-    return math.fsum(frames_scores(session, [repeated], test, networks, seed)[0]) / networks
+    return TaskScore.mean(frames_scores_by_class(session, [repeated], test, networks, seed)[0])
 
 
 def frames_scores(
     session: Session, datasets: Sequence[Frames], against: Frames, networks: int = 1, seed: int = TARGET_SEED
 ) -> list[list[float]]:
     """For each data set the scores against labelled frames of ``networks`` fresh networks that were trained on it."""
+    found = frames_scores_by_class(session, datasets, against, networks, seed)
+    return [[score.value for score in row] for row in found]
+
+
+def frames_scores_by_class(
+    session: Session, datasets: Sequence[Frames], against: Frames, networks: int = 1, seed: int = TARGET_SEED
+) -> list[list[TaskScore]]:
+    """The same with the score of each class."""
     work = [(frames, own) for frames in datasets for own in network_seeds(networks, seed)]
     train = partial(_train_and_score, session.task, session.env.schedule, against, session.device)
     scores = parallel_map(train, work, limit=session.workers)
@@ -153,9 +189,9 @@ def frames_scores(
 
 def _train_and_score(
     task: Task, schedule: TrainingSchedule, against: Frames, device: torch.device, work: tuple[Frames, int]
-) -> float:
+) -> TaskScore:
     frames, seed = work
-    return train_and_score(task, schedule, seed, frames, against, device)
+    return train_and_score_classes(task, schedule, seed, frames, against, device)
 
 
 def closing_frames(session: Session, generator: SceneGenerator, seed: int = TARGET_SEED) -> Frames:

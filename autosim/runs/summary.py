@@ -73,6 +73,7 @@ def summarise_run(
         "prior_score": scores.prior,
         "oracle_score": scores.oracle,
         **({"broad_score": scores.broad, "real_score": scores.real} if notes else {}),
+        **({"class_scores": {name: dict(each) for name, each in scores.by_class.items()}} if scores.by_class else {}),
         "gap_closed": scores.gap_closed,
         "interrupted": tally["interrupted"],
         "note": "; ".join(filter(None, (scores.note, tally["notice"]))),

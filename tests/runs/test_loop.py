@@ -205,13 +205,13 @@ def test_prior_and_oracle_are_computed_once_for_a_target(toy: Path, monkeypatch:
     from autosim.runs import closing as scores
 
     counts: list[int] = []
-    original = scores.closing_test_scores
+    original = scores.generator_scores_by_class
 
-    def counting(session: Any, generators: Any, *arguments: Any) -> list[list[float]]:
+    def counting(session: Any, generators: Any, *arguments: Any) -> Any:
         counts.append(len(generators))
         return original(session, generators, *arguments)
 
-    monkeypatch.setattr(scores, "closing_test_scores", counting)
+    monkeypatch.setattr(scores, "generator_scores_by_class", counting)
     first = run("a", "--algo.iterations=1")
     second = run("b", "--algo.iterations=1", "--seed=1")
     run("c", "--algo.iterations=1", "--env.contrast=0.4")

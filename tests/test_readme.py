@@ -24,7 +24,9 @@ OF_OTHER_COMMANDS = {
     "rounds", "scenes", "seeds", "bpy", "python", "engine.blender",
 }  # fmt: skip
 OF_THE_EXAMPLE = {"env.x", "algo.shift"}
-ALGORITHMS = ("metasim", "metasim2", "autosimulate", "influence_replay", "leap", "lts", "bo", "optuna", "random")
+ALGORITHMS = (
+    "metasim", "metasim2", "autosimulate", "influence_replay", "leap", "lts", "bo", "cmaes", "optuna", "random",
+)  # fmt: skip
 ENVIRONMENTS = ("aerial", "clevr", "mnist", "multimnist")
 
 

@@ -43,12 +43,13 @@ CHECKPOINT = {
     "seconds": AMOUNT,
     "core_seconds": AMOUNT,
     "setup_seconds": AMOUNT,
-    "setup_core_seconds": AMOUNT,
     "config": MAPPING,
     "algorithm": MAPPING,
     "middle": _optional(MAPPING),
     "val_score": _optional(SCORE),
 }
+# What checkpoints of earlier versions lack.
+IN_CHECKPOINT = {"setup_core_seconds": AMOUNT}
 SUMMARY = {
     "algo": TEXT,
     "env": TEXT,
@@ -84,7 +85,7 @@ CHANCES = {"probabilities": NUMBERS}
 
 def checkpoint_fault(state: Any, iterations: int | None = None) -> str | None:
     """What is wrong with a checkpoint of a run of so many iterations; None where nothing is."""
-    fault = _fault(state, CHECKPOINT, {})
+    fault = _fault(state, CHECKPOINT, IN_CHECKPOINT)
     if fault is None and iterations is not None and state["iteration"] > iterations:
         return f"iteration is {state['iteration']}, and the run has {iterations}"
     return fault

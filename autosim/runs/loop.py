@@ -365,7 +365,7 @@ def take_up(session: Session, algorithm: Algorithm, tally: Tally, gallery: Galle
             raise ValueError(f"the generator's {name} is not finite")
     tally.iterations, tally.images, tally.seconds = state["iteration"], state["images"], state["seconds"]
     tally.setup_seconds, tally.val_score = state["setup_seconds"], state["val_score"]
-    tally.setup_core_seconds = state["setup_core_seconds"]
+    tally.setup_core_seconds = state.get("setup_core_seconds", tally.setup_core_seconds)
     tally.render_cost, tally.core_seconds = state["render_cost"], state["core_seconds"]
     session.resumed_usage += Usage(tally.images, tally.render_cost) - session.used
     if state["middle"] is not None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # What takes long to import and is imported where it is used.
 LIBRARIES = (
-    "bayes_opt", "matplotlib.figure", "optuna", "scipy.optimize", "scipy.sparse.linalg", "scipy.stats",
+    "bayes_opt", "cmaes", "matplotlib.figure", "optuna", "scipy.optimize", "scipy.sparse.linalg", "scipy.stats",
     "sklearn.gaussian_process", "sklearn.model_selection", "torch._dynamo", "torch.func", "torch.utils.tensorboard",
     "torch_geometric.nn",
 )  # fmt: skip

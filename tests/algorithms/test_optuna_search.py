@@ -93,7 +93,7 @@ def test_failures_count_as_the_worst_score(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_without_the_package_one_line_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(UserError, match=r"autosim\[optuna\]") as caught:
+    with pytest.raises(UserError, match=r"autosim-engine\[optuna\]") as caught:
         OptunaSearch(blob_session(), QUICK)
     assert "\n" not in str(caught.value)
 

@@ -45,7 +45,7 @@ def test_a_wrong_value_of_a_checkpoint_is_named(key: str, value: Any) -> None:
     fault = checkpoint_fault({**CHECKPOINT, key: value})
     assert fault is not None and fault.startswith(f"{key} is ")
     left = {name: found for name, found in CHECKPOINT.items() if name != key}
-    assert checkpoint_fault(left) == f"{key} is missing"
+    assert checkpoint_fault(left) == (None if key == "setup_core_seconds" else f"{key} is missing")
 
 
 @given(st.sampled_from([key for key in SUMMARY if key not in ("gap_closed", "method_s_own")]), wrong)

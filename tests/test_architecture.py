@@ -146,7 +146,11 @@ def test_neighbours_do_not_know_each_other_and_the_engine_knows_neither(module: 
 def test_the_engine_names_no_method_and_no_environment() -> None:
     points = entry_points()
     # The names of libraries and of chance are words of their own.
-    names = {name for group in ("autosim.algorithms", "autosim.envs") for name in points[group]} - {"cmaes", "optuna", "random"}
+    names = {name for group in ("autosim.algorithms", "autosim.envs") for name in points[group]} - {
+        "cmaes",
+        "optuna",
+        "random",
+    }
     assert len(names) >= 9
     word = re.compile(rf"\b({'|'.join(sorted(names))})\b")
     found = []

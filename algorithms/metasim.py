@@ -28,7 +28,8 @@ class MetaSimConfig(Checked):
         iterations: steps of the generator.
         batch_size: scenes rendered in a step.
         learning_rate: of Adam on the transformer's network.
-        offset_rate: of Adam on the transformer's offsets, one for each slot's continuous attribute.
+        offsets: learn an offset for each slot's attribute too, beside the network (the paper has the network alone).
+        offset_rate: of Adam on the offsets of continuous attributes.
         choice_rate: of Adam on the offsets of categorical attributes.
         std: preset standard deviation around each predicted attribute, as a fraction of its range.
         exploration: added to std at first; it falls to 0. An object that has left the picture gives no
@@ -47,6 +48,7 @@ class MetaSimConfig(Checked):
     iterations: Annotated[int, Range(least=1)] = 80
     batch_size: Annotated[int, Range(least=4)] = tunable(24, OneOf((8, 16, 24, 32)))
     learning_rate: Annotated[float, Range(above=0)] = tunable(1e-3, LogUniformRange(1e-4, 1e-2))
+    offsets: bool = True
     offset_rate: Annotated[float, Range(above=0)] = tunable(0.06, LogUniformRange(0.01, 0.2))
     choice_rate: Annotated[float, Range(above=0)] = tunable(0.15, LogUniformRange(0.02, 0.6))
     std: Annotated[float, Range(least=0.005, most=0.5)] = 0.01
@@ -98,10 +100,11 @@ class MetaSim(Algorithm):
         self.matcher = DistributionMatcher(
             target, session.features.reference, self.features.groups, self.features.weights
         )
+        offsets = [self.transformer.offsets] if config.offsets else []
         groups: list[dict[str, Any]] = [
             {"params": list(self.transformer.network.parameters())},
-            {"params": [self.transformer.offsets, self.transformer.log_spreads], "lr": config.offset_rate},
-            {"params": [self.transformer.choice_offsets], "lr": config.choice_rate},
+            {"params": [*offsets, self.transformer.log_spreads], "lr": config.offset_rate},
+            {"params": [self.transformer.choice_offsets] if config.offsets else [], "lr": config.choice_rate},
         ]
         self.optimiser = torch.optim.Adam(groups, lr=config.learning_rate, betas=(0.9, 0.99))
         self.rates = [group["lr"] for group in self.optimiser.param_groups]

@@ -16,7 +16,7 @@ from autosim.rendering.blender import installed
 from autosim.rendering.blender.installed import Wheel
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 GUIDES = [path for path in DOCUMENTS if path.name not in ("CHANGELOG.md", "architecture.md")]
 TEXT = "\n".join(path.read_text(encoding="utf-8") for path in GUIDES)
 OF_OTHER_COMMANDS = {

@@ -202,6 +202,20 @@ def test_exploration_widens_the_spread_at_first_and_is_let_down_to_the_preset_on
     assert spreads[-1] < 0.03
 
 
+def test_offsets_are_learned_beside_the_network_or_not_at_all() -> None:
+    moved = {}
+    for offsets in (True, False):
+        algorithm = MetaSim(blob_session(), quick(iterations=2, offsets=offsets, task_loss=False))
+        weights = [p.detach().clone() for p in algorithm.transformer.network.parameters()]
+        for iteration in range(2):
+            algorithm.step(iteration)
+        after = algorithm.transformer.network.parameters()
+        assert any(not torch.equal(p, old) for p, old in zip(after, weights, strict=True))
+        own = torch.cat([algorithm.transformer.offsets.detach(), algorithm.transformer.choice_offsets.detach()])
+        moved[offsets] = float(own.abs().max())
+    assert moved[True] > 0 and moved[False] == 0
+
+
 def test_without_labels_it_learns_from_the_pictures_alone() -> None:
     session = blob_session()
     session.__dict__["target"] = Target(session.target.images, None, None)

@@ -12,6 +12,7 @@ from algorithms.bo import BayesianOptimisation, BayesianOptimisationConfig
 from algorithms.random_search import RandomSearch, RandomSearchConfig
 from autosim.env import Env
 from autosim.errors import UserError
+from autosim.scenes.parametric import ParametricGenerator
 from autosim.session import Session
 from autosim.testing import AlgorithmSuite
 from tests.algorithms.closed_form import bump, reached, scored_session
@@ -91,6 +92,21 @@ def test_the_noise_reaches_the_process_in_the_units_of_its_scores(monkeypatch: p
     assert alpha == pytest.approx(np.var(search.scores[:3], ddof=1) / own.var())
 
 
+def test_the_result_is_the_point_of_best_posterior_mean_and_not_the_luckiest_score() -> None:
+    search = BayesianOptimisation(scored_session(), BayesianOptimisationConfig())
+    assert search.generator is search.start
+    good, poor = np.full(9, 0.6), np.full(9, 0.1)
+    rng = np.random.default_rng(0)
+    near = [np.clip(good + 0.03 * rng.standard_normal(9), 0, 1) for _ in range(6)]
+    far = [np.clip(poor + 0.03 * rng.standard_normal(9), 0, 1) for _ in range(6)]
+    # Where six scores of .3 are, one of .62 is luck.
+    search.points = [search.start.to_unit()] * 4 + near + far
+    search.scores = [0.3, 0.42, 0.5, 0.38, *[0.6, 0.58, 0.59, 0.61, 0.6, 0.57], *[0.3, 0.28, 0.62, 0.31, 0.3, 0.29]]
+    assert isinstance(search.generator, ParametricGenerator)
+    assert np.linalg.norm(search.generator.to_unit() - good) < 0.2
+    assert search.generator.to_unit() == pytest.approx(search.best_point(), abs=1e-6)
+
+
 def test_points_of_a_batch_differ() -> None:
     search = BayesianOptimisation(scored_session(), BayesianOptimisationConfig(datasets=4))
     search.step(0)
@@ -108,7 +124,7 @@ def test_failures_count_as_the_worst_score_and_are_avoided() -> None:
     for iteration in range(5):
         metrics = search.step(iteration)
     failed = np.isnan(search.scores)
-    assert failed[:11].sum() == 4 and metrics["val_score"] == np.nanmax(search.scores)
+    assert failed[:12].sum() == 4 and metrics["val_score"] == np.nanmax(search.scores)
     assert failed[-8:].mean() < 0.5
     points, means, _ = search.observations()
     lost = points[:, 0] > 0.5

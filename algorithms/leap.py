@@ -91,15 +91,20 @@ class Leap(Algorithm):
         if iteration == 0:
             self._take(self.reader.infer(images, self.start))
         elif iteration < self.config.iterations - 1:
-            self._refine(iteration)
+            self.figures["reading_loss"] = self._refine(iteration)
             self._take(self.reader.infer(images, self.start))
         else:
             self._debias(iteration)
         score = None
-        if self.session.target.validation is not None:
+        # It learns nothing from the score, which takes as long as the rest of a step: one for the report is enough.
+        if iteration == self.config.iterations - 1 and self.session.target.validation is not None:
             (score,) = self.session.score_generators([self.answer], 100, self.session.env.schedule.epochs, iteration)
         seen = self.reader.seen()
-        return {"val_score": score, "seen": sum(share >= 0.1 for share in seen.values()) / max(len(seen), 1)}
+        return {
+            "val_score": score,
+            "seen": sum(share >= 0.1 for share in seen.values()) / max(len(seen), 1),
+            **self.figures,
+        }
 
     def seen(self) -> dict[str, float]:
         """What readings explain of each attribute."""
@@ -108,13 +113,15 @@ class Leap(Algorithm):
     def _take(self, found: dict[str, AttributeSummary]) -> None:
         self.answer.set_parameters(found)
 
-    def _refine(self, iteration: int) -> None:
-        """Frames around the answer, and the network learns from them."""
+    def _refine(self, iteration: int) -> float:
+        """Frames around the answer, and the network learns from them; returns its loss."""
         config, session = self.config, self.session
         around = self.reader.widened(self.answer, config.widening, config.least_spread)
         scenes = around.sample(config.frames, session.seed_sequence("scenes", iteration)).scenes
         drawn = session.draw(scenes, "frames", iteration)
-        self.reader.refine(drawn, config.round_epochs, config.round_rate, session.integer_seed("refine", iteration))
+        return self.reader.refine(
+            drawn, config.round_epochs, config.round_rate, session.integer_seed("refine", iteration)
+        )
 
     def _debias(self, iteration: int) -> None:
         """Frames of the answer, what is inferred from them, and the difference taken off the answer."""
@@ -125,9 +132,14 @@ class Leap(Algorithm):
 
     def state_dict(self) -> dict[str, Any]:
         """The answer and the network."""
-        return {"answer": self.answer.state_dict(), "reader": self.reader.state_dict()}
+        return {
+            "answer": self.answer.state_dict(),
+            "reader": self.reader.state_dict(),
+            "figures": dict(self.figures),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up where :meth:`state_dict` was called."""
         self.answer.load_state_dict(state["answer"])
         self.reader.load_state_dict(state["reader"])
+        self.figures = dict(state.get("figures", {}))

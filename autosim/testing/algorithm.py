@@ -23,7 +23,7 @@ from autosim.target import Target
 
 @dataclass
 class _Started:
-    """An algorithm after two steps, with the images counted before and after the first."""
+    """An algorithm after two steps, with the images counted before and after them."""
 
     algorithm: Algorithm
     images: tuple[int, int]
@@ -79,7 +79,7 @@ class AlgorithmSuite:
         config: Any = algorithm.config
         assert config.iterations >= 1
 
-    def test_a_step_renders_counts_and_reports_a_validation_score(self) -> None:
+    def test_steps_render_count_and_report_a_validation_score(self) -> None:
         started = self._started()
         before, after = started.images
         assert after > before
@@ -150,9 +150,8 @@ class AlgorithmSuite:
             session = self.session(seed=5)
             algorithm = self.algorithm(session)
             before = session.images
-            metrics = [algorithm.step(0)]
-            after = session.images
-            return _Started(algorithm, (before, after), [*metrics, algorithm.step(1)])
+            metrics = [algorithm.step(i) for i in range(2)]
+            return _Started(algorithm, (before, session.images), metrics)
 
         started: _Started = self._once("started", make)
         return started

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -97,8 +98,10 @@ class SceneReader:
         held_out: int,
         seed: int,
         others: DrawnFrames | None = None,
-    ) -> None:
-        """Train on ``frames`` but the last ``held_out``, which calibrate, and on ``others``."""
+    ) -> float:
+        """Train on ``frames`` but the last ``held_out``, which calibrate, and on ``others``; returns the mean loss of
+        the last epoch, in nats a frame.
+        """
         kept = len(frames.scenes) - held_out
         parts = [(frames.select(slice(kept)))] + ([others] if others is not None else [])
         inputs = torch.cat([self._inputs(part.frames.images) for part in parts])
@@ -111,6 +114,7 @@ class SceneReader:
             self.network.statistics_mean.copy_(statistics.mean(dim=0))
             self.network.statistics_std.copy_(statistics.std(dim=0, unbiased=False) + 1e-3)
         self.network.train()
+        losses: list[float] = []
 
         def loss_of(batch: Tensor) -> Tensor:
             sets, singles, logits = self.network(inputs[batch], statistics[batch])
@@ -126,12 +130,15 @@ class SceneReader:
                     total = total + set_loss(read, rates, outputs, self.network.background[place], chosen).mean()
             if logits is not None and grid is not None:
                 total = total + GRID_WEIGHT * functional.cross_entropy(logits, grid[batch])
+            losses.append(float(total.detach()))
             return total
 
         with torch_seeded(seed):
             fit(self.network, len(inputs), schedule, torch.Generator().manual_seed(seed), loss_of)
         self.network.eval()
         self._calibrate(frames.select(slice(kept, None)), joined)
+        last = losses[-(len(losses) // schedule.epochs) :]
+        return math.fsum(last) / len(last)
 
     @torch.no_grad()
     def readings(self, images: NDArray[np.uint8]) -> dict[str, Readings]:

@@ -74,11 +74,11 @@ class DistributionReader:
             result |= inferred(read, found[read.name], calibration, before, keys, self.restarts)
         return {key: summary for key, summary in result.items() if key in before}
 
-    def refine(self, frames: DrawnFrames, epochs: int, rate: float, seed: int) -> None:
-        """Train on frames and as many of the broad ones; some of them calibrate."""
+    def refine(self, frames: DrawnFrames, epochs: int, rate: float, seed: int) -> float:
+        """Train on frames and as many of the broad ones; some of them calibrate. Returns the loss at the end."""
         schedule = TrainingSchedule(epochs, BATCH, rate)
         others = self.broad.select(slice(len(frames)))
-        self.reader.train(frames, schedule, int(HELD_OUT_OF_ROUND * len(frames)), seed, others)
+        return self.reader.train(frames, schedule, int(HELD_OUT_OF_ROUND * len(frames)), seed, others)
 
     def debiased(self, answer: ParametricGenerator, frames: DrawnFrames) -> dict[str, AttributeSummary]:
         """The answer less the error of the same estimate on ``frames`` of the answer: a difference of means (a tenth of

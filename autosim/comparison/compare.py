@@ -69,12 +69,9 @@ def make_runs(
 ) -> dict[str, str]:
     """Make what runs share and then the runs; returns why some failed, by name."""
     failures: dict[str, str] = {}
-    preparations: list[Preparation] = [
-        references_of(comparison, target)
-        for target in comparison.targets
-        if f"target {comparison.target_key(target)}" not in known
-    ]
-    preparations = [each for each in preparations if not each.path.exists()]  # type: ignore[union-attr]
+    unknown = [target for target in comparison.targets if f"target {comparison.target_key(target)}" not in known]
+    references = [references_of(comparison, target) for target in unknown]
+    preparations: list[Preparation] = [each for each in references if not each.path.exists()]
     if waiting:
         preparations.insert(0, set_up_of(comparison))
     with WorkerProcesses(comparison.workers, comparison.out / LOG, import_libraries) as processes:

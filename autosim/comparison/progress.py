@@ -63,8 +63,8 @@ class ComparisonProgress(ProgressDisplay):
             seen, spent, best = last_figures(self._runs / job.name)
             images += seen
             self._note_best(job.label, best)
-            # Set-up and the scores at the end are not seen here: they take about as long as a fifth of the iterations.
-            share += min(0.99, 0.8 * spent / self._budget)
+            # Set-up and the scores at the end, which take about as long as the iterations, are not seen here.
+            share += min(0.99, 0.5 * spent / self._budget)
         elapsed = time.monotonic() - self._started
         remaining = f"{clock_text(elapsed * (len(self._jobs) - share) / share)} left" if share > 0 else "starting"
         best_text = " ".join(f"{label} {score:.3f}" for label, score in self._best.items())

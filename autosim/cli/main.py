@@ -156,10 +156,13 @@ def compare(arguments: Sequence[str]) -> int:
 
     from autosim.comparison.compare import compare as run_comparison
     from autosim.comparison.progress import results_table
+    from autosim.comparison.verdict import verdict
 
     console = Console()
     results = run_comparison(comparison, console, shlex.join(["autosim", "compare", *arguments]))
-    console.print(results_table(results).rich(f"{results['comparison']} on {results['env']}, medians"))
+    console.print(results_table(results).rich(f"{results['comparison']} on {results['env']}, means over targets"))
+    for sentence in verdict(results):
+        console.print(sentence, highlight=False, markup=False, soft_wrap=True)
     console.print(f"report: {comparison.out / 'report.html'}", highlight=False, soft_wrap=True)
     return 1 if results["failures"] else 0
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from autosim.comparison.pictures import score_curves, strips
 from autosim.comparison.tables import cost_table, made_text, main_table, notes, runs_table, targets_table
+from autosim.comparison.verdict import verdict
 from autosim.files import write_whole
 from autosim.reports.page import Picture, Section, page
 
@@ -18,7 +19,7 @@ def write_comparison_report(results: Mapping[str, Any], out: Path) -> Path:
     """Write ``report.html`` from the figures and the pictures in the run folders below ``out``; returns its path."""
     targets = [row["target"] for row in results["targets"]]
     sections = [
-        Section("Comparison", table=main_table(results), after=notes(results)),
+        Section("Comparison", verdict(results), table=main_table(results), after=notes(results)),
         Section("Scores as the budget is used", pictures=[Picture(score_curves(results), "score curves")]),
         *(section for target in targets for section in images_sections(results, out / "runs", target)),
         Section("What it cost", table=cost_table(results)),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from autosim.comparison.figures import REFERENCES
+from autosim.comparison.verdict import verdict
 from autosim.reports.formatting import DASH, count_text, percent_text, score_text, seconds_text
 from autosim.reports.table import Table, markdown_cell
 
@@ -26,7 +27,9 @@ def is_comparison(results: Any) -> bool:
 def comparison_document(results: Mapping[str, Any]) -> str:
     """The page ``comparison.md``: the tables and how they were made."""
     title = "Methods" if results["comparison"] == "algorithms" else f"Values of {results['comparison']}"
-    parts = [f"# {title} on {results['env']}", "", main_table(results).markdown(), "", *paragraphs(notes(results)), ""]
+    told = " ".join(verdict(results))
+    parts = [f"# {title} on {results['env']}", "", told, "", main_table(results).markdown(), ""]
+    parts += [*paragraphs(notes(results)), ""]
     for heading, table in (
         ("What it cost", cost_table(results)),
         ("Gap closed on each target", targets_table(results)),

@@ -25,7 +25,7 @@ class RunProgress(ProgressDisplay):
     def advance(self, done: int, fraction: float, seconds: float, images: int, score: float | None) -> None:
         """``done`` iterations and ``fraction`` of the budget are used up after ``seconds`` and ``images``."""
         rate = images / seconds if seconds > 0 else 0.0
-        remaining = seconds * (1 - fraction) / fraction if fraction > 0 else 0.0
+        remaining = max(0.0, seconds * (1 - fraction) / fraction) if fraction > 0 else 0.0
         shown = "" if score is None else f"{self._score_name} {score:.3f} · "
         figures = f"{rate:.0f} images/s · {shown}{clock_text(remaining)} left"
         total = max(done, round(done / fraction)) if fraction > 0 else self.total

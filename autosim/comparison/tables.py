@@ -194,7 +194,7 @@ def mean(figure: Mapping[str, Any] | None, text: Callable[[float | None], str]) 
 
 def interval(figure: Mapping[str, Any] | None, text: Callable[[float | None], str]) -> str:
     """A mean over targets with its interval, where there is one."""
-    if figure is None or figure["low"] is None:
+    if figure is None or figure["low"] is None or figure["low"] == figure["high"]:
         return mean(figure, text)
     low, high = (text(figure[end]).removesuffix(" %") for end in ("low", "high"))
     return f"{text(figure['mean'])} [{low}, {high}]"

@@ -1,7 +1,7 @@
 # make run     set up .venv and run Meta-Sim on CLEVR; more options: make run ARGS="--seed 1 --budget.iterations 10"
 # make test    set up .venv with the test extra; run the linters, the type checker and the tests
+#              in three processes, others with TEST_PROCESSES=4; options of pytest: make test ARGS="-k clevr"
 # make clean   remove .venv and caches; runs/ stays
-#             in three processes, others with TEST_PROCESSES=4; options of pytest: make test ARGS="-k clevr"
 # TORCH=cpu takes PyTorch's smaller build without GPUs: make run TORCH=cpu
 # Needs Python >= 3.10 with venv, and make. Another interpreter: make run PYTHON=python3.12
 

@@ -77,7 +77,8 @@ def test_the_configuration_help_and_list_tell_them(
     assert yaml.safe_load(text) == config.to_dict()
     assert " ".join(run_help(TOY).split()).count("[set by the environment]") == 2
     assert main(["list", "--env", "spot"]) == 0
-    assert "walk          can; the environment sets algo.scenes 7, budget.images 90\n" in capsys.readouterr().out
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "walk can; the environment sets algo.scenes 7, budget.images 90" in lines
 
 
 @pytest.mark.parametrize(
@@ -121,4 +122,5 @@ def test_an_algorithm_that_cannot_learn_there_is_refused_at_once(
     assert main(["compare", "--env=spot", "--algos=random,walk", "--out=both"]) == 2
     assert "walk cannot work on spot" in capsys.readouterr().err
     assert main(["list", "--env", "spot"]) == 0
-    assert "walk          cannot work: it learns the structure" in capsys.readouterr().out
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert any(line.startswith("walk cannot work: it learns the structure") for line in lines)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -121,7 +121,7 @@ class AutoSimulate(Algorithm):
     def fine_tune(self, frames: Frames, iteration: int) -> None:
         """Train the task network from where it was."""
         session, config = self.session, self.config
-        schedule = session.env.schedule.changed(config.epochs, config.learning_rate)
+        schedule = replace(session.env.schedule, epochs=config.epochs, learning_rate=config.learning_rate)
         seed = session.integer_seed("fine-tuning", iteration)
         session.task.train(self.network, frames, schedule, seed, session.device, self.optimiser)
 

@@ -9,7 +9,7 @@ function runs over all scenes held, weighted by how much likelier they have beco
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -131,7 +131,7 @@ class InfluenceReplay(Algorithm):
     def fine_tune(self, frames: Frames, iteration: int) -> None:
         """Train the task network from where it was, once through frames."""
         session, seed = self.session, self.session.integer_seed("fine-tuning", iteration)
-        schedule = session.env.schedule.changed(1, self.config.learning_rate)
+        schedule = replace(session.env.schedule, epochs=1, learning_rate=self.config.learning_rate)
         session.task.train(self.network, frames, schedule, seed, session.device)
 
     def point(self, frames: Frames, costs: Stopwatch) -> None:

@@ -17,10 +17,6 @@ class TrainingSchedule(Checked):
     batch_size: Annotated[int, Range(least=1)] = 8
     learning_rate: Annotated[float, Range(above=0)] = 5e-3
 
-    def changed(self, epochs: int, learning_rate: float) -> TrainingSchedule:
-        """The same with other ``epochs`` and another ``learning_rate``."""
-        return TrainingSchedule(epochs, self.batch_size, learning_rate)
-
 
 def half_cosine(share: float, down_to: float = 0.0) -> float:
     """1 for a ``share`` of 0 or less, ``down_to`` for 1 or more, and half a cosine between."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import torch
 
-from algorithms.search import require_labels
+from algorithms.searches.search import require_labels
 from autosim.algorithm import Algorithm, Metrics
 from autosim.learning.influence.scale import RunningScale
 from autosim.learning.stopwatch import Stopwatch

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from algorithms.search import require_labels
+from algorithms.searches.search import require_labels
 from autosim.algorithm import Algorithm, Metrics
 from autosim.learning.schedule import half_cosine
 from autosim.learning.stopwatch import Stopwatch

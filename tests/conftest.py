@@ -26,7 +26,7 @@ SHARING_RAY = (
     "tests/test_readme.py",
 )
 SHARING_RAY_TOO = (
-    "tests/algorithms/test_random_search.py",
+    "tests/algorithms/searches/test_random_search.py",
     "tests/algorithms/test_metasim.py",
     "tests/rendering/test_adjoint.py",
     "tests/rendering/test_mitsuba_adjoint.py",
@@ -47,7 +47,7 @@ LONG = (
     "tests/algorithms/test_influence_replay.py",
     "tests/comparison/test_compare.py",
     "tests/rendering/test_cluster.py",
-    "tests/algorithms/test_bo.py",
+    "tests/algorithms/searches/test_bo.py",
     "tests/test_stranger.py",
 )
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from algorithms.random_search import RandomSearch, RandomSearchConfig
+from algorithms.searches.random_search import RandomSearch, RandomSearchConfig
 from autosim.algorithm import Algorithm, Metrics
 from autosim.env import Env
 from autosim.scenes.generator import SceneGenerator

@@ -6,7 +6,7 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from algorithms.search import Search, SearchConfig, penalised
+from algorithms.searches.search import Search, SearchConfig, penalised
 from autosim.errors import UserError
 from autosim.ranges import Range
 from autosim.search_space import IntegerRange, tunable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from algorithms.search import SearchConfig, best_of, penalised, require_labels, round_metrics
+from algorithms.searches.search import SearchConfig, best_of, penalised, require_labels, round_metrics
 from autosim.algorithm import Algorithm, Metrics
 from autosim.ranges import Range
 from autosim.search_space import LogUniformRange, OneOf, tunable

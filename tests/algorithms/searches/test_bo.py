@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from algorithms.bo import BayesianOptimisation, BayesianOptimisationConfig
-from algorithms.random_search import RandomSearch, RandomSearchConfig
+from algorithms.searches.bo import BayesianOptimisation, BayesianOptimisationConfig
+from algorithms.searches.random_search import RandomSearch, RandomSearchConfig
 from autosim.env import Env
 from autosim.errors import UserError
 from autosim.scenes.parametric import ParametricGenerator
 from autosim.session import Session
 from autosim.testing import AlgorithmSuite
-from tests.algorithms.closed_form import bump, reached, scored_session
+from tests.algorithms.searches.closed_form import bump, reached, scored_session
 from tests.helpers import BlobConfig, BlobEnv, blob_session
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.search import Search
+from algorithms.searches.search import Search
 from autosim.scenes.generator import SceneGenerator
 from autosim.scenes.parametric import ParametricGenerator
 from autosim.seeding import seed_sequence

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from algorithms.random_search import RandomSearch, RandomSearchConfig
+from algorithms.searches.random_search import RandomSearch, RandomSearchConfig
 from autosim.env import Env
 from autosim.errors import UserError
 from autosim.rendering.actors.pool import RayPool

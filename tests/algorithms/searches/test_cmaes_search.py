@@ -7,14 +7,14 @@ import sys
 import numpy as np
 import pytest
 
-from algorithms.cmaes_search import CmaesSearch, CmaesSearchConfig
-from algorithms.random_search import RandomSearch, RandomSearchConfig
+from algorithms.searches.cmaes_search import CmaesSearch, CmaesSearchConfig
+from algorithms.searches.random_search import RandomSearch, RandomSearchConfig
 from autosim.env import Env
 from autosim.errors import UserError
 from autosim.scenes.parametric import ParametricGenerator
 from autosim.session import Session
 from autosim.testing import AlgorithmSuite
-from tests.algorithms.closed_form import reached, scored_session
+from tests.algorithms.searches.closed_form import reached, scored_session
 from tests.helpers import BlobConfig, BlobEnv, blob_session
 from tests.scenes.examples import table
 

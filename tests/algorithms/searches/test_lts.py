@@ -9,13 +9,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from algorithms.lts import LearningToSimulate, LearningToSimulateConfig
+from algorithms.searches.lts import LearningToSimulate, LearningToSimulateConfig
 from autosim.env import Env
 from autosim.errors import UserError
 from autosim.scenes.parametric import ParametricGenerator
 from autosim.session import Session
 from autosim.testing import AlgorithmSuite
-from tests.algorithms.closed_form import PEAK, bump, scored_session
+from tests.algorithms.searches.closed_form import PEAK, bump, scored_session
 from tests.helpers import BlobConfig, BlobEnv, blob_session
 from tests.scenes.examples import table
 

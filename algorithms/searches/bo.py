@@ -8,7 +8,7 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from algorithms.search import Search, SearchConfig, best_of, penalised
+from algorithms.searches.search import Search, SearchConfig, best_of, penalised
 from autosim.ranges import Range
 from autosim.search_space import IntegerRange, OneOf, tunable
 

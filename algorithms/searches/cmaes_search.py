@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from algorithms.search import Search, SearchConfig, penalised
+from algorithms.searches.search import Search, SearchConfig, penalised
 from autosim.errors import UserError
 from autosim.ranges import Range
 from autosim.search_space import OneOf, UniformRange, tunable

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from algorithms.optuna_search import OptunaSearch, OptunaSearchConfig, to_params, to_point
-from algorithms.random_search import RandomSearch, RandomSearchConfig
+from algorithms.searches.optuna_search import OptunaSearch, OptunaSearchConfig, to_params, to_point
+from algorithms.searches.random_search import RandomSearch, RandomSearchConfig
 from autosim.env import Env
 from autosim.errors import UserError
 from autosim.scenes.parametric import ParametricGenerator
 from autosim.session import Session
 from autosim.testing import AlgorithmSuite
-from tests.algorithms.closed_form import bump, reached, scored_session
+from tests.algorithms.searches.closed_form import bump, reached, scored_session
 from tests.helpers import BlobConfig, BlobEnv, blob_session
 from tests.scenes.examples import table
 

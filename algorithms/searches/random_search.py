@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from algorithms.search import Search, SearchConfig
+from algorithms.searches.search import Search, SearchConfig
 
 if TYPE_CHECKING:
     import numpy as np

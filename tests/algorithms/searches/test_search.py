@@ -9,11 +9,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from algorithms.bo import BayesianOptimisation
-from algorithms.lts import LearningToSimulate
-from algorithms.optuna_search import OptunaSearch
-from algorithms.random_search import RandomSearch, RandomSearchConfig
-from algorithms.search import SearchConfig, best_of, penalised, round_metrics
+from algorithms.searches.bo import BayesianOptimisation
+from algorithms.searches.lts import LearningToSimulate
+from algorithms.searches.optuna_search import OptunaSearch
+from algorithms.searches.random_search import RandomSearch, RandomSearchConfig
+from algorithms.searches.search import SearchConfig, best_of, penalised, round_metrics
 from autosim.algorithm import Algorithm
 from autosim.learning.schedule import TrainingSchedule
 from autosim.rendering.frames import Frames

@@ -86,6 +86,7 @@ setup(
     entry_points={
         "console_scripts": ["autosim = autosim.cli.main:main"],
         "autosim.algorithms": [
+            "attribute_descent = algorithms.attribute_descent:AttributeDescent",
             "autosimulate = algorithms.autosimulate:AutoSimulate",
             "cmaes = algorithms.searches.cmaes_search:CmaesSearch",
             "influence_replay = algorithms.influence_replay:InfluenceReplay",

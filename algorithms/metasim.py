@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from autosim.algorithm import Algorithm, Metrics
 from autosim.learning.schedule import half_cosine
@@ -27,6 +27,7 @@ class MetaSimConfig(Checked):
     Args:
         iterations: steps of the generator.
         batch_size: scenes rendered in a step.
+        divergence: of image features: the paper's MMD², or a debiased Sinkhorn divergence (optimal transport).
         learning_rate: of Adam on the transformer's network.
         offsets: learn an offset for each slot's attribute too, beside the network (the paper has the network alone).
         offset_rate: of Adam on the offsets of continuous attributes.
@@ -47,6 +48,7 @@ class MetaSimConfig(Checked):
 
     iterations: Annotated[int, Range(least=1)] = 80
     batch_size: Annotated[int, Range(least=4)] = tunable(24, OneOf((8, 16, 24, 32)))
+    divergence: Literal["mmd", "sinkhorn"] = "mmd"
     learning_rate: Annotated[float, Range(above=0)] = tunable(1e-3, LogUniformRange(1e-4, 1e-2))
     offsets: bool = True
     offset_rate: Annotated[float, Range(above=0)] = tunable(0.06, LogUniformRange(0.01, 0.2))
@@ -80,7 +82,7 @@ class MetaSim(Algorithm):
         import torch
 
         from algorithms.task_network import OnlineTaskNetwork
-        from autosim.learning.divergence import DistributionMatcher
+        from autosim.learning.matching import FIGURES, matcher_of
         from autosim.scenes.generator import MovingAverage
         from autosim.scenes.pretraining import pretrain
         from autosim.scenes.transformer import DistributionTransformer
@@ -96,10 +98,8 @@ class MetaSim(Algorithm):
         with session.stage("pre-training"):
             self.pretraining = pretrain(self.transformer, session.seed_sequence("pretraining"))
         self.features = session.features.features
-        target = self.features.of_images(session.target.images.images, session.device)
-        self.matcher = DistributionMatcher(
-            target, session.features.reference, self.features.groups, self.features.weights
-        )
+        images = session.target.images.images
+        self.matcher = matcher_of(config.divergence, session.features, images, session.device)
         offsets = [self.transformer.offsets] if config.offsets else []
         groups: list[dict[str, Any]] = [
             {"params": list(self.transformer.network.parameters())},
@@ -111,7 +111,8 @@ class MetaSim(Algorithm):
         self.task = OnlineTaskNetwork(session, config.task_steps, config.task_rate)
         self.baseline = MovingAverage(config.baseline_decay)
         self.score: float | None = None
-        self.history: dict[str, list[float]] = {"mmd2": [], "task_loss": []}
+        self.figure = FIGURES[config.divergence]
+        self.history: dict[str, list[float]] = {self.figure: [], "task_loss": []}
 
     @classmethod
     def shown(cls, config: MetaSimConfig) -> str:
@@ -140,15 +141,15 @@ class MetaSim(Algorithm):
         due = iteration % config.score_every == 0
         scored = session.in_background(partial(self.task, drawn, iteration)) if due else lambda: self.score
         phi = self.features(images)
-        mmd2 = self.matcher(phi)
-        (slopes,) = torch.autograd.grad(mmd2, samples.values)
+        divergence = self.matcher(phi)
+        (slopes,) = torch.autograd.grad(divergence, samples.values)
         loss = (samples.values * slopes).sum()
         if config.categorical:
-            # The renderer has no derivative in a category: the score function of the same MMD² moves those.
+            # The renderer has no derivative in a category: the score function of the same divergence moves those.
             cost = self.matcher.witness(phi.detach(), baseline=True)
             loss = loss + self.transformer.score_function_loss(samples, cost, "categorical")
         self.score = scored()
-        losses = {"mmd2": float(mmd2.detach())}
+        losses = {self.figure: float(divergence.detach())}
         if config.task_loss and self.score is not None:
             advantage = self.score - self.baseline.update(self.score)
             task_loss = -advantage * self.transformer.log_prob(samples).sum()

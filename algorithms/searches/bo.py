@@ -98,7 +98,8 @@ class BayesianOptimisation(Search):
         return self.start.from_unit(self._result[1])
 
     def best_point(self) -> NDArray[np.float64]:
-        """Of the points tried, the one whose posterior mean is best."""
+        """Of the points scored in full, the one whose posterior mean is best."""
+        import numpy as np
         from threadpoolctl import threadpool_limits
 
         points, scores, noise = self.observations()
@@ -108,7 +109,9 @@ class BayesianOptimisation(Search):
             # A length scale at its bound.
             warnings.simplefilter("ignore")
             means = process.fit(points, (scores - scores.mean()) / spread).predict(points)
-        return points[int(means.argmax())]
+        given_up = set(self.given_up)
+        done = {tuple(point.tolist()) for i, point in enumerate(self.points) if i not in given_up}
+        return points[int(np.where([tuple(point.tolist()) in done for point in points], means, -np.inf).argmax())]
 
     def observations(self) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
         """Distinct points (n, d), the mean score (n,) of each, and the variance of a single score.

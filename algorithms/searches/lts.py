@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from algorithms.searches.search import SearchConfig, best_of, penalised, require_labels, round_metrics
+from algorithms.searches.rungs import Rungs
+from algorithms.searches.search import SearchConfig, best_of, finished, penalised, require_labels, round_metrics
 from autosim.algorithm import Algorithm, Metrics
 from autosim.ranges import Range
 from autosim.search_space import LogUniformRange, OneOf, tunable
@@ -68,6 +69,8 @@ class LearningToSimulate(Algorithm):
         self.optimiser = torch.optim.Adam(groups, lr=config.learning_rate)
         self.baseline = MovingAverage(config.baseline_decay)
         self.scores: list[float] = []
+        self.given_up: list[int] = []
+        self.rungs = Rungs(session, config.rungs, config.frames, config.epochs)
         self.best_parameters: dict[str, Any] = {}
 
     @property
@@ -79,12 +82,12 @@ class LearningToSimulate(Algorithm):
 
     def step(self, iteration: int) -> Metrics:
         """Algorithm 1: draw K sets of parameters, score a data set of each, one step along the policy gradient."""
-        session, config = self.session, self.config
         means, choices = self.draw(iteration)
         generators = [self.policy.with_parameters(m, c) for m, c in zip(means, choices, strict=True)]
-        latest = session.score_generators(generators, config.frames, config.epochs, iteration)
+        latest, given_up = self.rungs.score(generators, iteration)
+        self.given_up += [len(self.scores) + i for i in given_up]
         self.scores += latest
-        best = best_of(self.scores)
+        best = best_of(finished(self.scores, self.given_up))
         if best is not None and best >= len(self.scores) - len(latest):
             row = best - len(self.scores)
             self.best_parameters = {"means": means[row], "choices": choices[row]}
@@ -93,7 +96,7 @@ class LearningToSimulate(Algorithm):
         loss.backward()
         self.optimiser.step()
         self.policy.project()
-        return round_metrics(self.scores, latest)
+        return round_metrics(finished(self.scores, self.given_up), latest)
 
     def draw(self, iteration: int) -> tuple[Tensor, Tensor]:
         """Means (K, C) before censoring or wrapping, and indices of the choices (K, D), drawn from the policy."""
@@ -132,6 +135,8 @@ class LearningToSimulate(Algorithm):
             "optimiser": self.optimiser.state_dict(),
             "baseline": self.baseline.value,
             "scores": list(self.scores),
+            "full": list(self.given_up),
+            "rungs": self.rungs.state_dict(),
             "best_parameters": dict(self.best_parameters),
         }
 
@@ -141,4 +146,8 @@ class LearningToSimulate(Algorithm):
         self.optimiser.load_state_dict(state["optimiser"])
         self.baseline.value = state["baseline"]
         self.scores = list(state["scores"])
+        # States from before there were rungs have neither.
+        self.given_up = list(state.get("given_up", []))
+        if "rungs" in state:
+            self.rungs.load_state_dict(state["rungs"])
         self.best_parameters = dict(state["best_parameters"])

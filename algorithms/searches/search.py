@@ -7,6 +7,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
+from algorithms.searches.rungs import SHARE, Rungs
 from autosim.algorithm import Algorithm, Metrics
 from autosim.errors import UserError
 from autosim.ranges import Checked, Range
@@ -29,18 +30,27 @@ class SearchConfig(Checked):
         datasets: data sets that are rendered, trained on and scored in a round, in parallel.
         frames: frames in each data set.
         epochs: passes of a network, from scratch, over its data set.
+        rungs: successive halving: of N rungs each has three times the frames and training steps of the one before, and
+            the best third goes on to it; 1 scores every data set in full.
     """
 
     iterations: Annotated[int, Range(least=1)] = 25
     datasets: Annotated[int, Range(least=1)] = tunable(2, OneOf((1, 2, 4, 8)))
     frames: Annotated[int, Range(least=1)] = tunable(100, OneOf((25, 50, 100)))
     epochs: Annotated[int, Range(least=1)] = tunable(20, OneOf((5, 10, 20)))
+    rungs: Annotated[int, Range(least=1)] = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if SHARE ** (self.rungs - 1) > self.frames:
+            raise ValueError(f"rungs: {self.rungs} leave less than a frame of frames {self.frames} on the first")
 
 
 class Search(Algorithm):
     """Proposes points of the generator's ``[0, 1]^d`` view; the point whose data set scored best is the result.
 
-    ``points`` and ``scores`` are all that was tried, in order; the score of a training that diverged is NaN.
+    ``points`` and ``scores`` are all that was tried, in order; the score of a training that diverged is NaN. Those at
+    the positions ``given_up`` on a rung are what they may have come to.
     """
 
     needs = ("attributes",)
@@ -53,6 +63,8 @@ class Search(Algorithm):
         self.start = ParametricGenerator(session.env.prior())
         self.points: list[NDArray[np.float64]] = []
         self.scores: list[float] = []
+        self.given_up: list[int] = []
+        self.rungs = Rungs(session, config.rungs, config.frames, config.epochs)
 
     @abstractmethod
     def propose(self, iteration: int) -> list[NDArray[np.float64]]:
@@ -61,22 +73,26 @@ class Search(Algorithm):
     @property
     def generator(self) -> SceneGenerator:
         """The best parameters so far; the starting distribution before any was scored."""
-        best = best_of(self.scores)
+        best = best_of(finished(self.scores, self.given_up))
         return self.start if best is None else self.start.from_unit(self.points[best])
 
     def step(self, iteration: int) -> Metrics:
         """Propose points, render and score a data set of each."""
-        config = self.config
         points = self.propose(iteration)
-        generators = [self.start.from_unit(point) for point in points]
-        scores = self.session.score_generators(generators, config.frames, config.epochs, iteration)
+        scores, given_up = self.rungs.score([self.start.from_unit(point) for point in points], iteration)
         self.points += points
+        self.given_up += [len(self.scores) + i for i in given_up]
         self.scores += scores
-        return round_metrics(self.scores, scores)
+        return round_metrics(finished(self.scores, self.given_up), scores)
 
     def state_dict(self) -> dict[str, Any]:
         """All points and their scores."""
-        return {"points": [point.tolist() for point in self.points], "scores": list(self.scores)}
+        return {
+            "points": [point.tolist() for point in self.points],
+            "scores": list(self.scores),
+            "given_up": list(self.given_up),
+            "rungs": self.rungs.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up where :meth:`state_dict` was called."""
@@ -84,6 +100,16 @@ class Search(Algorithm):
 
         self.points = [np.array(point) for point in state["points"]]
         self.scores = list(state["scores"])
+        # States from before there were rungs have neither.
+        self.given_up = list(state.get("given_up", []))
+        if "rungs" in state:
+            self.rungs.load_state_dict(state["rungs"])
+
+
+def finished(scores: list[float], given_up: list[int]) -> list[float]:
+    """The scores with NaN in the place of those of data sets that were given up."""
+    without = set(given_up)
+    return [float("nan") if i in without else score for i, score in enumerate(scores)]
 
 
 def require_labels(

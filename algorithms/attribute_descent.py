@@ -1,6 +1,6 @@
 """Attribute descent: one attribute after another takes the value whose images lie nearest to the target's.
 
-Yao et al., "Simulating Content Consistent Vehicle Datasets with Attribute Descent", ECCV 2020, section 4: coordinate
+Yao et al., "Simulating Content Consistent Vehicle Datasets with Attribute Descent", ECCV 2020: coordinate
 descent over the parameters of attributes, several times over all of them. There the distance is the Fréchet distance of
 Inception's features (FID); here it is the MMD², or a Sinkhorn divergence, of the run's own features.
 """

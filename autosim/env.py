@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from autosim.learning.schedule import TrainingSchedule
@@ -40,7 +41,8 @@ class Env(ABC):
     ``feature_edge`` pixels at most. ``appearance`` says whether how bright, coloured and sharp things look is the
     method's to learn; where it is not, image statistics are no features, for they would tell how sprites are resampled,
     say. ``frame_size`` is (height, width) of the frames where it is not the environment's own choice
-    (:meth:`with_frame_size`).
+    (:meth:`with_frame_size`). ``class_aliases`` are the names here of classes that labels of a well-known data set call
+    otherwise; ``--target.classes`` goes before them.
     """
 
     name: ClassVar[str]
@@ -57,6 +59,7 @@ class Env(ABC):
     appearance: bool = True
     schedule: TrainingSchedule = TrainingSchedule()
     frame_size: tuple[int, int] | None = None
+    class_aliases: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod
     def __init__(self, config: Any) -> None:

@@ -120,7 +120,8 @@ class Session:
             declared = {name: kind for name, kind in pool.annotations.items() if reads is None or name in reads}
             declared |= self.task.beside
             camera = self.env.renderer().field_of_view
-            return folder_target(self.target_settings, declared, pool.height, pool.width, camera)
+            size = pool.height, pool.width
+            return folder_target(self.target_settings, declared, *size, camera, self.env.class_aliases)
 
     @property
     def validation(self) -> Frames:

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from autosim import seeding
 from autosim.env import Env
@@ -71,17 +72,19 @@ def folder_target(
     height: int,
     width: int,
     field_of_view: float | None = None,
+    aliases: Mapping[str, str] = MappingProxyType({}),
 ) -> Target:
     """The user's own images, brought to (height, width), with the ``declared`` annotations where they have labels.
 
-    ``field_of_view`` is that of the environment's camera. Without a part of images to match, those of the validation
+    ``field_of_view`` is that of the environment's camera, ``aliases`` are its names of classes that the labels may call
+    otherwise (``Env.class_aliases``). Without a part of images to match, those of the validation
     part are matched, or else those of the training part. ``UserError`` names the file where one cannot be read, a class
     that is not known, and an annotation that no format holds.
     """
     zoom = camera_zoom(settings.field_of_view, field_of_view)
     places = find_places(settings)
     matched = next(role for role in ("images", "validation", "train") if role in places)
-    reader = _PartReader(settings, declared, (height, width), zoom)
+    reader = _PartReader(settings, declared, (height, width), zoom, aliases)
     frames = {role: reader.labelled(role, found) for role, found in places.items() if role != "images"}
     reader.check_mapping()
     images = reader.unlabelled(places[matched]) if matched == "images" else Frames(frames[matched].images)
@@ -119,8 +122,10 @@ class _PartReader:
         declared: Mapping[str, Annotation],
         size: tuple[int, int],
         zoom: float | None,
+        aliases: Mapping[str, str],
     ) -> None:
         self.settings, self.declared, self.size, self.zoom = settings, declared, size, zoom
+        self.aliases = aliases
         self.sizes: Counter[tuple[int, int]] = Counter()
         self.notes: list[str] = []
         self.classes: dict[str, None] = {}
@@ -134,7 +139,8 @@ class _PartReader:
         """The pictures of a part with their labels."""
         data, settings = found.read(), self.settings
         self.classes.update(dict.fromkeys(data.classes))
-        known = {name: to for name, to in settings.mapping.items() if name in data.classes}
+        known: dict[str, str | None] = {name: to for name, to in self.aliases.items() if name in data.classes}
+        known |= {name: to for name, to in settings.mapping.items() if name in data.classes}
         try:
             declared = with_room(self.declared, max((len(image) for image in data.images), default=0))
             reader = FrameReader(data, declared, *self.size, known, settings.fit, zoom=self.zoom)

@@ -28,7 +28,7 @@ ALGORITHMS = (
     "metasim", "metasim2", "autosimulate", "influence_replay", "leap", "attribute_descent", "avo", "lts", "bo",
     "cmaes", "optuna", "random",
 )  # fmt: skip
-ENVIRONMENTS = ("aerial", "clevr", "mnist", "multimnist")
+ENVIRONMENTS = ("aerial", "clevr", "lmo", "mnist", "multimnist")
 
 
 def blocks(language: str) -> list[str]:

@@ -96,7 +96,11 @@ class MitsubaRenderer(Renderer):
 
     @abstractmethod
     def camera(self, mi: Any) -> Any:
-        """``to_world`` of the camera."""
+        """``to_world`` of the camera; where it moves, of any one."""
+
+    def camera_of(self, mi: Any, scene: SceneGraph) -> Any:
+        """``to_world`` of a scene's camera, where the camera moves; by default None, and :meth:`camera` holds."""
+        return None
 
     @abstractmethod
     def pose(self, mi: Any, scene: SceneGraph) -> dict[str, Any]:
@@ -161,7 +165,8 @@ class MitsubaRenderer(Renderer):
         }
         # Projective integrators by number of bounces; they are loaded when first needed.
         self._projective: dict[int, Any] = {}
-        self._rays = self._centre_rays()
+        # Where the camera stands still these are the same for all scenes, and computed once.
+        self._rays: Any = None
         self._shapes = {shape.id(): shape for shape in self._scene.shapes()}
         self._posed: SceneGraph | None = None
 
@@ -187,7 +192,7 @@ class MitsubaRenderer(Renderer):
 
     @cached_property
     def view(self) -> View:
-        """The camera, of a renderer that is built."""
+        """The camera, of a renderer that is built and whose camera stands still."""
         return View(np.array(self.camera(self._mi).matrix), self.field_of_view, self.height, self.width)
 
     def adjoint(
@@ -246,6 +251,8 @@ class MitsubaRenderer(Renderer):
             self._apply(scene)
         values = {self._shapes[name]: value for name, value in numbers.items()}
         found = np.zeros(self.height * self.width, dtype=dtype)
+        if self._rays is None:
+            self._rays = self._centre_rays()
         if self.variant.startswith("scalar"):
             for i, ray in enumerate(self._rays):
                 hit = self._scene.ray_intersect_preliminary(ray)
@@ -309,6 +316,9 @@ class MitsubaRenderer(Renderer):
 
     def _apply(self, scene: SceneGraph) -> None:
         self._set(self.pose(self._types, scene))
+        if (camera := self.camera_of(self._types, scene)) is not None:
+            self._sensors.aim(camera)
+            self._rays = None
         self._posed = scene
 
     def _set(self, values: Mapping[str, Any]) -> None:

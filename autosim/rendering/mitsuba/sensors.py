@@ -28,6 +28,15 @@ class Sensors:
         self._height, self._width = height, width
         self._whole = {edge: self._load(edge) for edge in edges}
         self._windows: dict[int, tuple[Any, Any]] = {}
+        self._aimed: dict[int, Any] = {edge: mi.traverse(sensor) for edge, sensor in self._whole.items()}
+
+    def aim(self, camera: Any) -> None:
+        """Move the camera: ``camera`` is the new ``to_world`` of all sensors."""
+        self._camera = camera
+        for parameters in (*self._aimed.values(), *(parameters for _, parameters in self._windows.values())):
+            parameters.set_dirty("to_world")
+            parameters["to_world"] = camera
+            parameters.update()
 
     def whole(self, edge: int) -> Any:
         """The sensor of the whole picture."""

@@ -1,0 +1,1 @@
+"""The environment ``lmo``: eight objects on tables, as in Linemod-Occluded."""

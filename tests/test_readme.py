@@ -25,8 +25,8 @@ OF_OTHER_COMMANDS = {
 }  # fmt: skip
 OF_THE_EXAMPLE = {"env.x", "algo.shift"}
 ALGORITHMS = (
-    "metasim", "metasim2", "autosimulate", "influence_replay", "leap", "attribute_descent", "avo", "lts", "bo",
-    "cmaes", "optuna", "random",
+    "metasim", "metasim2", "autosimulate", "influence_replay", "leap", "attribute_descent", "avo", "npe", "lts",
+    "bo",     "cmaes", "optuna", "random",
 )  # fmt: skip
 ENVIRONMENTS = ("aerial", "clevr", "lmo", "mnist", "multimnist")
 

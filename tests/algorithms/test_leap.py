@@ -43,7 +43,7 @@ def test_where_many_nodes_look_alike_it_is_refused() -> None:
 
 def test_it_jumps_to_the_target() -> None:
     session = blob_session()
-    algorithm = Leap(session, LeapConfig(iterations=1, broad=400, epochs=16))
+    algorithm = Leap(session, LeapConfig(iterations=1, broad=700, epochs=14))
     start, seen = algorithm.start.parameters_by_key(), algorithm.seen()
     algorithm.step(0)
     answer = algorithm.answer.parameters_by_key()

@@ -6,11 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from autosim.learning.inference.angles import OUTPUTS, AngleMixture
 from autosim.scenes.graph import Categorical, Continuous, SceneGraph, Schema
 
 # Smallest and largest standard deviation of a prediction, as fractions of the range.
@@ -18,12 +20,26 @@ LEAST_SIGMA, MOST_SIGMA = 0.003, 1.0
 
 
 @dataclass(frozen=True)
+class Prediction:
+    """What is predicted of nodes: ``means`` and ``sigmas`` (…, C) in units of the range, a mixture for each angle, and
+    log-probabilities (…, K) of each choice.
+    """
+
+    means: Tensor
+    sigmas: Tensor
+    angles: list[AngleMixture]
+    choices: list[Tensor]
+
+
+@dataclass(frozen=True)
 class ReadClass:
     """The mutable attributes of a class of nodes: of its only node in each scene (``single``), or of a set of ``most``
     nodes at most, of which a picture does not tell which is which.
 
-    A prediction for a node is a vector of ``outputs`` numbers: for each continuous attribute its mean (of a periodic
-    one a sine and a cosine) and then a logarithm of its standard deviation, for each categorical one its logits.
+    ``continuous`` are those on a line, ``angles`` the periodic ones. A prediction for a node is a vector of ``outputs``
+    numbers: the means on the lines, logarithms of their standard deviations, mixtures for the angles, logits of the
+    choices. Where ``parent`` names a single class, it is made given the parent's own attributes: what is told from a
+    road is told once it is known which way the road goes.
     """
 
     name: str
@@ -31,11 +47,8 @@ class ReadClass:
     most: int
     continuous: tuple[Continuous, ...]
     categorical: tuple[Categorical, ...]
-
-    @cached_property
-    def periodic(self) -> Tensor:
-        """(C,) whether each continuous attribute is periodic."""
-        return torch.tensor([each.periodic for each in self.continuous], dtype=torch.bool)
+    angles: tuple[Continuous, ...] = ()
+    parent: str = ""
 
     @cached_property
     def sizes(self) -> list[int]:
@@ -45,99 +58,121 @@ class ReadClass:
     @property
     def outputs(self) -> int:
         """Numbers that predict a node."""
-        return sum(3 if each.periodic else 2 for each in self.continuous) + sum(self.sizes)
+        return 2 * len(self.continuous) + OUTPUTS * len(self.angles) + sum(self.sizes)
+
+    @property
+    def told(self) -> int:
+        """Numbers that tell a child where its parent is (:meth:`telling`)."""
+        return len(self.continuous) + 2 * len(self.angles)
+
+    @property
+    def attributes(self) -> tuple[Continuous | Categorical, ...]:
+        """Those on lines, the angles, and the choices."""
+        return (*self.continuous, *self.angles, *self.categorical)
 
     def attribute_keys(self) -> list[str]:
-        """``class.attribute`` of the continuous and then the categorical ones."""
-        names = [each.name for each in self.continuous] + [each.name for each in self.categorical]
-        return [f"{self.name}.{name}" for name in names]
+        """``class.attribute`` of :attr:`attributes`."""
+        return [f"{self.name}.{each.name}" for each in self.attributes]
 
-    def split(self, outputs: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """(means (…, C) in units of the range, standard deviations (…, C), log-probabilities (…, K) of each choice)
-        of predictions (…, outputs).
-        """
-        means: list[Tensor] = []
-        position = 0
-        for each in self.continuous:
-            if each.periodic:
-                angle = torch.atan2(outputs[..., position], outputs[..., position + 1] + 1e-6)
-                means.append(angle / (2 * math.pi) % 1.0)
-            else:
-                means.append(outputs[..., position] + 0.5)
-            position += 2 if each.periodic else 1
+    def telling(self, continuous: Tensor, angles: Tensor) -> Tensor:
+        """(…, told) numbers about -1 to 1 for values (…, C) in units of the range and angles (…, A) in turns."""
+        turned = 2 * math.pi * angles
+        return torch.cat([2 * continuous - 1, turned.sin(), turned.cos()], dim=-1)
+
+    def split(self, outputs: Tensor) -> Prediction:
+        """What predictions (…, outputs) say."""
         count = len(self.continuous)
-        logs = outputs[..., position : position + count] - 1.5
-        sigmas = logs.clamp(math.log(LEAST_SIGMA), math.log(MOST_SIGMA)).exp()
-        choices = outputs[..., position + count :].split(self.sizes, dim=-1) if self.sizes else ()
-        stacked = torch.stack(means, dim=-1) if means else outputs[..., :0]
-        return stacked, sigmas, [logits.log_softmax(dim=-1) for logits in choices]
+        sizes = [count, count, *[OUTPUTS] * len(self.angles), *self.sizes]
+        means, logs, *rest = outputs.split(sizes, dim=-1)
+        sigmas = (logs - 1.5).clamp(math.log(LEAST_SIGMA), math.log(MOST_SIGMA)).exp()
+        angles, choices = rest[: len(self.angles)], rest[len(self.angles) :]
+        return Prediction(
+            means + 0.5,
+            sigmas,
+            [AngleMixture.of(each) for each in angles],
+            [logits.log_softmax(dim=-1) for logits in choices],
+        )
 
-    def difference(self, a: Tensor, b: Tensor) -> Tensor:
-        """``a - b`` of continuous values (…, C), along the shorter way of periodic ones."""
-        gap = a - b
-        return torch.where(self.periodic.to(gap.device), (gap + 0.5) % 1.0 - 0.5, gap)
-
-    def log_prob(self, outputs: Tensor, continuous: Tensor, choices: Tensor) -> Tensor:
-        """(…) log-density of true values: normalised ``continuous`` (…, C) and indices of ``choices`` (…, D)."""
-        means, sigmas, logs = self.split(outputs)
-        scaled = self.difference(continuous, means) / sigmas
-        total = (-0.5 * scaled**2 - sigmas.log() - 0.5 * math.log(2 * math.pi)).sum(dim=-1)
-        for place, log in enumerate(logs):
-            shape = torch.broadcast_shapes(log.shape[:-1], choices.shape[:-1])
-            index = choices[..., place].expand(shape)[..., None]
+    def log_prob(self, outputs: Tensor, truth: NodeLabels) -> Tensor:
+        """(…) log-density of true values, whose shapes broadcast with predictions (…, outputs)."""
+        predicted = self.split(outputs)
+        scaled = (truth.continuous - predicted.means) / predicted.sigmas
+        total = (-0.5 * scaled**2 - predicted.sigmas.log() - 0.5 * math.log(2 * math.pi)).sum(dim=-1)
+        for place, mixture in enumerate(predicted.angles):
+            total = total + mixture.log_prob(truth.angles[..., place])
+        for place, log in enumerate(predicted.choices):
+            shape = torch.broadcast_shapes(log.shape[:-1], truth.choices.shape[:-1])
+            index = truth.choices[..., place].expand(shape)[..., None]
             total = total + log.expand(*shape, log.shape[-1]).gather(-1, index)[..., 0]
         return total
 
 
 @dataclass(frozen=True)
 class NodeLabels:
-    """True attributes of one class in n scenes: ``present`` (n, most), ``continuous`` (n, most, C), ``choices`` int64
-    (n, most, D).
+    """True attributes of one class in n scenes: ``present`` (n, most), ``continuous`` (n, most, C) in units of the
+    range, ``angles`` (n, most, A) in turns, ``choices`` int64 (n, most, D).
     """
 
     present: Tensor
     continuous: Tensor
+    angles: Tensor
     choices: Tensor
 
-    def select(self, index: Tensor) -> NodeLabels:
-        """Those of some scenes."""
-        return NodeLabels(self.present[index], self.continuous[index], self.choices[index])
+    def parts(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The four tensors."""
+        return self.present, self.continuous, self.angles, self.choices
+
+    def select(self, index: Any) -> NodeLabels:
+        """Those of some scenes, or some nodes: anything that indexes a tensor."""
+        return NodeLabels(*(part[index] for part in self.parts()))
 
     def joined(self, others: NodeLabels) -> NodeLabels:
         """These scenes, and then ``others``."""
-        pairs = zip(
-            (self.present, self.continuous, self.choices),
-            (others.present, others.continuous, others.choices),
-            strict=True,
-        )
-        return NodeLabels(*(torch.cat(pair) for pair in pairs))
+        return NodeLabels(*(torch.cat(pair) for pair in zip(self.parts(), others.parts(), strict=True)))
 
 
 def read_classes(schema: Schema, scenes: Sequence[SceneGraph]) -> tuple[ReadClass, ...]:
-    """The classes that have mutable attributes with more than one value, as they occur in ``scenes``."""
-    found: list[ReadClass] = []
-    for node_class in schema.classes:
+    """The classes that have mutable attributes with more than one value, as they occur in ``scenes``; parents before
+    their children.
+    """
+    found: dict[str, ReadClass] = {}
+    above = {each.name: _parents(scenes, each.name) for each in schema.classes}
+    # A class comes after the one that its nodes hang on.
+    for node_class in sorted(schema.classes, key=lambda each: _depth(above, each.name)):
         numbers = [sum(1 for _ in scene.find(node_class.name)) for scene in scenes]
         attributes = [each for each in node_class.attributes if each.mutable]
-        continuous = tuple(each for each in attributes if isinstance(each, Continuous))
+        numeric = [each for each in attributes if isinstance(each, Continuous)]
         categorical = tuple(each for each in attributes if isinstance(each, Categorical) and len(each.choices) > 1)
-        if max(numbers) and (continuous or categorical):
-            single = min(numbers) == max(numbers) == 1
-            found.append(ReadClass(node_class.name, single, max(numbers), continuous, categorical))
-    return tuple(found)
+        if not max(numbers) or not (numeric or categorical):
+            continue
+        parents = above[node_class.name]
+        known = found.get(next(iter(parents))) if len(parents) == 1 else None
+        found[node_class.name] = ReadClass(
+            node_class.name,
+            min(numbers) == max(numbers) == 1,
+            max(numbers),
+            tuple(each for each in numeric if not each.periodic),
+            categorical,
+            tuple(each for each in numeric if each.periodic),
+            known.name if known is not None and known.single and known.told else "",
+        )
+    return tuple(found.values())
 
 
 def node_labels(schema: Schema, read: ReadClass, scenes: Sequence[SceneGraph]) -> NodeLabels:
     """True attributes of a class; nodes beyond ``most`` are left out."""
-    present = np.zeros((len(scenes), read.most), dtype=bool)
-    continuous = np.zeros((len(scenes), read.most, len(read.continuous)), dtype=np.float32)
-    choices = np.zeros((len(scenes), read.most, len(read.categorical)), dtype=np.int64)
+    shape = (len(scenes), read.most)
+    present = np.zeros(shape, dtype=bool)
+    continuous = np.zeros((*shape, len(read.continuous)), dtype=np.float32)
+    angles = np.zeros((*shape, len(read.angles)), dtype=np.float32)
+    choices = np.zeros((*shape, len(read.categorical)), dtype=np.int64)
     for row, scene in enumerate(scenes):
         for place, node in zip(range(read.most), scene.find(read.name), strict=False):
             present[row, place] = True
             continuous[row, place] = [each.normalise(float(node[each.name])) for each in read.continuous]
+            angles[row, place] = [each.normalise(float(node[each.name])) for each in read.angles]
             choices[row, place] = [each.index(node[each.name]) for each in read.categorical]
-    return NodeLabels(torch.from_numpy(present), torch.from_numpy(continuous), torch.from_numpy(choices))
+    return NodeLabels(*(torch.from_numpy(part) for part in (present, continuous, angles, choices)))
 
 
 def set_loss(read: ReadClass, log_rates: Tensor, outputs: Tensor, background: Tensor, labels: NodeLabels) -> Tensor:
@@ -145,9 +180,28 @@ def set_loss(read: ReadClass, log_rates: Tensor, outputs: Tensor, background: Te
     predictions (n, cells, outputs), and a uniform ``background`` (log-rate, scalar) for what no cell explains. It needs
     neither an order of the nodes nor a matching of nodes to cells.
     """
-    density = read.log_prob(outputs[:, None], labels.continuous[:, :, None], labels.choices[:, :, None])
+    density = read.log_prob(outputs[:, None], labels.select((slice(None), slice(None), None)))
     uniform = background - sum(math.log(size) for size in read.sizes)
     known = torch.logsumexp(log_rates[:, None] + density, dim=2)
     each = torch.logaddexp(known, uniform.expand_as(known))
     expected = log_rates.exp().sum(dim=1) + background.exp()
     return expected - (labels.present * each).sum(dim=1)
+
+
+def _parents(scenes: Sequence[SceneGraph], name: str) -> set[str]:
+    """Classes of the nodes on which those of a class hang, and "" where one hangs on none."""
+    found: set[str] = set()
+    for scene in scenes:
+        for node, parent in zip(scene.nodes, scene.parents, strict=True):
+            if node.node_class == name:
+                found.add("" if parent < 0 else scene.nodes[parent].node_class)
+    return found
+
+
+def _depth(above: dict[str, set[str]], name: str) -> int:
+    """How many classes are above one, each the only one above the next."""
+    depth, seen = 0, {name}
+    while len(above.get(name, ())) == 1 and (name := next(iter(above[name]))) and name not in seen:
+        depth += 1
+        seen.add(name)
+    return depth

@@ -14,8 +14,9 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import NDArray
 
+from autosim.learning.inference.angles import GRID, circular, normals
 from autosim.learning.inference.attributes import ReadClass
-from autosim.learning.inference.reader import Calibration, Readings, tempered
+from autosim.learning.inference.calibration import Calibration, Readings, corrected, posterior
 from autosim.scenes.generator import AttributeSummary, CategoricalSummary, ContinuousSummary
 from autosim.scenes.graph import Continuous
 
@@ -34,14 +35,38 @@ MOST_SLOTS = 5
 
 @dataclass
 class Slots:
-    """Mixture components: means and standard deviations (S, C) in units of the range, probabilities (S, K) of each
-    choice.
+    """Mixture components: means and standard deviations (S, C) in units of the range, those (S, A) of angles in turns,
+    probabilities (S, K) of each choice.
     """
 
     means: NDArray[np.float64]
     stds: NDArray[np.float64]
+    angles: NDArray[np.float64]
+    angle_stds: NDArray[np.float64]
     choices: list[NDArray[np.float64]]
     fit: float = -np.inf
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What n pictures say of the nodes of a class: which detections there are (n, D), values and standard deviations of
+    their errors (n, D, C), likelihoods (n, D, GRID) of each angle and (n, D, K) of each choice.
+    """
+
+    present: NDArray[np.bool_]
+    values: NDArray[np.float64]
+    noise: NDArray[np.float64]
+    angles: list[NDArray[np.float64]]
+    choices: list[NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Which attributes pictures show: (C,), (A,) and (D,)."""
+
+    continuous: NDArray[np.bool_]
+    angles: NDArray[np.bool_]
+    choices: NDArray[np.bool_]
 
 
 def inferred(
@@ -55,28 +80,41 @@ def inferred(
     """Means, spreads and probabilities by ``key.attribute``, for a class whose slots are ``keys``: "class" of a single
     node, "class.0", "class.1", … of several. Attributes that are hardly explained are left out.
     """
-    values, noise = corrected(found, calibration)
-    seen = [calibration.explained[key] >= EXPLAINED for key in read.attribute_keys()]
-    shown = np.array(seen[: len(read.continuous)], dtype=bool)
-    options = np.array(seen[len(read.continuous) :], dtype=bool)
-    if not shown.any() and not options.any():
+    seen = np.array([calibration.explained[key] >= EXPLAINED for key in read.attribute_keys()], dtype=bool)
+    shown = Shown(*np.split(seen, np.cumsum([len(read.continuous), len(read.angles)])))
+    if not seen.any():
         return {}
-    likelihoods = [
-        tempered(probability, temperature) / frequency
-        for probability, frequency, temperature in zip(
-            found.choices, calibration.frequencies, calibration.temperatures, strict=True
-        )
-    ]
+    values, noise = corrected(found, calibration)
+    evidence = Evidence(
+        found.present, values, noise, calibration.angle_likelihoods(found), calibration.choice_likelihoods(found)
+    )
     begin = _begin(read, start, keys)
     best = begin
     generator = np.random.default_rng(seed)
-    restarts = RESTARTS if len(keys) > 1 else 1
+    # A single node's mixture has one component, and one mode but for its angles.
+    restarts = RESTARTS if len(keys) > 1 or shown.angles.any() else 1
     for restart in range(restarts):
-        slots = _restarted(begin, found, values, generator) if len(keys) > 1 and restart else begin
-        fitted = _fitted(read, slots, found.present, values, noise, likelihoods, shown, options)
+        slots = _restarted(begin, evidence, generator) if restart else begin
+        fitted = _fitted(slots, evidence, shown)
         if fitted.fit > best.fit:
             best = fitted
-    return _summaries(read, best, keys, shown, options)
+    return _summaries(read, best, keys, shown)
+
+
+def likely(
+    read: ReadClass, found: Readings, calibration: Calibration, known: Mapping[str, AttributeSummary], key: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(values (n, C) in units of the range, angles (n, A) in turns) of a single node in each picture, given readings
+    and the distribution ``known`` that it comes from.
+    """
+    slots = _begin(read, known, (key,))
+    stds, angle_stds = slots.stds[0].copy(), slots.angle_stds[0].copy()
+    for spreads, attributes in ((stds, read.continuous), (angle_stds, read.angles)):
+        for place, each in enumerate(attributes):
+            summary = known.get(f"{key}.{each.name}")
+            if isinstance(summary, ContinuousSummary):
+                spreads[place] = max(summary.std / (each.high - each.low), LEAST_STD)
+    return posterior(found, calibration, slots.means[0], stds, slots.angles[0], angle_stds)
 
 
 def aligned(
@@ -91,12 +129,12 @@ def aligned(
     cost = np.zeros((len(keys), len(keys)))
     for row, own in enumerate(keys):
         for column, other in enumerate(keys):
-            for each in read.continuous:
+            for each in (*read.continuous, *read.angles):
                 a, b = known.get(f"{own}.{each.name}"), estimate.get(f"{other}.{each.name}")
                 if isinstance(a, ContinuousSummary) and isinstance(b, ContinuousSummary):
                     cost[row, column] += (each.difference(a.mean, b.mean) / (each.high - each.low)) ** 2
     rows, columns = linear_sum_assignment(cost)
-    names = [each.name for each in read.continuous] + [each.name for each in read.categorical]
+    names = [each.name for each in read.attributes]
     return {
         f"{keys[row]}.{name}": estimate[f"{keys[column]}.{name}"]
         for row, column in zip(rows, columns, strict=True)
@@ -105,40 +143,27 @@ def aligned(
     }
 
 
-def corrected(found: Readings, calibration: Calibration) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(values, standard deviations of their errors), both (n, most, C): readings as they would be without the pull to
-    the middle of a network that is not sure.
-    """
-    values = (found.means - calibration.offset) / calibration.slope
-    usual = calibration.noise / calibration.slope
-    # A reading that the network is less sure of than usual counts less.
-    typical = np.median(found.sigmas[found.present], axis=0) if found.present.any() else 1.0
-    factor = np.clip(found.sigmas / np.maximum(typical, 1e-6), 0.5, 4.0)
-    return values, usual * factor
-
-
-def _fitted(
-    read: ReadClass,
-    slots: Slots,
-    present: NDArray[np.bool_],
-    values: NDArray[np.float64],
-    noise: NDArray[np.float64],
-    likelihoods: list[NDArray[np.float64]],
-    shown: NDArray[np.bool_],
-    options: NDArray[np.bool_],
-) -> Slots:
+def _fitted(slots: Slots, evidence: Evidence, shown: Shown) -> Slots:
     """Expectation-maximisation from ``slots``."""
-    periodic = read.periodic.numpy()
-    means, stds, choices = slots.means.copy(), slots.stds.copy(), [each.copy() for each in slots.choices]
+    means, stds, angles, angle_stds = (
+        part.copy() for part in (slots.means, slots.stds, slots.angles, slots.angle_stds)
+    )
+    choices = [each.copy() for each in slots.choices]
+    values, noise, present = evidence.values, evidence.noise, evidence.present
     fit = -np.inf
     for _ in range(STEPS):
         gap = values[:, :, None] - means  # (n, detections, slots, C)
-        gap = np.where(periodic, (gap + 0.5) % 1.0 - 0.5, gap)
         variance = stds**2 + noise[:, :, None] ** 2
         density = -0.5 * (gap**2 / variance + np.log(2 * np.pi * variance))
-        scores = density[..., shown].sum(axis=3)
-        for place in np.flatnonzero(options):
-            mixed = np.einsum("ndk,sk->nds", likelihoods[place], choices[place])
+        scores = density[..., shown.continuous].sum(axis=3)
+        turned = {}
+        for place in np.flatnonzero(shown.angles):
+            own = normals(angles[:, place], angle_stds[:, place])
+            mixed = np.maximum(evidence.angles[place] @ own.T / GRID, 1e-12)
+            scores = scores + np.log(mixed)
+            turned[place] = own, mixed
+        for place in np.flatnonzero(shown.choices):
+            mixed = np.einsum("ndk,sk->nds", evidence.choices[place], choices[place])
             scores = scores + np.log(np.maximum(mixed, 1e-12))
         belongs, fit = _assignments(scores, present)
         weight = belongs.sum(axis=(0, 1)) + 1e-9
@@ -148,15 +173,18 @@ def _fitted(
         left = gain * noise[:, :, None] ** 2
         step = np.einsum("nds,ndsc->sc", belongs, shift) / weight[:, None]
         spread = np.einsum("nds,ndsc->sc", belongs, (shift - step) ** 2 + left) / weight[:, None]
-        means = means + np.where(shown, step, 0.0)
-        means = np.where(periodic, means % 1.0, np.clip(means, 0.0, 1.0))
-        stds = np.where(shown, np.sqrt(np.maximum(spread, LEAST_STD**2)), stds)
-        for place in np.flatnonzero(options):
-            posterior = choices[place] * likelihoods[place][:, :, None]
-            posterior = posterior / np.maximum(posterior.sum(axis=3, keepdims=True), 1e-12)
-            counts = np.einsum("nds,ndsk->sk", belongs, posterior) + PSEUDO_COUNT
+        means = np.clip(means + np.where(shown.continuous, step, 0.0), 0.0, 1.0)
+        stds = np.where(shown.continuous, np.sqrt(np.maximum(spread, LEAST_STD**2)), stds)
+        for place, (own, mixed) in turned.items():
+            weights = own * np.einsum("nds,ndg->sg", belongs / mixed, evidence.angles[place])
+            found, width = circular(weights + 1e-12)
+            angles[:, place], angle_stds[:, place] = found, np.maximum(width, LEAST_STD)
+        for place in np.flatnonzero(shown.choices):
+            posteriors = choices[place] * evidence.choices[place][:, :, None]
+            posteriors = posteriors / np.maximum(posteriors.sum(axis=3, keepdims=True), 1e-12)
+            counts = np.einsum("nds,ndsk->sk", belongs, posteriors) + PSEUDO_COUNT
             choices[place] = counts / counts.sum(axis=1, keepdims=True)
-    return Slots(means, stds, choices, fit)
+    return Slots(means, stds, angles, angle_stds, choices, fit)
 
 
 def _assignments(scores: NDArray[np.float64], present: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
@@ -188,44 +216,56 @@ def _assignments(scores: NDArray[np.float64], present: NDArray[np.bool_]) -> tup
 
 def _begin(read: ReadClass, start: Mapping[str, AttributeSummary], keys: Sequence[str]) -> Slots:
     """The start's own parameters, spread out enough for readings to reach them."""
-    means, stds = np.full((len(keys), len(read.continuous)), 0.5), np.full((len(keys), len(read.continuous)), 0.3)
+    centres = []
+    for attributes in (read.continuous, read.angles):
+        means = np.full((len(keys), len(attributes)), 0.5)
+        for slot, key in enumerate(keys):
+            for place, each in enumerate(attributes):
+                known = start.get(f"{key}.{each.name}")
+                if isinstance(known, ContinuousSummary):
+                    means[slot, place] = np.clip((known.mean - each.low) / (each.high - each.low), 0.0, 1.0)
+        centres.append(means)
+    means, angles = centres
     choices = [np.full((len(keys), size), 1.0 / size) for size in read.sizes]
-    for slot, key in enumerate(keys):
-        for place, each in enumerate(read.continuous):
-            known = start.get(f"{key}.{each.name}")
-            if isinstance(known, ContinuousSummary):
-                means[slot, place] = np.clip((known.mean - each.low) / (each.high - each.low), 0.0, 1.0)
-    return Slots(means, stds, choices)
+    return Slots(means, np.full_like(means, 0.3), angles, np.full_like(angles, 0.3), choices)
 
 
-def _restarted(begin: Slots, found: Readings, values: NDArray[np.float64], generator: np.random.Generator) -> Slots:
+def _restarted(begin: Slots, evidence: Evidence, generator: np.random.Generator) -> Slots:
     """From the nodes of a picture that shows as many as any, or of several pictures where none shows enough."""
     count = len(begin.means)
-    numbers = found.present.sum(axis=1)
+    numbers = evidence.present.sum(axis=1)
     if not numbers.max(initial=0):
         return begin
     full = np.flatnonzero(numbers == numbers.max())
     row = int(generator.choice(full))
-    picked = [values[row, place] for place in np.flatnonzero(found.present[row])][:count]
+    picked = [(row, int(place)) for place in np.flatnonzero(evidence.present[row])][:count]
     while len(picked) < count:
         row = int(generator.choice(np.flatnonzero(numbers)))
-        picked.append(values[row, int(generator.choice(np.flatnonzero(found.present[row])))])
-    means = np.clip(np.stack(picked), 0.0, 1.0)
-    return Slots(means, np.full_like(begin.stds, 0.1), begin.choices)
+        picked.append((row, int(generator.choice(np.flatnonzero(evidence.present[row])))))
+    rows, places = map(list, zip(*picked, strict=True))
+    means = np.clip(evidence.values[rows, places], 0.0, 1.0)
+    angles = begin.angles.copy()
+    for number, likelihood in enumerate(evidence.angles):
+        for slot, density in enumerate(likelihood[rows, places]):
+            angles[slot, number] = generator.choice(GRID, p=density / density.sum()) / GRID
+    return Slots(means, np.full_like(begin.stds, 0.1), angles, np.full_like(begin.angle_stds, 0.1), begin.choices)
 
 
-def _summaries(
-    read: ReadClass, slots: Slots, keys: Sequence[str], shown: NDArray[np.bool_], options: NDArray[np.bool_]
-) -> dict[str, AttributeSummary]:
+def _summaries(read: ReadClass, slots: Slots, keys: Sequence[str], shown: Shown) -> dict[str, AttributeSummary]:
     result: dict[str, AttributeSummary] = {}
+    numeric = (
+        (read.continuous, shown.continuous, slots.means, slots.stds),
+        (read.angles, shown.angles, slots.angles, slots.angle_stds),
+    )
     for slot, key in enumerate(keys):
-        for place in np.flatnonzero(shown):
-            each: Continuous = read.continuous[place]
-            mean = each.denormalise(float(slots.means[slot, place]))
-            result[f"{key}.{each.name}"] = ContinuousSummary(
-                mean, float(slots.stds[slot, place]) * (each.high - each.low)
-            )
-        for place in np.flatnonzero(options):
+        for attributes, seen, means, stds in numeric:
+            for place in np.flatnonzero(seen):
+                each: Continuous = attributes[place]
+                mean = each.denormalise(float(means[slot, place]))
+                result[f"{key}.{each.name}"] = ContinuousSummary(
+                    mean, float(stds[slot, place]) * (each.high - each.low)
+                )
+        for place in np.flatnonzero(shown.choices):
             chances = slots.choices[place][slot]
             result[f"{key}.{read.categorical[place].name}"] = CategoricalSummary(
                 tuple(float(p) for p in chances / chances.sum())

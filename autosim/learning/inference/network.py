@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,9 @@ from torch.nn import functional
 from autosim.learning.features.network_parts import residual_body
 from autosim.learning.features.statistics import COLOUR_STATISTICS, TEXTURE_STATISTICS
 from autosim.learning.inference.attributes import ReadClass
+
+# Log-rates (n, cells) of a set, None of a single node, and predictions (n, cells, outputs) or (n, outputs).
+Predicted = tuple[Tensor | None, Tensor]
 
 # Edge in pixels of a cell.
 CELL = 4
@@ -24,17 +27,22 @@ class SceneNetwork(nn.Module):
     """Images at ``size`` (height, width: multiples of 8) to predictions of every class of ``read``.
 
     Cells see their surroundings, the whole picture by a path at half the resolution, and where they are. Scene-wide
-    predictions are made of pooled activations, statistics of the image and a thumbnail.
+    predictions are made of pooled activations, statistics of the image and a thumbnail. A single node with an angle is
+    looked for first, and read where it is; children of a single node are read given what that one is. Where a class of
+    the ``mask`` has a set's name, cells that show it hold such nodes rather than others.
     """
 
     statistics_mean: Tensor
     statistics_std: Tensor
 
-    def __init__(self, read: Sequence[ReadClass], mask_classes: int, size: tuple[int, int], width: int = 16) -> None:
+    def __init__(self, read: Sequence[ReadClass], mask: Sequence[str], size: tuple[int, int], width: int = 16) -> None:
         super().__init__()
         self.read = tuple(read)
-        self.sets = [each for each in self.read if not each.single]
-        self.singles = [each for each in self.read if each.single]
+        told = {each.name: each.told for each in self.read}
+        plain = [each for each in self.read if not each.parent]
+        self.sets = [each for each in plain if not each.single]
+        self.singles = [each for each in plain if each.single and not each.angles]
+        self.own = [each for each in self.read if each.parent or (each.single and each.angles)]
         rows, columns = size[0] // CELL, size[1] // CELL
         inner = 2 * width
         self.stem = nn.Sequential(nn.Conv2d(3, width, 5, 2, 2, bias=False), _groups(width), nn.ReLU())
@@ -50,40 +58,112 @@ class SceneNetwork(nn.Module):
         numbers = sum(1 + each.outputs for each in self.sets)
         self.cells = nn.Sequential(nn.Conv2d(inner, inner, 1), nn.ReLU(), nn.Conv2d(inner, max(numbers, 1), 1))
         self.bias = nn.Parameter(torch.zeros(max(numbers, 1), rows, columns))
-        self.background = nn.Parameter(torch.full((max(len(self.sets), 1),), math.log(0.3)))
-        self.grid = nn.Conv2d(inner, mask_classes, 1) if mask_classes > 1 else None
+        self.background = nn.Parameter(torch.full((max(len(self.read), 1),), math.log(0.3)))
+        self.grid = nn.Conv2d(inner, len(mask), 1) if len(mask) > 1 else None
+        # Where a class of the mask has a node's name, it shows where such nodes are.
+        self.shown = {each.name: mask.index(each.name) for each in self.read if each.name in mask and len(mask) > 1}
         seen = 2 * inner + STATISTICS + inner * THUMBNAIL**2
         outputs = sum(each.outputs for each in self.singles)
         self.scene = nn.Sequential(nn.Linear(seen, 96), nn.ReLU(), nn.Linear(96, max(outputs, 1)))
+        self.heads = nn.ModuleDict()
+        for each in self.own:
+            given = told.get(each.parent, 0)
+            self.heads[each.name] = (
+                LocatedHead(inner, seen + given, each.outputs)
+                if each.single
+                else GivenCells(inner, given, each.outputs)
+            )
         ys, xs = torch.meshgrid(torch.linspace(-1, 1, rows), torch.linspace(-1, 1, columns), indexing="ij")
         self.register_buffer("coordinates", torch.stack([xs, ys]), persistent=False)
         self.register_buffer("statistics_mean", torch.zeros(STATISTICS))
         self.register_buffer("statistics_std", torch.ones(STATISTICS))
 
     def forward(
-        self, images: Tensor, statistics: Tensor
-    ) -> tuple[list[tuple[Tensor, Tensor]], list[Tensor], Tensor | None]:
-        """(log-rates (n, cells) and predictions (n, cells, outputs) of each set, predictions (n, outputs) of each
-        single node, logits of the mask's classes (n, classes, rows, columns) or None).
+        self, images: Tensor, statistics: Tensor, given: Mapping[str, Tensor]
+    ) -> tuple[dict[str, Predicted], Tensor | None]:
+        """(what is predicted of each class, by name; logits of the mask's classes (n, classes, rows, columns) or None).
+        ``given`` (n, told) tells of the parents of the classes that have one, by the child's name; a class whose parent
+        is not told is left out.
         """
         x = self.stem(images)
         x = functional.relu(self.down(x) + self.shortcut(x))
         coordinates = self.coordinates
         assert isinstance(coordinates, Tensor)
-        x = functional.relu(self.place(torch.cat([x, coordinates.expand(len(x), -1, -1, -1)], dim=1)))
+        spread = coordinates.expand(len(x), -1, -1, -1)
+        x = functional.relu(self.place(torch.cat([x, spread], dim=1)))
         x = functional.relu(x + self.around(x))
         context = functional.interpolate(self.context(x), size=x.shape[-2:], mode="nearest")
         x = self.wide(x) + context + x
+        found: dict[str, Predicted] = {}
+        grid = None if self.grid is None else self.grid(x)
         cells = (self.cells(x) + self.bias).flatten(2).transpose(1, 2)
-        sets = []
-        for part in cells.split([1 + each.outputs for each in self.sets], dim=2) if self.sets else ():
-            sets.append((part[..., 0] - 4.0, part[..., 1:]))
+        parts = cells.split([1 + each.outputs for each in self.sets], dim=2) if self.sets else ()
+        for each, part in zip(self.sets, parts, strict=True):
+            found[each.name] = (part[..., 0] + self._usual(each, grid), part[..., 1:])
         pooled = torch.cat([x.mean(dim=(2, 3)), (x.var(dim=(2, 3), unbiased=False) + 1e-4).sqrt()], dim=1)
         thumbnail = functional.adaptive_avg_pool2d(x, THUMBNAIL).flatten(1)
         scaled = (statistics - self.statistics_mean) / self.statistics_std
-        scene = self.scene(torch.cat([pooled, scaled, thumbnail], dim=1))
-        singles = list(scene.split([each.outputs for each in self.singles], dim=1)) if self.singles else []
-        return sets, singles, None if self.grid is None else self.grid(x)
+        seen = torch.cat([pooled, scaled, thumbnail], dim=1)
+        if self.singles:
+            outputs = self.scene(seen).split([each.outputs for each in self.singles], dim=1)
+            found |= {each.name: (None, part) for each, part in zip(self.singles, outputs, strict=True)}
+        located = torch.cat([x, spread], dim=1)
+        for each in self.own:
+            if each.parent and each.name not in given:
+                continue
+            told, head = given[each.name] if each.parent else seen[:, :0], self.heads[each.name]
+            if each.single:
+                found[each.name] = (None, head(located, torch.cat([seen, told], dim=1), self._usual(each, grid)))
+            else:
+                rates, outputs = head(located, told)
+                found[each.name] = (rates + self._usual(each, grid), outputs)
+        return found, grid
+
+    def _usual(self, read: ReadClass, grid: Tensor | None) -> Tensor:
+        """Log-rates (n, cells) or (1, 1) of a class's nodes before anything is learned about them."""
+        if grid is None or read.name not in self.shown:
+            return self.bias.new_full((1, 1), -4.0)
+        return grid.log_softmax(dim=1)[:, self.shown[read.name]].flatten(1) - 1.0
+
+
+class LocatedHead(nn.Module):
+    """Finds one thing among the cells, and predicts it by what is there and by what the whole picture says."""
+
+    def __init__(self, inner: int, seen: int, outputs: int, hidden: int = 96) -> None:
+        super().__init__()
+        self.look = nn.Conv2d(inner + 2, 1, 1)
+        self.hidden = nn.Sequential(
+            nn.Linear(inner + 2 + seen, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU()
+        )
+        self.out = nn.Linear(hidden, outputs)
+
+    def forward(self, located: Tensor, seen: Tensor, usual: Tensor) -> Tensor:
+        """(n, outputs) of activations with coordinates (n, inner + 2, rows, columns), and of ``seen`` (n, seen). Where
+        it is before anything is learned, ``usual`` (n, cells) tells in logarithms.
+        """
+        weights = (self.look(located).flatten(2) + usual[:, None]).softmax(dim=2)
+        there = (located.flatten(2) * weights).sum(dim=2)
+        predicted: Tensor = self.out(self.hidden(torch.cat([there, seen], dim=1)))
+        return predicted
+
+
+class GivenCells(nn.Module):
+    """Predicts a set of things in the cells, given what they hang on."""
+
+    def __init__(self, inner: int, told: int, outputs: int, hidden: int = 96) -> None:
+        super().__init__()
+        self.hidden = nn.Sequential(
+            nn.Conv2d(inner + 2 + 3 * told, hidden, 1), nn.ReLU(), nn.Conv2d(hidden, hidden, 1), nn.ReLU()
+        )
+        self.out = nn.Conv2d(hidden, 1 + outputs, 1)
+
+    def forward(self, located: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
+        """(log-rates (n, cells), predictions (n, cells, outputs)) of activations with coordinates, and (n, told)."""
+        spread = told[:, :, None, None].expand(-1, -1, *located.shape[-2:])
+        # A place counted from a turned parent is made of products of the cell's place and the parent's sine and cosine.
+        products = [spread * located[:, axis, None] for axis in (-2, -1)]
+        cells = self.out(self.hidden(torch.cat([located, spread, *products], dim=1))).flatten(2).transpose(1, 2)
+        return cells[..., 0], cells[..., 1:]
 
 
 def _groups(filters: int) -> nn.Module:

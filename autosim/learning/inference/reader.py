@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -14,9 +13,10 @@ from torch.nn import functional
 
 from autosim.learning.features.content_network import input_size, network_input
 from autosim.learning.features.labels import mask_shares
-from autosim.learning.features.network_parts import explained_share
 from autosim.learning.features.statistics import image_statistics
+from autosim.learning.inference.angles import GRID
 from autosim.learning.inference.attributes import NodeLabels, ReadClass, node_labels, read_classes, set_loss
+from autosim.learning.inference.calibration import Calibration, Frequencies, Readings, calibrated, posterior
 from autosim.learning.inference.network import CELL, SceneNetwork
 from autosim.learning.schedule import TrainingSchedule
 from autosim.learning.training import fit, to_tensor
@@ -31,45 +31,14 @@ AT_ONCE = 128
 MERGED = 0.06
 # Expected number of nodes that a detection has to stand for.
 LEAST_MASS = 0.3
-# Distance within which a detection is a true node, as a share of the range.
-MATCHED = 0.15
-# What is tried to make probabilities as often right as they say.
-TEMPERATURES = (0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0)
 # Weight of the grid of the mask's classes, which no reading is made of.
 GRID_WEIGHT = 4.0
-
-
-@dataclass(frozen=True)
-class Readings:
-    """What is read of one class in n pictures, of up to ``most`` nodes each (one where the class is ``single``).
-
-    ``present`` (n, most); ``means`` and ``sigmas`` (n, most, C) in units of the range; ``choices``: probabilities
-    (n, most, K) of each categorical attribute.
-    """
-
-    present: NDArray[np.bool_]
-    means: NDArray[np.float64]
-    sigmas: NDArray[np.float64]
-    choices: list[NDArray[np.float64]]
-
-
-@dataclass
-class Calibration:
-    """How readings of one class relate to the truth, on held-out frames.
-
-    A mean m reads ``offset + slope * a`` of the true value a (C,), with a standard deviation of ``noise`` (C,), all in
-    units of the range; ``slope`` is below 1 where a network that is not sure keeps to the middle. ``explained`` are the
-    shares of variance, or of entropy, that readings explain, by ``class.attribute``. ``frequencies`` are those of the
-    choices in the frames that the network was trained on, and ``temperatures`` (D,) what their log-probabilities have
-    to be divided by for probabilities to be as often right as they say.
-    """
-
-    offset: NDArray[np.float64]
-    slope: NDArray[np.float64]
-    noise: NDArray[np.float64]
-    explained: dict[str, float] = field(default_factory=dict)
-    frequencies: list[NDArray[np.float64]] = field(default_factory=list)
-    temperatures: list[float] = field(default_factory=list)
+# The same where the mask shows where nodes are: what is small there is not found before the grid shows it.
+LOCATING_WEIGHT = 60.0
+# Most that a pixel of a rare class counts for.
+MOST_BALANCE = 20.0
+# When readings of children are calibrated, their parent is read as if it were known to be so near to the truth.
+NEAR = 0.08
 
 
 class SceneReader:
@@ -83,9 +52,9 @@ class SceneReader:
         height, width = frames.frames.images.shape[1:3]
         self.size = input_size(height, width, edge)
         mask = class_mask(declared)
-        self.mask_classes = 0 if mask is None else len(mask[1].classes)
+        self.mask = () if mask is None else tuple(mask[1].classes)
         with torch_seeded(seed):
-            self.network = SceneNetwork(self.read, self.mask_classes, self.size)
+            self.network = SceneNetwork(self.read, self.mask, self.size)
         self.network.to(memory_format=torch.channels_last)
         self.calibrations: dict[str, Calibration] = {}
         # By attribute, the most that any training has explained: frames around an answer have little left to explain.
@@ -116,20 +85,26 @@ class SceneReader:
         self.network.train()
         losses: list[float] = []
 
+        told = self._true_parents(joined)
+        balance, grid_weight = None, GRID_WEIGHT
+        if grid is not None and self.network.shown:
+            grid_weight = LOCATING_WEIGHT
+            # Where the mask shows where nodes are, what is rare in it counts as much as what is not.
+            balance = (1.0 / (len(self.mask) * grid.mean(dim=(0, 2, 3))).clamp_min(1e-3)).clamp_max(MOST_BALANCE)
+
         def loss_of(batch: Tensor) -> Tensor:
-            sets, singles, logits = self.network(inputs[batch], statistics[batch])
+            given = {name: values[batch] for name, values in told.items()}
+            predicted, logits = self.network(inputs[batch], statistics[batch], given)
             total = inputs.new_zeros(())
-            in_sets, in_singles = iter(enumerate(sets)), iter(singles)
-            for read, truth in zip(self.read, joined, strict=True):
+            for place, (read, truth) in enumerate(zip(self.read, joined, strict=True)):
                 chosen = truth.select(batch)
-                if read.single:
-                    density = read.log_prob(next(in_singles), chosen.continuous[:, 0], chosen.choices[:, 0])
-                    total = total - density.mean()
+                rates, outputs = predicted[read.name]
+                if rates is None:
+                    total = total - read.log_prob(outputs, chosen.select((slice(None), 0))).mean()
                 else:
-                    place, (rates, outputs) = next(in_sets)
                     total = total + set_loss(read, rates, outputs, self.network.background[place], chosen).mean()
             if logits is not None and grid is not None:
-                total = total + GRID_WEIGHT * functional.cross_entropy(logits, grid[batch])
+                total = total + grid_weight * functional.cross_entropy(logits, grid[batch], balance)
             losses.append(float(total.detach()))
             return total
 
@@ -141,29 +116,54 @@ class SceneReader:
         return math.fsum(last) / len(last)
 
     @torch.no_grad()
-    def readings(self, images: NDArray[np.uint8]) -> dict[str, Readings]:
-        """What is read off images, by class."""
-        parts: dict[str, list[Readings]] = {read.name: [] for read in self.read}
+    def readings(self, images: NDArray[np.uint8], told: Mapping[str, Tensor]) -> dict[str, Readings]:
+        """What is read off n images, by class. ``told`` (n, told) tells of the parents of the classes that have one, by
+        the child's name; a class whose parent is not told is left out.
+        """
+        known = [read for read in self.read if not read.parent or read.name in told]
+        parts: dict[str, list[Readings]] = {read.name: [] for read in known}
         for start in range(0, len(images), AT_ONCE):
-            some = images[start : start + AT_ONCE]
-            sets, singles, _ = self.network(self._inputs(some), self._statistics(some))
-            in_sets, in_singles = iter(sets), iter(singles)
-            for read in self.read:
-                made = _single(read, next(in_singles)) if read.single else _detections(read, *next(in_sets))
+            places = slice(start, start + AT_ONCE)
+            given = {name: values[places] for name, values in told.items()}
+            some = images[places]
+            predicted, _ = self.network(self._inputs(some), self._statistics(some), given)
+            for read in known:
+                rates, outputs = predicted[read.name]
+                made = _single(read, outputs) if rates is None else _detections(read, rates, outputs)
                 parts[read.name].append(made)
         return {name: _joined(found) for name, found in parts.items()}
 
+    def told_to_children(
+        self, read: ReadClass, values: NDArray[np.float64], angles: NDArray[np.float64]
+    ) -> dict[str, Tensor]:
+        """What classes that hang on ``read`` are told, by their names: its values (n, C) in units of the range and
+        angles (n, A) in turns.
+        """
+        telling = read.telling(torch.from_numpy(values).float(), torch.from_numpy(angles).float())
+        return {child.name: telling for child in self.read if child.parent == read.name}
+
+    def _true_parents(self, labels: Sequence[NodeLabels]) -> dict[str, Tensor]:
+        told: dict[str, Tensor] = {}
+        for read, known in zip(self.read, labels, strict=True):
+            if read.single:
+                told |= self.told_to_children(read, known.continuous[:, 0].numpy(), known.angles[:, 0].numpy())
+        return told
+
     def _calibrate(self, frames: DrawnFrames, trained_on: Sequence[NodeLabels]) -> None:
-        found = self.readings(frames.frames.images)
+        images, told = frames.frames.images, dict[str, Tensor]()
+        found = self.readings(images, told)
         for read, truth, seen in zip(self.read, self._labels(frames), trained_on, strict=True):
-            frequencies = []
-            for place, size in enumerate(read.sizes):
-                counts = torch.bincount(seen.choices[..., place][seen.present], minlength=size).numpy() + 1.0
-                frequencies.append(counts / counts.sum())
-            made = calibrated(read, found[read.name], truth, frequencies)
+            if read.name not in found:
+                found = self.readings(images, told)
+            made = calibrated(read, found[read.name], truth, Frequencies.of(read, seen))
             self.calibrations[read.name] = made
             for key, share in made.explained.items():
                 self.explained[key] = max(share, self.explained.get(key, 0.0))
+            if read.single:
+                values, angles = truth.continuous[:, 0].double().numpy(), truth.angles[:, 0].double().numpy()
+                spreads = (np.full_like(values, NEAR), np.full_like(angles, NEAR))
+                near = posterior(found[read.name], made, values, spreads[0], angles, spreads[1])
+                told |= self.told_to_children(read, *near)
 
     def _inputs(self, images: NDArray[np.uint8]) -> Tensor:
         parts = [network_input(to_tensor(part), self.size) for part in _parts(images)]
@@ -176,132 +176,55 @@ class SceneReader:
         return [node_labels(self.schema, read, frames.scenes) for read in self.read]
 
     def _grid(self, frames: DrawnFrames) -> Tensor | None:
-        if self.mask_classes < 2:
+        if len(self.mask) < 2:
             return None
         return mask_shares(frames.frames, self.declared, (self.size[0] // CELL, self.size[1] // CELL))
 
 
-def calibrated(
-    read: ReadClass, found: Readings, truth: NodeLabels, frequencies: list[NDArray[np.float64]]
-) -> Calibration:
-    """The calibration of readings of frames whose truth is known."""
-    pairs = [
-        (row, detection, node)
-        for row in range(len(found.present))
-        for detection, node in matched(read, found, truth, row)
-    ]
-    count = len(read.continuous)
-    offset, slope, noise = np.zeros(count), np.ones(count), np.full(count, 0.02)
-    explained = dict.fromkeys(read.attribute_keys(), 0.0)
-    result = Calibration(offset, slope, noise, explained, frequencies, [1.0] * len(read.sizes))
-    nodes = int(truth.present.sum())
-    if len(pairs) < 10:
-        return result
-    rows, detections, places = (np.array(column) for column in zip(*pairs, strict=True))
-    means = found.means[rows, detections]
-    true = truth.continuous.numpy()[rows, places].astype(np.float64)
-    # What was not found is not explained.
-    share = len(pairs) / max(nodes, 1)
-    for place, each in enumerate(read.continuous):
-        gap = means[:, place] - true[:, place]
-        if each.periodic:
-            gap = (gap + 0.5) % 1.0 - 0.5
-            noise[place] = max(float(np.sqrt(np.mean(gap**2))), 1e-3)
-            turn = np.exp(2j * np.pi * true[:, place]).mean()
-            about = true[:, place] - np.angle(turn) / (2 * np.pi)
-            without = float(np.mean(((about + 0.5) % 1.0 - 0.5) ** 2))
-            error = noise[place] ** 2
-        else:
-            without = float(true[:, place].var())
-            error = float(np.mean(gap**2))
-            if without > 1e-6:
-                covariance = float(np.cov(true[:, place], means[:, place], bias=True)[0, 1])
-                slope[place] = min(max(covariance / without, 0.05), 1.0)
-            offset[place] = float(means[:, place].mean() - slope[place] * true[:, place].mean())
-            residual = means[:, place] - offset[place] - slope[place] * true[:, place]
-            # The spread that most residuals keep to: a few nodes that were taken for others are the outliers' share.
-            noise[place] = max(float(np.quantile(np.abs(residual), 0.68)), 1e-3)
-        explained[f"{read.name}.{each.name}"] = share * explained_share(torch.tensor(error), torch.tensor(without))
-    for place, option in enumerate(read.categorical):
-        chosen = truth.choices.numpy()[rows, places, place]
-        probabilities = found.choices[place][rows, detections]
-        entropy = -float(np.sum(frequencies[place] * np.log(frequencies[place])))
-        errors = [
-            -float(np.mean(np.log(tempered(probabilities, each)[np.arange(len(chosen)), chosen] + 1e-6)))
-            for each in TEMPERATURES
-        ]
-        error = min(errors)
-        result.temperatures[place] = TEMPERATURES[int(np.argmin(errors))]
-        explained[f"{read.name}.{option.name}"] = share * explained_share(torch.tensor(error), torch.tensor(entropy))
-    return result
-
-
-def tempered(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """(…, K) probabilities with their logarithms divided by ``temperature``."""
-    powers = np.maximum(probabilities, 1e-9) ** (1 / temperature)
-    return np.asarray(powers / powers.sum(axis=-1, keepdims=True), dtype=np.float64)
-
-
-def matched(read: ReadClass, found: Readings, truth: NodeLabels, row: int) -> list[tuple[int, int]]:
-    """Pairs of a detection and a true node of one picture, each used once, so that distances add up to the least."""
-    from scipy.optimize import linear_sum_assignment
-
-    detections = np.flatnonzero(found.present[row])
-    nodes = np.flatnonzero(truth.present[row].numpy())
-    if read.single:
-        return [(0, 0)]
-    if not len(detections) or not len(nodes):
-        return []
-    gap = found.means[row, detections][:, None] - truth.continuous[row].numpy()[nodes][None]
-    gap = np.where(read.periodic.numpy(), 0.0, gap)
-    distance = np.sqrt((gap**2).sum(axis=2))
-    lines, columns = linear_sum_assignment(distance)
-    return [
-        (int(detections[i]), int(nodes[j])) for i, j in zip(lines, columns, strict=True) if distance[i, j] < MATCHED
-    ]
-
-
 def _single(read: ReadClass, outputs: Tensor) -> Readings:
-    means, sigmas, logs = read.split(outputs)
-    present = np.ones((len(outputs), 1), dtype=bool)
+    predicted = read.split(outputs[:, None])
     return Readings(
-        present,
-        means[:, None].double().numpy(),
-        sigmas[:, None].double().numpy(),
-        [log[:, None].exp().double().numpy() for log in logs],
+        np.ones((len(outputs), 1), dtype=bool),
+        predicted.means.double().numpy(),
+        predicted.sigmas.double().numpy(),
+        [mixture.densities() for mixture in predicted.angles],
+        [log.exp().double().numpy() for log in predicted.choices],
     )
 
 
 def _detections(read: ReadClass, log_rates: Tensor, outputs: Tensor) -> Readings:
-    """The likeliest nodes, one after another: a cell with the highest rate left, and those that tell of the same."""
-    means, sigmas, logs = read.split(outputs)
+    """The likeliest nodes, one after another: a cell with the highest rate left, and those that tell of the same; its
+    angles are those of the first.
+    """
+    predicted = read.split(outputs)
+    means, sigmas = predicted.means, predicted.sigmas
     rates = log_rates.exp()
-    probabilities = [log.exp() for log in logs]
+    probabilities = [log.exp() for log in predicted.choices]
     n, count = len(rates), len(read.continuous)
     rows = torch.arange(n)
     present = np.zeros((n, read.most), dtype=bool)
     found_means = np.zeros((n, read.most, count))
     found_sigmas = np.full((n, read.most, count), 0.1)
+    found_angles = [np.ones((n, read.most, GRID)) for _ in read.angles]
     found_choices = [np.full((n, read.most, size), 1.0 / size) for size in read.sizes]
     for place in range(read.most):
         top = rates.argmax(dim=1)
         centre = means[rows, top]
-        gap = read.difference(means, centre[:, None])
-        # Angles do not tell nodes apart.
-        apart = torch.where(read.periodic, torch.zeros_like(gap), gap).square().sum(dim=2).sqrt()
+        gap = means - centre[:, None]
+        apart = gap.square().sum(dim=2).sqrt()
         weight = rates * (apart < MERGED)
         mass = weight.sum(dim=1)
         share = weight / mass.clamp_min(1e-9)[:, None]
         shift = (share[..., None] * gap).sum(dim=1)
         spread = (share[..., None] * (sigmas**2 + (gap - shift[:, None]) ** 2)).sum(dim=1).sqrt()
-        mean = centre + shift
-        mean = torch.where(read.periodic, mean % 1.0, mean)
         present[:, place] = (mass >= LEAST_MASS).numpy()
-        found_means[:, place], found_sigmas[:, place] = mean.double().numpy(), spread.double().numpy()
+        found_means[:, place], found_sigmas[:, place] = (centre + shift).double().numpy(), spread.double().numpy()
+        for angle, mixture in zip(found_angles, predicted.angles, strict=True):
+            angle[:, place] = mixture.select((rows, top)).densities()
         for option, probability in zip(found_choices, probabilities, strict=True):
             option[:, place] = (share[..., None] * probability).sum(dim=1).double().numpy()
         rates = rates * (apart >= MERGED)
-    return Readings(present, found_means, found_sigmas, found_choices)
+    return Readings(present, found_means, found_sigmas, found_angles, found_choices)
 
 
 def _joined(parts: Sequence[Readings]) -> Readings:
@@ -309,6 +232,7 @@ def _joined(parts: Sequence[Readings]) -> Readings:
         np.concatenate([each.present for each in parts]),
         np.concatenate([each.means for each in parts]),
         np.concatenate([each.sigmas for each in parts]),
+        [np.concatenate(column) for column in zip(*(each.angles for each in parts), strict=True)],
         [np.concatenate(column) for column in zip(*(each.choices for each in parts), strict=True)],
     )
 

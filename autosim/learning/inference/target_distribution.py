@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from autosim.cache import cached_tensors
 from autosim.learning.inference.attributes import ReadClass
-from autosim.learning.inference.distribution import aligned, inferred
-from autosim.learning.inference.reader import Calibration, SceneReader
+from autosim.learning.inference.calibration import Calibration, Frequencies
+from autosim.learning.inference.distribution import aligned, inferred, likely
+from autosim.learning.inference.reader import SceneReader
 from autosim.learning.schedule import TrainingSchedule
 from autosim.rendering.drawn import DrawnFrames
 from autosim.scenes.generator import AttributeSummary, CategoricalSummary, ContinuousSummary
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from autosim.session import Session
 
 # Part of the cache key: raise it when the code gives another reader for equal frames.
-VERSION = 4
+VERSION = 5
 # The reader belongs to an environment: all seeds share it, as they share its frames.
 SEED = 0
 BATCH = 32
@@ -65,13 +67,18 @@ class DistributionReader:
 
     def infer(self, images: NDArray[np.uint8], start: ParametricGenerator) -> dict[str, AttributeSummary]:
         """Parameters by key, of the attributes that pictures show; ``start`` has those from which the search begins."""
-        found = self.reader.readings(images)
+        told = dict[str, Tensor]()
+        found = self.reader.readings(images, told)
         before = start.parameters_by_key()
         result: dict[str, AttributeSummary] = {}
         for read in self.reader.read:
-            keys = self._slots(read)
-            calibration = self.reader.calibrations[read.name]
+            if read.name not in found:
+                found = self.reader.readings(images, told)
+            keys, calibration = self._slots(read), self.reader.calibrations[read.name]
             result |= inferred(read, found[read.name], calibration, before, keys, self.restarts)
+            if read.single:
+                values, angles = likely(read, found[read.name], calibration, before | result, keys[0])
+                told |= self.reader.told_to_children(read, values, angles)
         return {key: summary for key, summary in result.items() if key in before}
 
     def refine(self, frames: DrawnFrames, epochs: int, rate: float, seed: int) -> float:
@@ -131,8 +138,10 @@ class DistributionReader:
             name: {
                 "offset": torch.from_numpy(each.offset), "slope": torch.from_numpy(each.slope),
                 "noise": torch.from_numpy(each.noise), "explained": dict(each.explained),
-                "frequencies": [torch.from_numpy(part) for part in each.frequencies],
-                "temperatures": list(each.temperatures),
+                "angle_frequencies": [torch.from_numpy(part) for part in each.frequencies.angles],
+                "choice_frequencies": [torch.from_numpy(part) for part in each.frequencies.choices],
+                "angle_temperatures": list(each.angle_temperatures),
+                "choice_temperatures": list(each.choice_temperatures),
             }
             for name, each in self.reader.calibrations.items()
         }  # fmt: skip
@@ -147,8 +156,12 @@ class DistributionReader:
         self.reader.calibrations = {
             name: Calibration(
                 each["offset"].numpy().copy(), each["slope"].numpy().copy(), each["noise"].numpy().copy(),
-                dict(each["explained"]), [part.numpy().copy() for part in each["frequencies"]],
-                list(each["temperatures"]),
+                dict(each["explained"]),
+                Frequencies(
+                    [part.numpy().copy() for part in each["angle_frequencies"]],
+                    [part.numpy().copy() for part in each["choice_frequencies"]],
+                ),
+                list(each["angle_temperatures"]), list(each["choice_temperatures"]),
             )
             for name, each in state["calibrations"].items()
         }  # fmt: skip

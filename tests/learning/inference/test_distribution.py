@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from autosim.learning.inference.angles import GRID, normals
 from autosim.learning.inference.attributes import ReadClass
-from autosim.learning.inference.distribution import aligned, corrected, inferred
-from autosim.learning.inference.reader import Calibration, Readings, tempered
+from autosim.learning.inference.calibration import Calibration, Frequencies, Readings, corrected, tempered
+from autosim.learning.inference.distribution import aligned, inferred, likely
 from autosim.scenes.generator import AttributeSummary, CategoricalSummary, ContinuousSummary
 from autosim.scenes.graph import Categorical, Continuous
 
 LAMP = ReadClass(
     "lamp", True, 1,
-    (Continuous("power", 0.0, 100.0), Continuous("angle", 0.0, 360.0, periodic=True)),
-    (Categorical("kind", ("sun", "sky", "bulb")),),
+    (Continuous("power", 0.0, 100.0),), (Categorical("kind", ("sun", "sky", "bulb")),),
+    (Continuous("angle", 0.0, 360.0, periodic=True),),
 )  # fmt: skip
 BALLS = ReadClass(
     "ball", False, 3, (Continuous("x", -10.0, 10.0), Continuous("y", -10.0, 10.0)), (Categorical("skin", ("a", "b")),)
@@ -33,7 +34,9 @@ def certain(read: ReadClass, noise: float = 0.01, explained: float = 1.0) -> Cal
     count = len(read.continuous)
     shares = dict.fromkeys(read.attribute_keys(), explained)
     even = [np.full(size, 1.0 / size) for size in read.sizes]
-    return Calibration(np.zeros(count), np.ones(count), np.full(count, noise), shares, even, [1.0] * len(even))
+    frequencies = Frequencies([np.ones(GRID)] * len(read.angles), even)
+    ones = ([1.0] * len(read.angles), [1.0] * len(even))
+    return Calibration(np.zeros(count), np.ones(count), np.full(count, noise), shares, frequencies, *ones)
 
 
 def guesses(truth: NDArray[np.int64], choices: int, right: float) -> NDArray[np.float64]:
@@ -49,10 +52,31 @@ def lamp_readings(n: int, noise: float) -> tuple[Readings, NDArray[np.int64]]:
     power = rng.normal(0.6, 0.08, n) + rng.normal(0, noise, n)
     angle = (rng.normal(0.98, 0.05, n) + rng.normal(0, noise, n)) % 1.0
     kind = rng.choice(3, size=n, p=(0.7, 0.2, 0.1))
-    means = np.stack([power, angle], axis=1)[:, None]
-    return Readings(
-        np.ones((n, 1), dtype=bool), means, np.full_like(means, noise), [guesses(kind[:, None], 3, 0.7)]
-    ), kind
+    means, angles = power[:, None, None], normals(angle[:, None], np.full((n, 1), noise))
+    present = np.ones((n, 1), dtype=bool)
+    return Readings(present, means, np.full_like(means, noise), [angles], [guesses(kind[:, None], 3, 0.7)]), kind
+
+
+def two_ways(angles: NDArray[np.float64], noise: float) -> NDArray[np.float64]:
+    """(n, 1, GRID) readings of things that look the same turned by half a circle."""
+    spread = np.full((len(angles), 1), noise)
+    return (normals(angles[:, None], spread) + normals(angles[:, None] + 0.5, spread)) / 2
+
+
+def test_of_two_angles_that_look_the_same_one_is_found_for_all_pictures() -> None:
+    rng = np.random.default_rng(0)
+    true = (0.1 + rng.normal(0, 0.02, 60)) % 1.0
+    found, _ = lamp_readings(60, 0.02)
+    found = Readings(found.present, found.means, found.sigmas, [two_ways(true, 0.01)], found.choices)
+    result = inferred(LAMP, found, certain(LAMP, 0.02), {}, ("lamp",), SEED)
+    angle = result["lamp.angle"]
+    assert isinstance(angle, ContinuousSummary)
+    turn = angle.mean / 360
+    assert min(abs(turn - 0.1), abs(turn - 0.6)) < 0.01 and angle.std / 360 == pytest.approx(0.02, abs=0.007)
+    # In every picture it is read as that one of the two which the distribution says.
+    _, angles = likely(LAMP, found, certain(LAMP, 0.02), result, "lamp")
+    gap = (angles[:, 0] - true - (0.5 if turn > 0.35 else 0.0) + 0.5) % 1.0 - 0.5
+    assert np.abs(gap).max() < 0.02
 
 
 def test_a_single_node_s_distribution_is_found_without_the_reader_s_noise() -> None:
@@ -81,7 +105,7 @@ def ball_readings(n: int, missed: float = 0.0, false: float = 0.0) -> Readings:
         order = rng.permutation(3)
         places[row], skins[row], present[row] = places[row][order], skins[row][order], present[row][order]
     noisy = places + rng.normal(0, 0.01, size=places.shape)
-    return Readings(present, noisy, np.full_like(noisy, 0.01), [guesses(skins, 2, 0.85)])
+    return Readings(present, noisy, np.full_like(noisy, 0.01), [], [guesses(skins, 2, 0.85)])
 
 
 @pytest.mark.parametrize(("missed", "false"), [(0.0, 0.0), (0.3, 0.0), (0.1, 0.05)])
@@ -117,11 +141,11 @@ def test_nothing_found_keeps_the_start() -> None:
 
 def test_the_pull_to_the_middle_is_taken_out() -> None:
     calibration = certain(LAMP, 0.02)
-    calibration.offset, calibration.slope = np.array([0.2, 0.0]), np.array([0.6, 1.0])
-    means = np.array([[[0.2 + 0.6 * 0.9, 0.5]]])
-    values, noise = corrected(Readings(np.ones((1, 1), dtype=bool), means, np.full_like(means, 0.02), []), calibration)
-    assert values[0, 0] == pytest.approx([0.9, 0.5])
-    assert noise[0, 0] == pytest.approx([0.02 / 0.6, 0.02])
+    calibration.offset, calibration.slope = np.array([0.2]), np.array([0.6])
+    means, present = np.array([[[0.2 + 0.6 * 0.9]]]), np.ones((1, 1), dtype=bool)
+    values, noise = corrected(Readings(present, means, np.full_like(means, 0.02), [], []), calibration)
+    assert values[0, 0] == pytest.approx([0.9])
+    assert noise[0, 0] == pytest.approx([0.02 / 0.6])
 
 
 def test_slots_of_an_estimate_are_put_in_the_known_order() -> None:

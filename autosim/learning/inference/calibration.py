@@ -1,0 +1,202 @@
+"""How readings relate to the truth, measured on frames that the network was not trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from autosim.learning.features.network_parts import explained_share
+from autosim.learning.inference.angles import at, circular, density_of, entropy_of, normals, tempered_densities
+from autosim.learning.inference.attributes import NodeLabels, ReadClass
+
+# Distance within which a detection is a true node, as a share of the range.
+MATCHED = 0.15
+# What is tried to make probabilities as often right as they say.
+TEMPERATURES = (0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0)
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What is read of one class in n pictures, of up to ``most`` nodes each (one where the class is ``single``).
+
+    ``present`` (n, most); ``means`` and ``sigmas`` (n, most, C) in units of the range; ``angles``: densities (n, most,
+    GRID) of each angle, with a mean of 1; ``choices``: probabilities (n, most, K) of each categorical attribute.
+    """
+
+    present: NDArray[np.bool_]
+    means: NDArray[np.float64]
+    sigmas: NDArray[np.float64]
+    angles: list[NDArray[np.float64]]
+    choices: list[NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Frequencies:
+    """How often values occur in the frames that a network was trained on: shares (K,) of each choice, a density (GRID,)
+    of each angle.
+    """
+
+    angles: list[NDArray[np.float64]]
+    choices: list[NDArray[np.float64]]
+
+    @classmethod
+    def of(cls, read: ReadClass, labels: NodeLabels) -> Frequencies:
+        """Those of known nodes."""
+        angles = labels.angles[labels.present].double().numpy()
+        choices = []
+        for place, size in enumerate(read.sizes):
+            counts = torch.bincount(labels.choices[..., place][labels.present], minlength=size).numpy() + 1.0
+            choices.append(counts / counts.sum())
+        return cls([density_of(angles[:, place]) for place in range(len(read.angles))], choices)
+
+
+@dataclass
+class Calibration:
+    """How readings of one class relate to the truth, on held-out frames.
+
+    A mean m reads ``offset + slope * a`` of the true value a (C,), with a standard deviation of ``noise`` (C,), all in
+    units of the range; ``slope`` is below 1 where a network that is not sure keeps to the middle. ``explained`` are the
+    shares of variance, or of entropy, that readings explain, by ``class.attribute``; an angle's is 1 - exp(-2 g), where
+    g are the nats that its density gains on that of all nodes together. Log-probabilities and log-densities have to be
+    divided by ``choice_temperatures`` and ``angle_temperatures``, to be as often right as they say.
+    """
+
+    offset: NDArray[np.float64]
+    slope: NDArray[np.float64]
+    noise: NDArray[np.float64]
+    explained: dict[str, float]
+    frequencies: Frequencies
+    angle_temperatures: list[float] = field(default_factory=list)
+    choice_temperatures: list[float] = field(default_factory=list)
+
+    def angle_likelihoods(self, found: Readings) -> list[NDArray[np.float64]]:
+        """(n, most, GRID) of each angle: readings without what the frames that were trained on had more of."""
+        return [
+            tempered_densities(density, temperature) / frequency
+            for density, frequency, temperature in zip(
+                found.angles, self.frequencies.angles, self.angle_temperatures, strict=True
+            )
+        ]
+
+    def choice_likelihoods(self, found: Readings) -> list[NDArray[np.float64]]:
+        """(n, most, K) of each choice, likewise."""
+        return [
+            tempered(probability, temperature) / frequency
+            for probability, frequency, temperature in zip(
+                found.choices, self.frequencies.choices, self.choice_temperatures, strict=True
+            )
+        ]
+
+
+def calibrated(read: ReadClass, found: Readings, truth: NodeLabels, frequencies: Frequencies) -> Calibration:
+    """The calibration of readings of frames whose truth is known."""
+    pairs = [
+        (row, detection, node)
+        for row in range(len(found.present))
+        for detection, node in matched(read, found, truth, row)
+    ]
+    count = len(read.continuous)
+    offset, slope, noise = np.zeros(count), np.ones(count), np.full(count, 0.02)
+    explained = dict.fromkeys(read.attribute_keys(), 0.0)
+    ones = ([1.0] * len(read.angles), [1.0] * len(read.sizes))
+    result = Calibration(offset, slope, noise, explained, frequencies, *ones)
+    nodes = int(truth.present.sum())
+    if len(pairs) < 10:
+        return result
+    rows, detections, places = (np.array(column) for column in zip(*pairs, strict=True))
+    # What was not found is not explained.
+    share = len(pairs) / max(nodes, 1)
+    means = found.means[rows, detections]
+    true = truth.continuous.numpy()[rows, places].astype(np.float64)
+    for place, each in enumerate(read.continuous):
+        without = float(true[:, place].var())
+        if without > 1e-6:
+            covariance = float(np.cov(true[:, place], means[:, place], bias=True)[0, 1])
+            slope[place] = min(max(covariance / without, 0.05), 1.0)
+        offset[place] = float(means[:, place].mean() - slope[place] * true[:, place].mean())
+        residual = means[:, place] - offset[place] - slope[place] * true[:, place]
+        # The spread that most residuals keep to: a few nodes that were taken for others are the outliers' share.
+        noise[place] = max(float(np.quantile(np.abs(residual), 0.68)), 1e-3)
+        error = float(np.mean((means[:, place] - true[:, place]) ** 2))
+        explained[f"{read.name}.{each.name}"] = share * explained_share(torch.tensor(error), torch.tensor(without))
+    for place, turned in enumerate(read.angles):
+        angles = truth.angles.double().numpy()[rows, places, place]
+        densities = found.angles[place][rows, detections]
+        gains = [float(np.mean(np.log(at(tempered_densities(densities, each), angles)))) for each in TEMPERATURES]
+        # Frames around an answer are told apart from each other, not from all there are.
+        gain = max(gains) + entropy_of(angles)
+        result.angle_temperatures[place] = TEMPERATURES[int(np.argmax(gains))]
+        explained[f"{read.name}.{turned.name}"] = share * (1.0 - float(np.exp(-2 * max(gain, 0.0))))
+    for place, option in enumerate(read.categorical):
+        chosen = truth.choices.numpy()[rows, places, place]
+        probabilities = found.choices[place][rows, detections]
+        shares = frequencies.choices[place]
+        entropy = -float(np.sum(shares * np.log(shares)))
+        errors = [
+            -float(np.mean(np.log(tempered(probabilities, each)[np.arange(len(chosen)), chosen] + 1e-6)))
+            for each in TEMPERATURES
+        ]
+        result.choice_temperatures[place] = TEMPERATURES[int(np.argmin(errors))]
+        explained[f"{read.name}.{option.name}"] = share * explained_share(
+            torch.tensor(min(errors)), torch.tensor(entropy)
+        )
+    return result
+
+
+def tempered(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+    """(…, K) probabilities with their logarithms divided by ``temperature``."""
+    powers = np.maximum(probabilities, 1e-9) ** (1 / temperature)
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True), dtype=np.float64)
+
+
+def matched(read: ReadClass, found: Readings, truth: NodeLabels, row: int) -> list[tuple[int, int]]:
+    """Pairs of a detection and a true node of one picture, each used once, so that distances add up to the least."""
+    from scipy.optimize import linear_sum_assignment
+
+    detections = np.flatnonzero(found.present[row])
+    nodes = np.flatnonzero(truth.present[row].numpy())
+    if read.single:
+        return [(0, 0)]
+    if not len(detections) or not len(nodes):
+        return []
+    gap = found.means[row, detections][:, None] - truth.continuous[row].numpy()[nodes][None]
+    distance = np.sqrt((gap**2).sum(axis=2))
+    lines, columns = linear_sum_assignment(distance)
+    return [
+        (int(detections[i]), int(nodes[j])) for i, j in zip(lines, columns, strict=True) if distance[i, j] < MATCHED
+    ]
+
+
+def corrected(found: Readings, calibration: Calibration) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(values, standard deviations of their errors), both (n, most, C): readings as they would be without the pull to
+    the middle of a network that is not sure.
+    """
+    values = (found.means - calibration.offset) / calibration.slope
+    usual = calibration.noise / calibration.slope
+    # A reading that the network is less sure of than usual counts less.
+    typical = np.median(found.sigmas[found.present], axis=0) if found.present.any() else 1.0
+    factor = np.clip(found.sigmas / np.maximum(typical, 1e-6), 0.5, 4.0)
+    return values, usual * factor
+
+
+def posterior(
+    found: Readings,
+    calibration: Calibration,
+    means: NDArray[np.float64],
+    stds: NDArray[np.float64],
+    angles: NDArray[np.float64],
+    angle_stds: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(values (n, C), angles (n, A)) of a single node, given readings and that they come from normals: ``means`` and
+    ``stds`` (n, C) or (C,) in units of the range, ``angles`` and ``angle_stds`` (n, A) or (A,) in turns.
+    """
+    values, noise = corrected(found, calibration)
+    gain = stds**2 / (stds**2 + noise[:, 0] ** 2)
+    turned = np.zeros((len(values), angles.shape[-1]))
+    for place, likelihood in enumerate(calibration.angle_likelihoods(found)):
+        known = normals(np.asarray(angles[..., place]), np.asarray(angle_stds[..., place]))
+        turned[:, place] = circular(likelihood[:, 0] * known)[0]
+    return means + gain * (values[:, 0] - means), turned

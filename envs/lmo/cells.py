@@ -133,7 +133,7 @@ def setting_of(scene: SceneGraph) -> Setting:
 
 
 # How far the camera looks past the middle of the objects, in metres.
-AIM = 0.06
+AIM = 0.12
 # With continuous attributes, how far elevation (degrees) and distance (share) are spread about them.
 SPREADS = (8.0, 0.12)
 # What is drawn with every scene, uniformly in [0, 1], and learned by nobody.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from autosim.env import Env, TargetSizes
 from autosim.learning.schedule import TrainingSchedule
@@ -36,7 +36,9 @@ class LmoConfig(Checked):
     Args:
         profile: ``cells`` learns one choice of 54, 3 scenes × 9 locations × 2 render qualities; ``continuous`` learns
             the camera's elevation and distance, light, clutter and pattern, and a scene and a quality.
-        start: ``poor`` begins on cells that show little, coarse; ``uniform`` on all.
+        start: ``poor`` begins mostly on cells that show little, coarse; ``uniform`` on all.
+        start_share: probability of all other cells together in the poor start; below about .2 methods that draw cells
+            one by one rarely meet a good one.
         target_seed: which hidden target configuration to recover, where no images are given.
         meshes: folder of BOP models, obj_000001.ply and so on, with colours at their vertices; by default eight
             stand-ins made by code.
@@ -49,6 +51,7 @@ class LmoConfig(Checked):
 
     profile: Profile = "cells"
     start: Start = "poor"
+    start_share: Annotated[float, Range(least=0, below=1)] = 0.4
     target_seed: Annotated[int, Range(least=0)] = 0
     meshes: Path | None = None
     hdri: Path | None = None
@@ -89,9 +92,20 @@ class Lmo(Env):
         epochs = 24 if config.detector.network == "scratch" else 12
         self.schedule = TrainingSchedule(epochs=epochs, batch_size=8, learning_rate=5e-3)
 
+    @classmethod
+    def defaults(cls, algorithm: str, config: LmoConfig) -> Mapping[str, Any]:
+        """A choice of 54 is drawn seldom each: it takes larger steps, and directions that cost no curvature leave more
+        of them.
+        """
+        if algorithm == "autosimulate":
+            return {"algo.iterations": 30, "algo.approximation": "linear", "algo.choice_rate": 0.4}
+        return {}
+
     def prior(self) -> Grammar:
         """Mostly coarse pictures from places that show little, or all cells alike."""
-        return lmo_grammar(self.schema, self.library, start_priors(self.config.profile, self.config.start))
+        config = self.config
+        priors = start_priors(config.profile, config.start, config.start_share)
+        return lmo_grammar(self.schema, self.library, priors)
 
     def target(self) -> Grammar:
         """Fine pictures from good places; drawn by ``target_seed``."""

@@ -21,8 +21,6 @@ from envs.lmo.standins import CLUTTER_COLOURS, CLUTTER_SHAPES
 Profile = Literal["cells", "continuous"]
 Start = Literal["poor", "uniform"]
 PLACE, ROTATION = ("x", "y", "z"), ("qw", "qx", "qy", "qz")
-# A cell of the poor start that is not a bad one is this likely beside one that is.
-LEAK = 0.04
 
 
 def lmo_schema(profile: Profile) -> Schema:
@@ -99,14 +97,16 @@ def pose_of(node: Node) -> Pose:
     return Pose((x, y, z), (a, b, c, d))
 
 
-def start_priors(profile: Profile, start: Start) -> dict[str, Prior]:
+def start_priors(profile: Profile, start: Start, others: float = 0.4) -> dict[str, Prior]:
     """``uniform`` over everything that can be learned, or ``poor``: mostly coarse pictures from places that show
-    little.
+    little; of the cells, all ``others`` have this probability together.
     """
     if start == "uniform":
         return {}
     if profile == "cells":
-        return {"scene.cell": Choice([LEAK if is_good(cell) else 1.0 for cell in CELLS])}
+        good = sum(map(is_good, CELLS))
+        shares = {True: others / good, False: (1 - others) / (len(CELLS) - good)}
+        return {"scene.cell": Choice([shares[is_good(cell)] for cell in CELLS])}
     return {
         "scene.quality": Choice((0.9, 0.1)),
         "camera.elevation": Normal(8.0, 6.0),

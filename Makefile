@@ -1,4 +1,4 @@
-# make run     set up .venv and run Meta-Sim on CLEVR; more options: make run ARGS="--seed 1 --budget.iterations 10"
+# make run     set up .venv and run leap on CLEVR; other options: make run ARGS="--algo metasim --seed 1"
 # make test    set up .venv with the test extra; run the linters, the type checker and the tests
 #              in three processes, others with TEST_PROCESSES=4; options of pytest: make test ARGS="-k clevr"
 # make clean   remove .venv and caches; runs/ stays
@@ -30,7 +30,7 @@ endef
 .PHONY: run test clean
 
 run: $(VENV)/.installed
-	$(BIN)/python benchmarks/run.py --algo metasim --env clevr $(ARGS)
+	$(BIN)/python benchmarks/run.py --algo leap --env clevr $(ARGS)
 
 test: $(VENV)/.installed-test
 	$(BIN)/ruff check

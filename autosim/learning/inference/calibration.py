@@ -14,6 +14,9 @@ from autosim.learning.inference.attributes import NodeLabels, ReadClass
 
 # Distance within which a detection is a true node, as a share of the range.
 MATCHED = 0.15
+# Nats that readings of an angle have to gain before they count: an answer made of less is chance, and rounds around it
+# confirm it.
+LEAST_GAIN = 0.3
 # What is tried to make probabilities as often right as they say.
 TEMPERATURES = (0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0)
 
@@ -60,8 +63,9 @@ class Calibration:
     A mean m reads ``offset + slope * a`` of the true value a (C,), with a standard deviation of ``noise`` (C,), all in
     units of the range; ``slope`` is below 1 where a network that is not sure keeps to the middle. ``explained`` are the
     shares of variance, or of entropy, that readings explain, by ``class.attribute``; an angle's is 1 - exp(-2 g), where
-    g are the nats that its density gains on that of all nodes together. Log-probabilities and log-densities have to be
-    divided by ``choice_temperatures`` and ``angle_temperatures``, to be as often right as they say.
+    g are the nats that its density gains on that of all nodes together, less :data:`LEAST_GAIN`. Log-probabilities and
+    log-densities have to be divided by ``choice_temperatures`` and ``angle_temperatures``, to be as often right as they
+    say.
     """
 
     offset: NDArray[np.float64]
@@ -127,7 +131,7 @@ def calibrated(read: ReadClass, found: Readings, truth: NodeLabels, frequencies:
         densities = found.angles[place][rows, detections]
         gains = [float(np.mean(np.log(at(tempered_densities(densities, each), angles)))) for each in TEMPERATURES]
         # Frames around an answer are told apart from each other, not from all there are.
-        gain = max(gains) + entropy_of(angles)
+        gain = max(gains) + entropy_of(angles) - LEAST_GAIN
         result.angle_temperatures[place] = TEMPERATURES[int(np.argmax(gains))]
         explained[f"{read.name}.{turned.name}"] = share * (1.0 - float(np.exp(-2 * max(gain, 0.0))))
     for place, option in enumerate(read.categorical):

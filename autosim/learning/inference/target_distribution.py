@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from autosim.session import Session
 
 # Part of the cache key: raise it when the code gives another reader for equal frames.
-VERSION = 5
+VERSION = 6
 # The reader belongs to an environment: all seeds share it, as they share its frames.
 SEED = 0
 BATCH = 32

@@ -66,30 +66,35 @@ def _read(path: Path, name: str) -> Model:
 
 def clustered(name: str, vertices: NDArray[Any], colours: NDArray[Any], faces: NDArray[Any], cell: float) -> Model:
     """A mesh with the vertices of each cell of edge ``cell`` merged, and faces that vanish left out (Rossignac and
-    Borrel, "Multi-resolution 3D approximations", 1993); normals are those of the merged faces.
+    Borrel, "Multi-resolution 3D approximations", 1993). Vertices whose normals are in different octants stay apart: the
+    two sides of a thin wall would become one of neither. Normals are the means of those merged.
     """
-    keys = np.floor((vertices - vertices.min(axis=0)) / cell).astype(np.int64)
-    _, where, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
+    across = _normals(np.asarray(vertices, dtype=np.float64), faces.astype(np.int64))
+    places = np.floor((vertices - vertices.min(axis=0)) / cell).astype(np.int64)
+    _, where, counts = np.unique(np.hstack([places, across > 0]), axis=0, return_inverse=True, return_counts=True)
     where = where.reshape(-1)
-    merged, shades = (np.zeros((len(counts), 3)) for _ in range(2))
-    np.add.at(merged, where, vertices)
-    np.add.at(shades, where, colours)
-    merged, shades = merged / counts[:, None], shades / counts[:, None]
+    sums = np.zeros((len(counts), 9))
+    np.add.at(sums, where, np.hstack([vertices, colours, across]))
+    merged, shades, normals = np.split(sums / counts[:, None], 3, axis=1)
     triangles = where[faces.astype(np.int64)]
     triangles = triangles[(triangles != np.roll(triangles, 1, axis=1)).all(axis=1)]
-    return Model(
-        name, merged.astype(np.float32), _normals(merged, triangles), shades.astype(np.float32), _faces(triangles)
-    )
+    return Model(name, merged.astype(np.float32), _unit(normals), shades.astype(np.float32), _faces(triangles))
 
 
 def _normals(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Of vertices: the means of their faces' normals, weighted by area."""
     a, b, c = (vertices[faces[:, i]] for i in range(3))
     across = np.cross(b - a, c - a)
     sums = np.zeros_like(vertices)
     for i in range(3):
         np.add.at(sums, faces[:, i], across)
-    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    return np.where(lengths > 1e-12, sums / np.maximum(lengths, 1e-12), [0.0, 0.0, 1.0]).astype(np.float32)
+    return _unit(sums)
+
+
+def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Vectors (n, 3) at unit length; upwards where they have none."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.where(lengths > 1e-12, vectors / np.maximum(lengths, 1e-12), [0.0, 0.0, 1.0]).astype(np.float32)
 
 
 def _faces(faces: NDArray[Any]) -> NDArray[np.uint32]:

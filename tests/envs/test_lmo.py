@@ -25,7 +25,7 @@ from autosim.target import folder_target
 from autosim.testing import EnvSuite, RendererSuite
 from envs.lmo.cells import CELLS, FLOOR, LOCATIONS, QUALITIES, ROOMS, camera_frame, setting_of
 from envs.lmo.env import Lmo, LmoConfig
-from envs.lmo.models import CLASSES, NUMBERS, Model, read_models
+from envs.lmo.models import CLASSES, NUMBERS, Model, clustered, read_models
 from envs.lmo.renderer import FIELD_OF_VIEW, MIN_VISIBLE, LmoRenderer, RoomRenderer
 from envs.lmo.scene import Profile, lmo_grammar, poses_in
 from envs.lmo.standins import stand_ins
@@ -290,6 +290,21 @@ def test_models_of_a_folder_are_drawn_in_their_size_and_colours(models: Path, dr
     other.build()
     (scene,) = scenes_in("kitchen/high/fine", 1)
     assert np.abs(other.draw(scene, 0) - drawn.draw(scene, 0)).mean() < 0.04
+
+
+def test_merging_vertices_keeps_the_two_sides_of_a_thin_wall_apart() -> None:
+    side = np.stack(np.meshgrid(np.linspace(0, 0.1, 21), np.linspace(0, 0.1, 21)), axis=2).reshape(-1, 2)
+    below, above = (np.column_stack([side, np.full(len(side), z)]) for z in (0.0, 0.001))
+    corner = np.arange(20)[:, None] * 21 + np.arange(20)
+    up = np.stack([corner, corner + 1, corner + 22, corner, corner + 22, corner + 21], axis=2).reshape(-1, 3)
+    faces = np.concatenate([up + len(side), up[:, ::-1]])
+    shades = np.concatenate([np.full((len(side), 3), 0.2), np.full((len(side), 3), 0.8)])
+    wall = clustered("wall", np.concatenate([below, above]), shades, faces, 0.02)
+    assert len(wall.vertices) < 100
+    for model_side, shade in ((-1.0, 0.2), (1.0, 0.8)):
+        own = wall.normals[:, 2] * model_side > 0.99
+        assert own.sum() * 2 == len(wall.vertices)
+        np.testing.assert_allclose(wall.colours[own], shade, atol=1e-6)
 
 
 def test_a_missing_or_uncoloured_model_is_named(models: Path, tmp_path: Path) -> None:

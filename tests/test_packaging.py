@@ -113,7 +113,7 @@ def test_light_modules_leave_heavy_libraries_alone(module: str) -> None:
 @pytest.mark.parametrize(
     ("target", "parts"),
     [
-        ("run", ["-m venv .venv", "install --quiet", "benchmarks/run.py --algo metasim --env clevr --seed 1"]),
+        ("run", ["-m venv .venv", "install --quiet", "benchmarks/run.py --algo leap --env clevr --seed 1"]),
         ("test", ["-m venv .venv", "[test]", "ruff check", "ruff format --check", "mypy", "pytest"]),
     ],
 )

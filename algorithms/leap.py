@@ -95,13 +95,9 @@ class Leap(Algorithm):
             self._take(self.reader.infer(images, self.start))
         else:
             self._debias(iteration)
-        score = None
-        # It learns nothing from the score, which takes as long as the rest of a step: one for the report is enough.
-        if iteration == self.config.iterations - 1 and self.session.target.validation is not None:
-            (score,) = self.session.score_generators([self.answer], 100, self.session.env.schedule.epochs, iteration)
         seen = self.reader.seen()
         return {
-            "val_score": score,
+            "val_score": self.session.score_at_end(self.answer, iteration, self.config.iterations),
             "seen": sum(share >= 0.1 for share in seen.values()) / max(len(seen), 1),
             **self.figures,
         }

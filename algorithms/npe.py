@@ -122,7 +122,8 @@ class Npe(Algorithm):
         self.box = self.box.around(points, config.outside)
         self.figures = {"calibration_distance": distance, "calibration_chance": chance}
         width = float(self.box.width.mean())
-        return {"val_score": self._score(iteration), **self.figures, "box": width, "sets": float(len(inside))}
+        score = self.session.score_at_end(self.answer, iteration, self.config.iterations)
+        return {"val_score": score, **self.figures, "box": width, "sets": float(len(inside))}
 
     def _simulate(self, iteration: int) -> None:
         """Parameters from the box, and frames of each."""
@@ -152,13 +153,6 @@ class Npe(Algorithm):
         """(S, m) of images (S · frames, H, W, 3)."""
         features = self.session.features.features.of_images(images, self.session.device)
         return self.moments(features, self.config.frames)
-
-    def _score(self, iteration: int) -> float | None:
-        """One score for the report, at the end: nothing is learned from it."""
-        session = self.session
-        if iteration != self.config.iterations - 1 or session.target.validation is None:
-            return None
-        return session.score_generators([self.answer], 100, session.env.schedule.epochs, iteration)[0]
 
     def seen(self) -> dict[str, float]:
         """What the features tell of each attribute."""

@@ -32,6 +32,9 @@ from autosim.scenes.generator import Samples, SceneGenerator
 from autosim.scenes.graph import SceneGraph
 from autosim.target import Target, folder_target, hidden_target
 
+# Frames that a network is trained on for a score that is only reported.
+REPORTED_FRAMES = 100
+
 
 @dataclass
 class Session:
@@ -231,6 +234,15 @@ class Session:
         parts = [slice(i * frames_each, (i + 1) * frames_each) for i in range(len(generators))]
         schedule = replace(self.env.schedule, epochs=epochs)
         return self.score_datasets([frames.select(part) for part in parts], self.validation, schedule)
+
+    def score_at_end(self, generator: SceneGenerator, iteration: int, iterations: int) -> float | None:
+        """Validation score of ``generator`` in the last of ``iterations``; None before it, and without labels. For the
+        report, of methods that learn nothing from scores: one takes as long as a step.
+        """
+        if iteration != iterations - 1 or self.target.validation is None:
+            return None
+        (score,) = self.score_generators([generator], REPORTED_FRAMES, self.env.schedule.epochs, iteration)
+        return score
 
 
 def train_and_score(

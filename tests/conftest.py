@@ -17,6 +17,8 @@ from tests.toy import ROOT, install_toy
 # Tests run in several processes, which would wait for each other's threads. Read when numerical libraries are imported.
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 os.environ.update(dict.fromkeys(THREADS, "1"))
+# Threads that wait would keep a core busy which another process needs. Inherited by all processes that tests start.
+os.environ["OMP_WAIT_POLICY"] = "passive"
 
 
 # Files whose tests share one Ray, see ``ray_session``. In two groups: one would be the last to end.
@@ -123,6 +125,14 @@ def interrupts(request: pytest.FixtureRequest) -> Iterator[None]:
 def ignored_interrupts() -> Iterator[None]:
     """SIGINT as processes find it that a shell starts in the background: for tests too long to be run both ways."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def heard_interrupts() -> Iterator[None]:
+    """SIGINT as processes find it in the foreground of a shell, even if these tests run in the background of one."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 

@@ -14,8 +14,9 @@ Fit = Literal["pad", "crop", "own"]
 # How far aspects may be apart (logarithms of width by height): of frames that are drawn as photographs are, and of a
 # photograph that is stretched to a frame.
 ALIKE, STRETCHED = 0.01, 0.02
-# The most that frames drawn as photographs are may have of the pixels that they had, and one by the least.
-MORE_PIXELS = 1.1
+# The most that frames drawn as photographs are may have of the pixels that they had, and one by the least; and where
+# they have so few that no frame has nearly as many and the aspect too.
+MORE_PIXELS, MORE_OF_FEW = 1.1, 1.25
 SHORTEST = 16
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -112,7 +113,7 @@ def own_size(sizes: Sequence[tuple[int, int]], here: tuple[int, int]) -> tuple[i
     many pixels as ``here`` has (10 % more or fewer): ``here`` itself where it has that aspect.
 
     Edges are multiples of 8, of 4 or of 2, the first with which the aspect is within 1 %: networks halve pictures. With
-    few pixels the nearest multiples of 2 have to do.
+    few pixels the nearest multiples of 2 have to do, with at most 25 % more or fewer pixels where there are such.
     """
     pixels = here[0] * here[1]
     aspects = sorted(wide / high for high, wide in sizes)
@@ -137,7 +138,7 @@ def own_size(sizes: Sequence[tuple[int, int]], here: tuple[int, int]) -> tuple[i
         good = [size for size in found if _apart(size, aspect) <= ALIKE and more(size) <= math.log(MORE_PIXELS)]
         if good:
             return min(good, key=loss)
-    return min(found, key=loss)
+    return min([size for size in found if more(size) <= math.log(MORE_OF_FEW)] or found, key=loss)
 
 
 def _apart(size: tuple[int, int], aspect: float) -> float:

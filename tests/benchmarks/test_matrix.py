@@ -38,7 +38,7 @@ def test_a_process_is_watched_with_its_children(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text() == "said\n"
 
 
-def test_time_that_is_up_and_ctrl_c_end_it(tmp_path: Path) -> None:
+def test_time_that_is_up_and_ctrl_c_end_it(tmp_path: Path, heard_interrupts: None) -> None:
     waiting = python("import time\ntry:\n time.sleep(60)\nexcept KeyboardInterrupt: print('ends')")
     with (tmp_path / "log").open("w") as log:
         assert watch(waiting, 1.0, log, look=0.1).code is None

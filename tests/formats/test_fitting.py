@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from autosim.formats.fitting import STRETCHED, Fit, own_size, place
@@ -114,6 +114,7 @@ def test_a_very_thin_picture_still_has_a_pixel() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.floats(0.3, 3.3), st.sampled_from([28, 48, 64, 128, 256, 480]))
+@example(aspect=0.78125, edge=28)
 def test_frames_of_the_photographs_aspect_have_as_many_pixels_and_are_filled(aspect: float, edge: int) -> None:
     photograph = (1000, round(1000 * aspect))
     height, width = own_size([photograph, photograph, (10, 200)], (edge, edge))

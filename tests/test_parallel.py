@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from pathlib import Path
@@ -16,13 +15,7 @@ from autosim.errors import LostProcessError
 from autosim.parallel import ATTEMPTS, in_background, parallel_map
 from autosim.rendering.actors.pool import RayPool
 from tests.helpers import BlobRenderer, blob_scenes
-
-
-def trained(seed: int) -> tuple[int, int, float]:
-    """(process, torch threads, a number that depends on the order of summation)."""
-    generator = torch.Generator().manual_seed(seed)
-    matrix = torch.randn(300, 300, generator=generator)
-    return os.getpid(), torch.get_num_threads(), float((matrix @ matrix @ matrix).sum())
+from tests.tasks import dies, trained
 
 
 def late_first(index: int) -> int:
@@ -100,16 +93,6 @@ def test_tasks_run_while_more_actors_live_than_there_are_cpus(ray_session: None)
         pool.warm_up()
         assert len(parallel_map(trained, [0, 1], 2)) == 2
         assert np.ptp(pool.render(scenes, [0, 1, 2]).images) > 0
-
-
-def dies(place: tuple[Path, int, int]) -> int:
-    """Kills its own process the first ``times`` times that ``number`` is asked for."""
-    folder, number, times = place
-    seen = len(list(folder.glob(f"{number}-*")))
-    if seen < times:
-        (folder / f"{number}-{seen}").touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return number
 
 
 def test_a_task_whose_process_dies_is_tried_again(ray_session: None, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ map.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from autosim.errors import LostProcessError
-from autosim.parallel.start import placement, start_ray
+from autosim.parallel.start import one_thread_each, placement, start_ray
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -142,4 +143,8 @@ def _with_one_thread(function: Callable[[Item], Result], item: Item) -> Result:
 def _timed(function: Callable[[Item], Result], item: Item) -> tuple[Result, float]:
     """The result, and the CPU seconds that it took."""
     start = time.process_time()
-    return _with_one_thread(function, item), time.process_time() - start
+    if "torch" in sys.modules:
+        return _with_one_thread(function, item), time.process_time() - start
+    # Work that needs no PyTorch does not wait for its import; where it is imported in there, it takes one thread.
+    with one_thread_each():
+        return function(item), time.process_time() - start

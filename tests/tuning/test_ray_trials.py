@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 from rich.console import Console
 
@@ -190,30 +191,35 @@ def lines(folder: Path, number: int) -> list[dict[str, Any]]:
     return [{key: value for key, value in entry.items() if not key.endswith("seconds")} for entry in entries]
 
 
-def test_a_search_that_is_killed_ends_with_all_its_trials_when_it_is_resumed(tmp_path: Path) -> None:
-    environment, out = install_toy(tmp_path / "site"), tmp_path / "out"
-    arguments = [*QUICK, "--samples=3", "--scheduler=none", "--out=out", "--algo.iterations=8", "--algo.scenes=4"]
-    arguments += ["--algo.pause_seconds=0.3", "--checkpoint_every=2"]
-    process = ForkedCommand(["tune", *arguments], environment, tmp_path)
+def test_a_search_that_is_killed_ends_with_all_its_trials_when_it_is_resumed(toy: Path, tmp_path: Path) -> None:
+    """Its trials have workers and share a small machine, and the best of them is a run."""
+    environment, out = install_toy(tmp_path / "again"), toy / "out"
+    arguments = [*QUICK, "--samples=3", "--grace=1", "--out=out", "--algo.iterations=8", "--algo.scenes=4"]
+    arguments += ["--workers=2", "--concurrent=2", "--seed=5", "--algo.pause_seconds=0.2", "--checkpoint_every=2"]
+    process = ForkedCommand(["tune", *arguments], environment, toy)
 
     def half_way() -> bool:
         ended = [trial for trial in trials(out) if trial.ended]
         running = [trial.number for trial in trials(out) if trial.state == "running"]
         return bool(ended) and any((out / f"trials/{number:03d}/checkpoint.pt").exists() for number in running)
 
+    left: list[psutil.Process] = []
     try:
         wait_for(half_way, process)
     finally:
+        left = psutil.Process(process.pid).children(recursive=True)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait(timeout=60)
-        time.sleep(2)
+        _, alive = psutil.wait_procs(left, timeout=30)
+    assert not alive
     before = trials(out)
     finished = [trial for trial in before if trial.ended]
     assert 1 <= len(finished) < 3
     stamps = {trial.number: (out / f"trials/{trial.number:03d}/metrics.jsonl").stat().st_mtime_ns for trial in finished}
 
-    done = tune(["--resume=out"], environment, tmp_path)
+    done = tune(["--resume=out"], environment, toy)
     assert done.returncode == 0, done.stderr
+    assert done.stderr == "" and "best trial" in done.stdout and "(default)" in done.stdout
     after = trials(out)
     assert [trial.state for trial in after] == ["done"] * 3 and [trial.iterations for trial in after] == [8] * 3
     assert [trial.setting for trial in after] == [trial.setting for trial in before]
@@ -226,18 +232,9 @@ def test_a_search_that_is_killed_ends_with_all_its_trials_when_it_is_resumed(tmp
         assert [line["iteration"] for line in lines(out, trial.number)] == list(range(8))
     assert not (out / ".ray").exists() and not (Path.home() / "ray_results" / "search").exists()
 
-
-def test_trials_with_workers_share_a_small_machine_and_the_best_is_a_run(toy: Path, tmp_path: Path) -> None:
-    environment = install_toy(tmp_path / "again")
-    arguments = [*QUICK, "--samples=2", "--workers=2", "--concurrent=2", "--algo.iterations=4", "--out=out"]
-    done = tune([*arguments, "--seed=5"], environment, toy)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == "" and "best trial" in done.stdout and "(default)" in done.stdout
-    after = trials(Path("out"))
-    assert all(trial.ended and trial.error is None for trial in after) and after[0].state == "done"
     best = min(after, key=lambda trial: trial.value or 0.0)
-    assert json.loads(Path("out/trials.json").read_text())["best"] == best.number
-    config = parse_run(["--config=out/best.yaml", "--workers=0"]).config
+    assert json.loads((out / "trials.json").read_text())["best"] == best.number
+    config = parse_run(["--config=out/best.yaml", "--workers=0", "--algo.pause_seconds=0"]).config
     assert {name: getattr(config.algo_config, name) for name in best.setting} == best.setting
     values: list[float] = []
     run_trial(config, Path("repeated"), "distance", "min", lambda report: values.append(report["value"]))

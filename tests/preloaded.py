@@ -9,6 +9,7 @@ from autosim.parallel.start import LOOPBACK
 
 LIBRARIES = (
     "torch", "ray", "ray.tune", "matplotlib.figure", "matplotlib.backends.backend_agg", "scipy.stats", "torchvision",
+    "torch.utils.tensorboard",
     "autosim.cli.main", "autosim.runs.loop", "autosim.reports.run_page", "autosim.tuning.tune",
 )  # fmt: skip
 

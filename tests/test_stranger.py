@@ -56,7 +56,7 @@ def test_an_algorithm_is_one_file(site: Path) -> None:
 
 def test_check_says_in_sentences_what_holds_and_what_does_not(site: Path, capfd: pytest.CaptureFixture[str]) -> None:
     install(site, "environment", "task", "broken")
-    assert main(["check", "--env", "broken-bars", "--limit", "5"]) == 1
+    assert main(["check", "--env", "broken-bars", "--limit", "3"]) == 1
     out, err = capfd.readouterr()
     lines = out.splitlines()
     assert lines[:3] == [
@@ -64,7 +64,7 @@ def test_check_says_in_sentences_what_holds_and_what_does_not(site: Path, capfd:
         "  holds  it can be made as it is configured",
         "  holds  it is named and configured by a dataclass",
     ]
-    assert "  FAILS  its description is json and names it: it takes more than 5 s" in lines
+    assert "  FAILS  its description is json and names it: it takes more than 3 s" in lines
     assert "  FAILS  networks start equal for equal seeds only: the process ended with exit code 7" in lines
     (shape,) = [line for line in lines if "image has the promised shape" in line]
     assert shape.startswith("  FAILS ") and "float64" in shape

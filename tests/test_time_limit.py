@@ -44,7 +44,7 @@ def test_what_hangs_is_ended_and_named(tmp_path: Path) -> None:
         "-o",
         "timeout=1",
         "-o",
-        "faulthandler_timeout=4",
+        "faulthandler_timeout=2",
         str(tmp_path),
     ]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}

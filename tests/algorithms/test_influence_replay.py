@@ -55,7 +55,7 @@ def test_it_moves_the_blobs_towards_the_target(generator: Any) -> None:
     moved = []
     for seed in range(2):
         config = InfluenceReplayConfig(
-            iterations=12,
+            iterations=8,
             frames=16,
             epochs=4,
             memory=256,

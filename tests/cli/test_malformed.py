@@ -42,6 +42,12 @@ def no_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "execute", execute)
 
 
+@pytest.fixture
+def configuration(toy: Path) -> dict[str, Any]:
+    """A run's configuration with nothing wrong."""
+    return parse_run(OPTIONS).config.to_dict()
+
+
 def refused(*arguments: str) -> None:
     """One line on stderr, and exit code 2; what is well formed after all is passed over."""
     errors = io.StringIO()
@@ -65,9 +71,8 @@ def test_files_that_are_no_configuration(toy: Path, no_runs: None, content: byte
 
 @given(key=st.sampled_from(["seed", "workers", "budget", "algo", "env", "render", "device", "features"]), value=values)
 @settings(SHARED, max_examples=60)
-def test_configurations_with_a_wrong_value(toy: Path, no_runs: None, key: str, value: Any) -> None:
-    content = parse_run(OPTIONS).config.to_dict()
-    content[key] = value
+def test_configurations_with_a_wrong_value(configuration: dict[str, Any], no_runs: None, key: str, value: Any) -> None:
+    content = {**configuration, key: value}
     Path("wrong.yaml").write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
     refused("run", "--config", "wrong.yaml")
 

@@ -16,7 +16,7 @@ from autosim.rendering.actors.pool import RayPool
 from autosim.rendering.pool import LocalPool
 from tests.helpers import BlobRenderer, SlowRenderer, blob_scenes
 
-COUNT = 60
+COUNT = 30
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
     renderer = SlowRenderer(0.2, Path.cwd())
     with RayPool(renderer, 2, chunk=1, ray_settings=RaySettings(cpus=0.5)) as pool:
         pool.warm_up()
-        timer = threading.Timer(3.0, cluster.remove_node, (second, True))
+        timer = threading.Timer(1.0, cluster.remove_node, (second, True))
         timer.start()
         started = time.monotonic()
         frames = pool.render(scenes, seeds)

@@ -53,7 +53,8 @@ def test_its_suites_hold(mysim: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [["--algo=climb", "--env.x=20", "--algo.shift=0.2"], ["--algo=lts", "--algo.frames=8"]]
+    "options",
+    [["--algo=climb", "--env.x=20", "--algo.shift=0.2"], ["--algo=lts", "--algo.frames=8", "--algo.datasets=2"]],
 )
 def test_its_parts_run(mysim: Path, options: list[str]) -> None:
     """Its algorithm on its environment, and one of ours."""

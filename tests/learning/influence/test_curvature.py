@@ -344,14 +344,13 @@ def test_methods_agree_on_the_gauss_newton_system_of_the_segmentation_network() 
 
 
 def minimised(surface: LossSurface, weights: Tensor) -> None:
-    """Newton's method on the weighted sum of losses until nothing is left of its gradient (convex tasks only)."""
+    """Newton's method on the weighted sum of logistic losses, in closed form, until nothing is left of its gradient."""
     network = surface.network
+    inputs = torch.cat([surface.inputs, torch.ones(len(surface.inputs), 1, dtype=torch.float64)], dim=1)
     for _ in range(50):
         theta = nn.utils.parameters_to_vector(network.parameters()).detach()
-        gradients = surface.sample_gradients()
-        gradient = weights @ gradients
-        inputs = torch.cat([surface.inputs, torch.ones(len(surface.inputs), 1, dtype=torch.float64)], dim=1)
         chance = torch.sigmoid(network(surface.inputs).detach()[:, 0])
+        gradient = (weights * (chance - surface.targets)) @ inputs
         curvature = (inputs * (weights * chance * (1 - chance))[:, None]).T @ inputs
         nn.utils.vector_to_parameters(theta - torch.linalg.solve(curvature, gradient), network.parameters())
         if float(gradient.norm()) < 1e-12:

@@ -156,7 +156,7 @@ def test_nothing_seen_is_no_score() -> None:
 def test_learns_shapes_and_repeats_exactly() -> None:
     _, training = shape_frames(128, seed=0)
     _, test = shape_frames(64, seed=1)
-    schedule = TrainingSchedule(epochs=24, batch_size=8, learning_rate=5e-3)
+    schedule = TrainingSchedule(epochs=12, batch_size=8, learning_rate=5e-3)
     scores, losses = [], []
     for _ in range(2):
         network = TASK.network(0)

@@ -71,7 +71,9 @@ class Leap(Algorithm):
 
         if "structure" in env.prior().learnable:
             return "it infers attributes, and takes the structure of scenes as the grammar gives it"
-        if any(node_class.slots > MOST_SLOTS for node_class in env.schema.classes):
+        # Only nodes with something to learn have to be told apart.
+        read = [each for each in env.schema.classes if any(attribute.mutable for attribute in each.attributes)]
+        if any(node_class.slots > MOST_SLOTS for node_class in read):
             return f"it tells at most {MOST_SLOTS} nodes of a class apart"
         return super().refusal(env)
 
@@ -112,8 +114,8 @@ class Leap(Algorithm):
     def _refine(self, iteration: int) -> float:
         """Frames around the answer, and the network learns from them; returns its loss."""
         config, session = self.config, self.session
-        around = self.reader.widened(self.answer, config.widening, config.least_spread)
-        scenes = around.sample(config.frames, session.seed_sequence("scenes", iteration)).scenes
+        seed = session.seed_sequence("scenes", iteration)
+        scenes = self.reader.around(self.answer, config.widening, config.least_spread, config.frames, seed)
         drawn = session.draw(scenes, "frames", iteration)
         return self.reader.refine(
             drawn, config.round_epochs, config.round_rate, session.integer_seed("refine", iteration)

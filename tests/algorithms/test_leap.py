@@ -50,15 +50,21 @@ def test_it_jumps_to_the_target() -> None:
     target = session.env.target()
     assert target is not None
     truth = summarise(session.env.schema, target.sample_many(200, seed_sequence(0, "truth")))
-    assert min(seen[f"blob.{name}"] for name in ("x", "y", "hue")) > 0.3 > 0.1 > seen["blob.sign"]
+    assert min(seen[f"blob.{name}"] for name in ("x", "y", "hue")) > 0.3
+    # How bright a blob is a second look shows.
+    assert seen["blob.sign"] > 0.1
     for key in ("light.power", "blob.0.x", "blob.1.x", "blob.0.hue", "blob.1.hue"):
         spec = next(keyed.attribute for keyed in session.env.prior().attributes() if keyed.key == key)
         before, after, true = start[key], answer[key], truth[key]
         assert isinstance(spec, Continuous) and isinstance(before, ContinuousSummary)
         assert isinstance(after, ContinuousSummary) and isinstance(true, ContinuousSummary)
         assert abs(spec.difference(after.mean, true.mean)) < 0.5 * abs(spec.difference(before.mean, true.mean)), key
-    # What pictures do not show keeps its start.
-    assert answer["blob.0.sign"] == start["blob.0.sign"]
+    for key in ("blob.0.sign", "blob.1.sign"):
+        before, after, true = start[key], answer[key], truth[key]
+        assert isinstance(before, CategoricalSummary) and isinstance(after, CategoricalSummary)
+        assert isinstance(true, CategoricalSummary)
+        gaps = [abs(each.probabilities[0] - true.probabilities[0]) for each in (before, after)]
+        assert gaps[1] < max(gaps[0], 0.2), key
 
 
 def test_a_round_is_drawn_around_the_answer() -> None:
@@ -71,3 +77,16 @@ def test_a_round_is_drawn_around_the_answer() -> None:
             assert summary.std >= own.std and summary.mean == pytest.approx(own.mean, abs=1e-3)
         else:
             assert isinstance(summary, CategoricalSummary) and min(summary.probabilities) > 0
+
+
+def test_a_round_sees_each_angle_both_ways() -> None:
+    algorithm = Leap(blob_session(), QUICK)
+    own = algorithm.answer.parameters_by_key()["blob.0.hue"]
+    assert isinstance(own, ContinuousSummary)
+    (spec,) = [keyed.attribute for keyed in algorithm.reader.prior.attributes() if keyed.key == "blob.0.hue"]
+    assert isinstance(spec, Continuous)
+    scenes = algorithm.reader.around(algorithm.answer, 1.0, 0.01, 200, seed_sequence(0, "round"))
+    hues = [float(node["hue"]) for scene in scenes for node in scene.find("blob") if node.slot == 0]
+    apart = [abs(spec.difference(hue, own.mean)) for hue in hues]
+    near, across = sum(gap < 90 for gap in apart), sum(gap >= 90 for gap in apart)
+    assert 60 < near < 140 and near + across == 200

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -372,7 +371,5 @@ def test_many_pictures_are_listed_without_being_opened(tmp_path: Path) -> None:
         "categories": [{"id": 1, "name": "cat"}],
     }
     (tmp_path / "annotations.json").write_text(json.dumps(content))
-    before = time.process_time()
-    data = coco.read(tmp_path)
-    assert time.process_time() - before < 1
+    data = coco.read(tmp_path)  # The files are empty: none could be opened.
     assert len(data) == 1000 and sum(len(image) for image in data.images) == 7000

@@ -74,6 +74,20 @@ class ReadClass:
         """``class.attribute`` of :attr:`attributes`."""
         return [f"{self.name}.{each.name}" for each in self.attributes]
 
+    def places_of(self, attribute: str) -> list[int]:
+        """Which numbers of a prediction are about an attribute."""
+        count = len(self.continuous)
+        for place, each in enumerate(self.continuous):
+            if each.name == attribute:
+                return [place, count + place]
+        first = 2 * count
+        sizes = [*[OUTPUTS] * len(self.angles), *self.sizes]
+        for name, size in zip([each.name for each in self.attributes[count:]], sizes, strict=True):
+            if name == attribute:
+                return list(range(first, first + size))
+            first += size
+        raise KeyError(attribute)
+
     def telling(self, continuous: Tensor, angles: Tensor) -> Tensor:
         """(…, told) numbers about -1 to 1 for values (…, C) in units of the range and angles (…, A) in turns."""
         turned = 2 * math.pi * angles
@@ -92,6 +106,12 @@ class ReadClass:
             [AngleMixture.of(each) for each in angles],
             [logits.log_softmax(dim=-1) for logits in choices],
         )
+
+    def joined(self, means: Tensor, sigmas: Tensor, angles: Tensor, choices: Sequence[Tensor]) -> Tensor:
+        """(…, outputs) that say what :meth:`split` splits: ``means`` and ``sigmas`` (…, C) in units of the range,
+        numbers for the mixtures of all angles (…, :data:`OUTPUTS` A), log-probabilities of each choice.
+        """
+        return torch.cat([means - 0.5, sigmas.clamp_min(LEAST_SIGMA).log() + 1.5, angles, *choices], dim=-1)
 
     def log_prob(self, outputs: Tensor, truth: NodeLabels) -> Tensor:
         """(…) log-density of true values, whose shapes broadcast with predictions (…, outputs)."""

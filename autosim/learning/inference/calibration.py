@@ -12,6 +12,8 @@ from autosim.learning.features.network_parts import explained_share
 from autosim.learning.inference.angles import at, circular, density_of, entropy_of, normals, tempered_densities
 from autosim.learning.inference.attributes import NodeLabels, ReadClass
 
+# An attribute of which less is explained keeps its start: mixtures fitted to guesses run to an extreme.
+EXPLAINED, EXPLAINED_CHOICE = 0.1, 0.2
 # Distance within which a detection is a true node, as a share of the range.
 MATCHED = 0.15
 # Nats that readings of an angle have to gain before they count: an answer made of less is chance, and rounds around it
@@ -97,22 +99,17 @@ class Calibration:
 
 def calibrated(read: ReadClass, found: Readings, truth: NodeLabels, frequencies: Frequencies) -> Calibration:
     """The calibration of readings of frames whose truth is known."""
-    pairs = [
-        (row, detection, node)
-        for row in range(len(found.present))
-        for detection, node in matched(read, found, truth, row)
-    ]
+    rows, detections, places = matched(read, found, truth)
     count = len(read.continuous)
     offset, slope, noise = np.zeros(count), np.ones(count), np.full(count, 0.02)
     explained = dict.fromkeys(read.attribute_keys(), 0.0)
     ones = ([1.0] * len(read.angles), [1.0] * len(read.sizes))
     result = Calibration(offset, slope, noise, explained, frequencies, *ones)
     nodes = int(truth.present.sum())
-    if len(pairs) < 10:
+    if len(rows) < 10:
         return result
-    rows, detections, places = (np.array(column) for column in zip(*pairs, strict=True))
     # What was not found is not explained.
-    share = len(pairs) / max(nodes, 1)
+    share = len(rows) / max(nodes, 1)
     means = found.means[rows, detections]
     true = truth.continuous.numpy()[rows, places].astype(np.float64)
     for place, each in enumerate(read.continuous):
@@ -156,8 +153,15 @@ def tempered(probabilities: NDArray[np.float64], temperature: float) -> NDArray[
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True), dtype=np.float64)
 
 
-def matched(read: ReadClass, found: Readings, truth: NodeLabels, row: int) -> list[tuple[int, int]]:
-    """Pairs of a detection and a true node of one picture, each used once, so that distances add up to the least."""
+def matched(read: ReadClass, found: Readings, truth: NodeLabels) -> NDArray[np.int64]:
+    """(3, k): picture, detection and true node of k pairs, each used once, so that distances in a picture add up to
+    the least.
+    """
+    pairs = [(row, *pair) for row in range(len(found.present)) for pair in _matched_in(read, found, truth, row)]
+    return np.array(pairs, dtype=np.int64).reshape(-1, 3).T
+
+
+def _matched_in(read: ReadClass, found: Readings, truth: NodeLabels, row: int) -> list[tuple[int, int]]:
     from scipy.optimize import linear_sum_assignment
 
     detections = np.flatnonzero(found.present[row])

@@ -16,12 +16,17 @@ from numpy.typing import NDArray
 
 from autosim.learning.inference.angles import GRID, circular, normals
 from autosim.learning.inference.attributes import ReadClass
-from autosim.learning.inference.calibration import Calibration, Readings, corrected, posterior
+from autosim.learning.inference.calibration import (
+    EXPLAINED,
+    EXPLAINED_CHOICE,
+    Calibration,
+    Readings,
+    corrected,
+    posterior,
+)
 from autosim.scenes.generator import AttributeSummary, CategoricalSummary, ContinuousSummary
 from autosim.scenes.graph import Continuous
 
-# An attribute of which less is explained keeps its start: mixtures fitted to guesses run to an extreme.
-EXPLAINED = 0.1
 # Smallest standard deviation, as a share of the range.
 LEAST_STD = 0.005
 # Weight of detections that belong to no slot.
@@ -68,6 +73,14 @@ class Shown:
     angles: NDArray[np.bool_]
     choices: NDArray[np.bool_]
 
+    @classmethod
+    def of(cls, read: ReadClass, calibration: Calibration) -> Shown:
+        """Those of which enough is explained."""
+        shares = np.array([calibration.explained[key] for key in read.attribute_keys()])
+        numbers = len(read.continuous), len(read.continuous) + len(read.angles)
+        continuous, angles, choices = np.split(shares, numbers)
+        return cls(continuous >= EXPLAINED, angles >= EXPLAINED, choices >= EXPLAINED_CHOICE)
+
 
 def inferred(
     read: ReadClass,
@@ -80,9 +93,8 @@ def inferred(
     """Means, spreads and probabilities by ``key.attribute``, for a class whose slots are ``keys``: "class" of a single
     node, "class.0", "class.1", … of several. Attributes that are hardly explained are left out.
     """
-    seen = np.array([calibration.explained[key] >= EXPLAINED for key in read.attribute_keys()], dtype=bool)
-    shown = Shown(*np.split(seen, np.cumsum([len(read.continuous), len(read.angles)])))
-    if not seen.any():
+    shown = Shown.of(read, calibration)
+    if not any(part.any() for part in (shown.continuous, shown.angles, shown.choices)):
         return {}
     values, noise = corrected(found, calibration)
     evidence = Evidence(

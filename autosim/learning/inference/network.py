@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,14 +14,24 @@ from autosim.learning.features.network_parts import residual_body
 from autosim.learning.features.statistics import COLOUR_STATISTICS, TEXTURE_STATISTICS
 from autosim.learning.inference.attributes import ReadClass
 
-# Log-rates (n, cells) of a set, None of a single node, and predictions (n, cells, outputs) or (n, outputs).
-Predicted = tuple[Tensor | None, Tensor]
-
 # Edge in pixels of a cell.
 CELL = 4
 # Edge of the thumbnail that the scene-wide head sees.
 THUMBNAIL = 4
+# How far from the likeliest cell a single node may reach, as a share of half the picture.
+NEAR = 0.25
 STATISTICS = COLOUR_STATISTICS + TEXTURE_STATISTICS
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What is predicted of a class: of a set, log-``rates`` (n, cells) and ``outputs`` (n, cells, outputs); of a single
+    node ``outputs`` (n, outputs) and, if it is looked for, the ``place`` (n, 2) where it is, x and y in [-1, 1].
+    """
+
+    outputs: Tensor
+    rates: Tensor | None = None
+    place: Tensor | None = None
 
 
 class SceneNetwork(nn.Module):
@@ -32,6 +43,7 @@ class SceneNetwork(nn.Module):
     the ``mask`` has a set's name, cells that show it hold such nodes rather than others.
     """
 
+    coordinates: Tensor
     statistics_mean: Tensor
     statistics_std: Tensor
 
@@ -87,9 +99,7 @@ class SceneNetwork(nn.Module):
         """
         x = self.stem(images)
         x = functional.relu(self.down(x) + self.shortcut(x))
-        coordinates = self.coordinates
-        assert isinstance(coordinates, Tensor)
-        spread = coordinates.expand(len(x), -1, -1, -1)
+        spread = self.coordinates.expand(len(x), -1, -1, -1)
         x = functional.relu(self.place(torch.cat([x, spread], dim=1)))
         x = functional.relu(x + self.around(x))
         context = functional.interpolate(self.context(x), size=x.shape[-2:], mode="nearest")
@@ -99,24 +109,25 @@ class SceneNetwork(nn.Module):
         cells = (self.cells(x) + self.bias).flatten(2).transpose(1, 2)
         parts = cells.split([1 + each.outputs for each in self.sets], dim=2) if self.sets else ()
         for each, part in zip(self.sets, parts, strict=True):
-            found[each.name] = (part[..., 0] + self._usual(each, grid), part[..., 1:])
+            found[each.name] = Predicted(part[..., 1:], part[..., 0] + self._usual(each, grid))
         pooled = torch.cat([x.mean(dim=(2, 3)), (x.var(dim=(2, 3), unbiased=False) + 1e-4).sqrt()], dim=1)
         thumbnail = functional.adaptive_avg_pool2d(x, THUMBNAIL).flatten(1)
         scaled = (statistics - self.statistics_mean) / self.statistics_std
         seen = torch.cat([pooled, scaled, thumbnail], dim=1)
         if self.singles:
             outputs = self.scene(seen).split([each.outputs for each in self.singles], dim=1)
-            found |= {each.name: (None, part) for each, part in zip(self.singles, outputs, strict=True)}
+            found |= {each.name: Predicted(part) for each, part in zip(self.singles, outputs, strict=True)}
         located = torch.cat([x, spread], dim=1)
         for each in self.own:
             if each.parent and each.name not in given:
                 continue
             told, head = given[each.name] if each.parent else seen[:, :0], self.heads[each.name]
             if each.single:
-                found[each.name] = (None, head(located, torch.cat([seen, told], dim=1), self._usual(each, grid)))
+                outputs, place = head(located, torch.cat([seen, told], dim=1), self._usual(each, grid))
+                found[each.name] = Predicted(outputs, place=place)
             else:
                 rates, outputs = head(located, told)
-                found[each.name] = (rates + self._usual(each, grid), outputs)
+                found[each.name] = Predicted(outputs, rates + self._usual(each, grid))
         return found, grid
 
     def _usual(self, read: ReadClass, grid: Tensor | None) -> Tensor:
@@ -137,14 +148,18 @@ class LocatedHead(nn.Module):
         )
         self.out = nn.Linear(hidden, outputs)
 
-    def forward(self, located: Tensor, seen: Tensor, usual: Tensor) -> Tensor:
-        """(n, outputs) of activations with coordinates (n, inner + 2, rows, columns), and of ``seen`` (n, seen). Where
-        it is before anything is learned, ``usual`` (n, cells) tells in logarithms.
+    def forward(self, located: Tensor, seen: Tensor, usual: Tensor) -> tuple[Tensor, Tensor]:
+        """(predictions (n, outputs), where it is (n, 2)) by activations with coordinates (n, inner + 2, rows, columns)
+        and by ``seen`` (n, seen). Where it is before anything is learned, ``usual`` (n, cells) tells in logarithms.
         """
         weights = (self.look(located).flatten(2) + usual[:, None]).softmax(dim=2)
         there = (located.flatten(2) * weights).sum(dim=2)
-        predicted: Tensor = self.out(self.hidden(torch.cat([there, seen], dim=1)))
-        return predicted
+        # Weights elsewhere would draw the place to the middle.
+        coordinates = located[:, -2:].flatten(2)
+        top = weights.argmax(dim=2, keepdim=True).expand(-1, 2, -1)
+        near = ((coordinates - coordinates.gather(2, top)).abs() < NEAR).all(dim=1, keepdim=True) * weights
+        place = (coordinates * near).sum(dim=2) / near.sum(dim=2).clamp_min(1e-9)
+        return self.out(self.hidden(torch.cat([there, seen], dim=1))), place
 
 
 class GivenCells(nn.Module):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,10 +15,17 @@ from torch.nn import functional
 from autosim.learning.features.content_network import input_size, network_input
 from autosim.learning.features.labels import mask_shares
 from autosim.learning.features.statistics import image_statistics
-from autosim.learning.inference.angles import GRID
 from autosim.learning.inference.attributes import NodeLabels, ReadClass, node_labels, read_classes, set_loss
-from autosim.learning.inference.calibration import Calibration, Frequencies, Readings, calibrated, posterior
+from autosim.learning.inference.calibration import (
+    Calibration,
+    Frequencies,
+    Readings,
+    calibrated,
+    posterior,
+)
+from autosim.learning.inference.found import Found, joined, nodes_at, nodes_found
 from autosim.learning.inference.network import CELL, SceneNetwork
+from autosim.learning.inference.second_look import SecondLook, looked, train_second_look
 from autosim.learning.schedule import TrainingSchedule
 from autosim.learning.training import fit, to_tensor
 from autosim.rendering.annotations import Annotation, class_mask
@@ -27,16 +35,14 @@ from autosim.seeding import torch_seeded
 
 # Images whose predictions are made at once.
 AT_ONCE = 128
-# Cells whose means are nearer than this, as a share of the range, tell of one node.
-MERGED = 0.06
-# Expected number of nodes that a detection has to stand for.
-LEAST_MASS = 0.3
 # Weight of the grid of the mask's classes, which no reading is made of.
 GRID_WEIGHT = 4.0
 # The same where the mask shows where nodes are: what is small there is not found before the grid shows it.
 LOCATING_WEIGHT = 60.0
 # Most that a pixel of a rare class counts for.
 MOST_BALANCE = 20.0
+# Share by which a second look has to explain more of an attribute to count.
+LEAST_BETTER = 0.02
 # When readings of children are calibrated, their parent is read as if it were known to be so near to the truth.
 NEAR = 0.08
 
@@ -55,7 +61,10 @@ class SceneReader:
         self.mask = () if mask is None else tuple(mask[1].classes)
         with torch_seeded(seed):
             self.network = SceneNetwork(self.read, self.mask, self.size)
+            self.looks = {each.name: SecondLook(each) for each in self.read}
         self.network.to(memory_format=torch.channels_last)
+        # By class that a second look is worth, attributes of which it tells more.
+        self.helpful: dict[str, list[str]] = {}
         self.calibrations: dict[str, Calibration] = {}
         # By attribute, the most that any training has explained: frames around an answer have little left to explain.
         self.explained: dict[str, float] = {}
@@ -72,11 +81,10 @@ class SceneReader:
         the last epoch, in nats a frame.
         """
         kept = len(frames.scenes) - held_out
-        parts = [(frames.select(slice(kept)))] + ([others] if others is not None else [])
+        parts = [frames.select(slice(kept))] + ([others] if others is not None else [])
         inputs = torch.cat([self._inputs(part.frames.images) for part in parts])
         statistics = torch.cat([self._statistics(part.frames.images) for part in parts])
-        labels = [self._labels(part) for part in parts]
-        joined = [first if len(labels) == 1 else first.joined(labels[1][i]) for i, first in enumerate(labels[0])]
+        labels = self._labels(parts)
         grids = [self._grid(part) for part in parts]
         grid = None if grids[0] is None else torch.cat([each for each in grids if each is not None])
         if not self.calibrations:
@@ -85,7 +93,7 @@ class SceneReader:
         self.network.train()
         losses: list[float] = []
 
-        told = self._true_parents(joined)
+        told = self._true_parents(labels)
         balance, grid_weight = None, GRID_WEIGHT
         if grid is not None and self.network.shown:
             grid_weight = LOCATING_WEIGHT
@@ -96,13 +104,14 @@ class SceneReader:
             given = {name: values[batch] for name, values in told.items()}
             predicted, logits = self.network(inputs[batch], statistics[batch], given)
             total = inputs.new_zeros(())
-            for place, (read, truth) in enumerate(zip(self.read, joined, strict=True)):
+            for place, (read, truth) in enumerate(zip(self.read, labels, strict=True)):
                 chosen = truth.select(batch)
-                rates, outputs = predicted[read.name]
-                if rates is None:
-                    total = total - read.log_prob(outputs, chosen.select((slice(None), 0))).mean()
+                made = predicted[read.name]
+                if made.rates is None:
+                    total = total - read.log_prob(made.outputs, chosen.select((slice(None), 0))).mean()
                 else:
-                    total = total + set_loss(read, rates, outputs, self.network.background[place], chosen).mean()
+                    background = self.network.background[place]
+                    total = total + set_loss(read, made.rates, made.outputs, background, chosen).mean()
             if logits is not None and grid is not None:
                 total = total + grid_weight * functional.cross_entropy(logits, grid[batch], balance)
             losses.append(float(total.detach()))
@@ -111,27 +120,77 @@ class SceneReader:
         with torch_seeded(seed):
             fit(self.network, len(inputs), schedule, torch.Generator().manual_seed(seed), loss_of)
         self.network.eval()
-        self._calibrate(frames.select(slice(kept, None)), joined)
+        aside = frames.select(slice(kept, None))
+        self._look_again([*parts, aside], held_out, schedule, seed)
+        self._calibrate(aside, labels)
         last = losses[-(len(losses) // schedule.epochs) :]
         return math.fsum(last) / len(last)
 
-    @torch.no_grad()
     def readings(self, images: NDArray[np.uint8], told: Mapping[str, Tensor]) -> dict[str, Readings]:
         """What is read off n images, by class. ``told`` (n, told) tells of the parents of the classes that have one, by
         the child's name; a class whose parent is not told is left out.
         """
-        known = [read for read in self.read if not read.parent or read.name in told]
-        parts: dict[str, list[Readings]] = {read.name: [] for read in known}
+        return {
+            read.name: found.readings(read)
+            for read, found in zip(self.read, self._found(images, told, self.helpful), strict=True)
+            if found is not None
+        }
+
+    @torch.no_grad()
+    def _found(
+        self, images: NDArray[np.uint8], told: Mapping[str, Tensor], second: Mapping[str, Collection[str]]
+    ) -> list[Found | None]:
+        """The nodes of each class, after a second look at the attributes ``second`` by class; None where a class's
+        parent is not told.
+        """
+        parts: list[list[Found]] = [[] for _ in self.read]
         for start in range(0, len(images), AT_ONCE):
             places = slice(start, start + AT_ONCE)
             given = {name: values[places] for name, values in told.items()}
             some = images[places]
             predicted, _ = self.network(self._inputs(some), self._statistics(some), given)
-            for read in known:
-                rates, outputs = predicted[read.name]
-                made = _single(read, outputs) if rates is None else _detections(read, rates, outputs)
-                parts[read.name].append(made)
-        return {name: _joined(found) for name, found in parts.items()}
+            for read, known in zip(self.read, parts, strict=True):
+                if read.name not in predicted:
+                    continue
+                found = nodes_found(read, predicted[read.name], self.network.coordinates)
+                if read.name in second:
+                    found = self._seen_again(read, found, some, second[read.name])
+                known.append(found)
+        return [joined(known) if known else None for known in parts]
+
+    def _look_again(self, parts: Sequence[DrawnFrames], held_out: int, schedule: TrainingSchedule, seed: int) -> None:
+        """Train the second looks on all frames but the last ``held_out``, which tell whether they help."""
+        images = np.concatenate([part.frames.images for part in parts])
+        labels = self._labels(parts)
+        first = self._found(images, self._true_parents(labels), {})
+        refining = bool(self.calibrations)
+        for read, truth, found in zip(self.read, labels, first, strict=True):
+            # Where nothing was gained at first, nothing will be.
+            if found is None or found.places is None or (refining and read.name not in self.helpful):
+                continue
+            look = self.looks[read.name]
+            nodes = nodes_at(read, found, truth)
+            train_second_look(look, images, nodes.select(nodes.rows < len(images) - held_out), schedule, seed)
+            aside = slice(len(images) - held_out, None)
+            before, known, learned = found.select(aside), truth.select(aside), Frequencies.of(read, truth)
+            after = self._seen_again(read, before, images[aside], [each.name for each in read.attributes])
+            shares = [calibrated(read, each.readings(read), known, learned).explained for each in (before, after)]
+            better = [
+                each.name
+                for each, key in zip(read.attributes, read.attribute_keys(), strict=True)
+                if shares[1][key] > shares[0][key] + LEAST_BETTER
+            ]
+            if better or refining:
+                self.helpful[read.name] = better
+
+    def _seen_again(self, read: ReadClass, found: Found, images: NDArray[np.uint8], of: Collection[str]) -> Found:
+        """What was found in ``images``, with some attributes as the second look tells them."""
+        if found.places is None or not of:
+            return found
+        changed = [place for name in of for place in read.places_of(name)]
+        outputs = found.outputs.clone()
+        outputs[..., changed] = looked(self.looks[read.name], images, found.places, outputs)[..., changed]
+        return replace(found, outputs=outputs)
 
     def told_to_children(
         self, read: ReadClass, values: NDArray[np.float64], angles: NDArray[np.float64]
@@ -152,7 +211,7 @@ class SceneReader:
     def _calibrate(self, frames: DrawnFrames, trained_on: Sequence[NodeLabels]) -> None:
         images, told = frames.frames.images, dict[str, Tensor]()
         found = self.readings(images, told)
-        for read, truth, seen in zip(self.read, self._labels(frames), trained_on, strict=True):
+        for read, truth, seen in zip(self.read, self._labels([frames]), trained_on, strict=True):
             if read.name not in found:
                 found = self.readings(images, told)
             made = calibrated(read, found[read.name], truth, Frequencies.of(read, seen))
@@ -172,69 +231,14 @@ class SceneReader:
     def _statistics(self, images: NDArray[np.uint8]) -> Tensor:
         return torch.cat([image_statistics(to_tensor(part)) for part in _parts(images)])
 
-    def _labels(self, frames: DrawnFrames) -> list[NodeLabels]:
-        return [node_labels(self.schema, read, frames.scenes) for read in self.read]
+    def _labels(self, parts: Sequence[DrawnFrames]) -> list[NodeLabels]:
+        scenes = [scene for part in parts for scene in part.scenes]
+        return [node_labels(self.schema, read, scenes) for read in self.read]
 
     def _grid(self, frames: DrawnFrames) -> Tensor | None:
         if len(self.mask) < 2:
             return None
         return mask_shares(frames.frames, self.declared, (self.size[0] // CELL, self.size[1] // CELL))
-
-
-def _single(read: ReadClass, outputs: Tensor) -> Readings:
-    predicted = read.split(outputs[:, None])
-    return Readings(
-        np.ones((len(outputs), 1), dtype=bool),
-        predicted.means.double().numpy(),
-        predicted.sigmas.double().numpy(),
-        [mixture.densities() for mixture in predicted.angles],
-        [log.exp().double().numpy() for log in predicted.choices],
-    )
-
-
-def _detections(read: ReadClass, log_rates: Tensor, outputs: Tensor) -> Readings:
-    """The likeliest nodes, one after another: a cell with the highest rate left, and those that tell of the same; its
-    angles are those of the first.
-    """
-    predicted = read.split(outputs)
-    means, sigmas = predicted.means, predicted.sigmas
-    rates = log_rates.exp()
-    probabilities = [log.exp() for log in predicted.choices]
-    n, count = len(rates), len(read.continuous)
-    rows = torch.arange(n)
-    present = np.zeros((n, read.most), dtype=bool)
-    found_means = np.zeros((n, read.most, count))
-    found_sigmas = np.full((n, read.most, count), 0.1)
-    found_angles = [np.ones((n, read.most, GRID)) for _ in read.angles]
-    found_choices = [np.full((n, read.most, size), 1.0 / size) for size in read.sizes]
-    for place in range(read.most):
-        top = rates.argmax(dim=1)
-        centre = means[rows, top]
-        gap = means - centre[:, None]
-        apart = gap.square().sum(dim=2).sqrt()
-        weight = rates * (apart < MERGED)
-        mass = weight.sum(dim=1)
-        share = weight / mass.clamp_min(1e-9)[:, None]
-        shift = (share[..., None] * gap).sum(dim=1)
-        spread = (share[..., None] * (sigmas**2 + (gap - shift[:, None]) ** 2)).sum(dim=1).sqrt()
-        present[:, place] = (mass >= LEAST_MASS).numpy()
-        found_means[:, place], found_sigmas[:, place] = (centre + shift).double().numpy(), spread.double().numpy()
-        for angle, mixture in zip(found_angles, predicted.angles, strict=True):
-            angle[:, place] = mixture.select((rows, top)).densities()
-        for option, probability in zip(found_choices, probabilities, strict=True):
-            option[:, place] = (share[..., None] * probability).sum(dim=1).double().numpy()
-        rates = rates * (apart >= MERGED)
-    return Readings(present, found_means, found_sigmas, found_angles, found_choices)
-
-
-def _joined(parts: Sequence[Readings]) -> Readings:
-    return Readings(
-        np.concatenate([each.present for each in parts]),
-        np.concatenate([each.means for each in parts]),
-        np.concatenate([each.sigmas for each in parts]),
-        [np.concatenate(column) for column in zip(*(each.angles for each in parts), strict=True)],
-        [np.concatenate(column) for column in zip(*(each.choices for each in parts), strict=True)],
-    )
 
 
 def _parts(images: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:

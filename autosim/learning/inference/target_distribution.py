@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,14 +20,14 @@ from autosim.learning.inference.reader import SceneReader
 from autosim.learning.schedule import TrainingSchedule
 from autosim.rendering.drawn import DrawnFrames
 from autosim.scenes.generator import AttributeSummary, CategoricalSummary, ContinuousSummary
-from autosim.scenes.graph import Continuous
+from autosim.scenes.graph import Continuous, SceneGraph
 from autosim.scenes.parametric import ParametricGenerator
 
 if TYPE_CHECKING:
     from autosim.session import Session
 
 # Part of the cache key: raise it when the code gives another reader for equal frames.
-VERSION = 6
+VERSION = 8
 # The reader belongs to an environment: all seeds share it, as they share its frames.
 SEED = 0
 BATCH = 32
@@ -110,6 +111,29 @@ class DistributionReader:
                 result[keyed.key] = CategoricalSummary(tuple(float(p) for p in moved / moved.sum()))
         return result
 
+    def around(
+        self, answer: ParametricGenerator, factor: float, least: float, count: int, seed: np.random.SeedSequence
+    ) -> list[SceneGraph]:
+        """Scenes of :meth:`widened`, in which each angle is turned by half a circle every second time: a thing that
+        looks much the same then is told apart once the network has seen it both ways from near.
+        """
+        draws, turns = seed.spawn(2)
+        generator = np.random.default_rng(turns)
+        scenes = self.widened(answer, factor, least).sample(count, draws).scenes
+        return [self._turned(scene, generator) for scene in scenes]
+
+    def _turned(self, scene: SceneGraph, generator: np.random.Generator) -> SceneGraph:
+        angles = {read.name: read.angles for read in self.reader.read if read.angles}
+        nodes = []
+        for node in scene.nodes:
+            changed = {
+                each.name: each.denormalise(each.normalise(float(node[each.name])) + 0.5)
+                for each in angles.get(node.node_class, ())
+                if generator.random() < 0.5
+            }
+            nodes.append(replace(node, attributes={**node.attributes, **changed}) if changed else node)
+        return replace(scene, nodes=tuple(nodes))
+
     def widened(self, answer: ParametricGenerator, factor: float, least: float) -> ParametricGenerator:
         """A generator around the answer: spreads times ``factor``, at least a share ``least`` of the range; choices
         half uniform.
@@ -146,12 +170,23 @@ class DistributionReader:
             for name, each in self.reader.calibrations.items()
         }  # fmt: skip
         weights = {name: value.clone() for name, value in self.reader.network.state_dict().items()}
-        return {"network": weights, "calibrations": calibrations, "explained": dict(self.reader.explained)}
+        looks = {
+            name: {key: value.clone() for key, value in look.state_dict().items()}
+            for name, look in self.reader.looks.items()
+        }
+        return {
+            "network": weights, "looks": looks, "helpful": dict(self.reader.helpful),
+            "calibrations": calibrations, "explained": dict(self.reader.explained),
+        }  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what :meth:`state_dict` gave."""
         self.reader.network.load_state_dict(state["network"])
         self.reader.network.eval()
+        for name, look in self.reader.looks.items():
+            look.load_state_dict(state["looks"][name])
+            look.eval()
+        self.reader.helpful = dict(state["helpful"])
         self.reader.explained = dict(state["explained"])
         self.reader.calibrations = {
             name: Calibration(

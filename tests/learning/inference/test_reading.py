@@ -119,9 +119,9 @@ def test_a_child_is_told_of_its_parent_alone() -> None:
     assert set(alone) == {"road", "dot"}
     told = [road.telling(torch.tensor([[0.5]] * 3), torch.tensor([[turn]] * 3)) for turn in (0.1, 0.6)]
     one, other = (network(images, statistics, {"car": each})[0] for each in told)
-    assert not torch.allclose(one["car"][1], other["car"][1])
+    assert not torch.allclose(one["car"].outputs, other["car"].outputs)
     for name in alone:
-        torch.testing.assert_close(one[name][1], other[name][1])
+        torch.testing.assert_close(one[name].outputs, other[name].outputs)
     # An angle just before the seam and one just after it tell nearly the same.
     near, far = (road.telling(torch.zeros(1), torch.tensor([turn])) for turn in (0.999, 0.001))
     assert float((near - far).abs().max()) < 0.02
@@ -138,7 +138,7 @@ def test_cells_that_show_a_class_of_the_mask_hold_nodes_of_its_name() -> None:
         network.grid.bias[1] += 5.0
     after, _ = network(images, statistics, {})
     for name, more in (("dot", True), ("car", False)):
-        rates, risen = before[name][0], after[name][0]
+        rates, risen = before[name].rates, after[name].rates
         assert rates is not None and risen is not None
         assert bool((risen > rates + 0.01).all()) == more
 

@@ -65,9 +65,9 @@ class Npe(Algorithm):
         import numpy as np
         import torch
 
-        from autosim.learning.inference.box import Box
-        from autosim.learning.inference.generator_prior import GeneratorPrior
-        from autosim.learning.inference.posterior import Moments, require_sbi
+        from autosim.learning.posterior.box import Box
+        from autosim.learning.posterior.flow import Moments, require_sbi
+        from autosim.learning.posterior.generator_prior import GeneratorPrior
         from autosim.scenes.parametric import ParametricGenerator
 
         super().__init__(session, config)
@@ -100,7 +100,7 @@ class Npe(Algorithm):
         import numpy as np
         import torch
 
-        from autosim.learning.inference.posterior import SetPosterior, calibration
+        from autosim.learning.posterior.flow import SetPosterior, calibration
 
         session, config = self.session, self.config
         self._simulate(iteration)
@@ -172,7 +172,7 @@ class Npe(Algorithm):
         """Take up where :meth:`state_dict` was called."""
         import numpy as np
 
-        from autosim.learning.inference.box import Box
+        from autosim.learning.posterior.box import Box
 
         self.answer.load_state_dict(state["answer"])
         self.box = Box(np.array(state["box"]["low"]), np.array(state["box"]["width"]), self.box.periodic)

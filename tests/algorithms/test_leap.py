@@ -39,6 +39,10 @@ def test_where_many_nodes_look_alike_it_is_refused() -> None:
     blob = replace(env.schema.node_class("blob"), slots=6)
     env.schema = Schema(tuple(blob if each.name == "blob" else each for each in env.schema.classes))
     assert Leap.refusal(env) == "it tells at most 5 nodes of a class apart"
+    # Nodes with nothing to learn need not be told apart.
+    still = replace(blob, attributes=tuple(replace(each, mutable=False) for each in blob.attributes))
+    env.schema = Schema(tuple(still if each.name == "blob" else each for each in env.schema.classes))
+    assert Leap.refusal(env) is None
 
 
 def test_it_jumps_to_the_target() -> None:

@@ -8,7 +8,7 @@ import torch
 from algorithms.npe import Npe, NpeConfig
 from autosim.env import Env
 from autosim.learning.features.sources import FeatureSource
-from autosim.learning.inference.posterior import Moments
+from autosim.learning.posterior.flow import Moments
 from autosim.rendering.pool import LocalPool
 from autosim.scenes.generator import ContinuousSummary
 from autosim.session import Session

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from autosim.errors import UserError
-from autosim.learning.inference.posterior import Regression, SetPosterior, calibration, require_sbi
+from autosim.learning.posterior.flow import Regression, SetPosterior, calibration, require_sbi
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

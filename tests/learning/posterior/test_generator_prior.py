@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autosim.learning.inference.generator_prior import GeneratorPrior
+from autosim.learning.posterior.generator_prior import GeneratorPrior
 from autosim.scenes.generator import CategoricalSummary, ContinuousSummary
 from autosim.scenes.graph import Categorical, Continuous
 from autosim.scenes.parametric import ParametricGenerator

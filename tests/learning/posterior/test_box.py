@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autosim.learning.inference.box import NARROWEST, Box
+from autosim.learning.posterior.box import NARROWEST, Box
 
 PERIODIC = np.array([False, True, False])
 

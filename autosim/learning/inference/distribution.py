@@ -89,9 +89,11 @@ def inferred(
     start: Mapping[str, AttributeSummary],
     keys: Sequence[str],
     seed: np.random.SeedSequence,
+    stay: bool = False,
 ) -> dict[str, AttributeSummary]:
     """Means, spreads and probabilities by ``key.attribute``, for a class whose slots are ``keys``: "class" of a single
-    node, "class.0", "class.1", … of several. Attributes that are hardly explained are left out.
+    node, "class.0", "class.1", … of several. Attributes that are hardly explained are left out. ``stay``: of the ways
+    round that look the same, take that which is nearest to the start.
     """
     shown = Shown.of(read, calibration)
     if not any(part.any() for part in (shown.continuous, shown.angles, shown.choices)):
@@ -105,6 +107,8 @@ def inferred(
     generator = np.random.default_rng(seed)
     # A single node's mixture has one component, and one mode but for its angles.
     restarts = RESTARTS if len(keys) > 1 or shown.angles.any() else 1
+    if stay and shown.angles.any():
+        restarts = 1
     for restart in range(restarts):
         slots = _restarted(begin, evidence, generator) if restart else begin
         fitted = _fitted(slots, evidence, shown)

@@ -66,8 +66,12 @@ class DistributionReader:
         with session.stage("reader of scenes"):
             self.load_state_dict(cached_tensors("reader", description, compute, clock=session.core_seconds))
 
-    def infer(self, images: NDArray[np.uint8], start: ParametricGenerator) -> dict[str, AttributeSummary]:
-        """Parameters by key, of the attributes that pictures show; ``start`` has those from which the search begins."""
+    def infer(
+        self, images: NDArray[np.uint8], start: ParametricGenerator, stay: bool = False
+    ) -> dict[str, AttributeSummary]:
+        """Parameters by key, of the attributes that pictures show; ``start`` has those from which the search begins.
+        ``stay``: of the ways round that look the same, take that which is nearest to the start.
+        """
         told = dict[str, Tensor]()
         found = self.reader.readings(images, told)
         before = start.parameters_by_key()
@@ -76,7 +80,7 @@ class DistributionReader:
             if read.name not in found:
                 found = self.reader.readings(images, told)
             keys, calibration = self._slots(read), self.reader.calibrations[read.name]
-            result |= inferred(read, found[read.name], calibration, before, keys, self.restarts)
+            result |= inferred(read, found[read.name], calibration, before, keys, self.restarts, stay)
             if read.single:
                 values, angles = likely(read, found[read.name], calibration, before | result, keys[0])
                 told |= self.reader.told_to_children(read, values, angles)
@@ -92,7 +96,7 @@ class DistributionReader:
         """The answer less the error of the same estimate on ``frames`` of the answer: a difference of means (a tenth of
         the range at most), a ratio of spreads.
         """
-        known, found = answer.parameters_by_key(), self.infer(frames.frames.images, answer)
+        known, found = answer.parameters_by_key(), self.infer(frames.frames.images, answer, stay=True)
         estimate: dict[str, AttributeSummary] = {}
         for read in self.reader.read:
             estimate |= aligned(found, known, read, self._slots(read))
@@ -102,6 +106,9 @@ class DistributionReader:
             if isinstance(own, ContinuousSummary) and isinstance(summary, ContinuousSummary):
                 assert isinstance(spec, Continuous)
                 off = spec.difference(summary.mean, own.mean) / (spec.high - spec.low)
+                if spec.periodic:
+                    # The other way round of what looks the same turned by half a circle is no error.
+                    off = (off + 0.25) % 0.5 - 0.25
                 off = float(np.clip(off, -MOST_CORRECTION, MOST_CORRECTION))
                 mean = spec.denormalise(spec.normalise(own.mean) - off)
                 ratio = float(np.clip(own.std / max(summary.std, 1e-6), 0.5, 2.0))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from autosim.learning.features.labels import ContentLabels, ContentTargets
-from autosim.learning.features.network_parts import CELL, residual_body
+from autosim.learning.features.network_parts import CELL, groups, residual_body
 from autosim.learning.features.statistics import COLOUR_STATISTICS, TEXTURE_STATISTICS, gaussian_blur
 
 # Standard deviation in pixels of the blur of the network's input.
@@ -27,12 +27,12 @@ class ContentNetwork(nn.Module):
 
     def __init__(self, targets: ContentTargets, width: int = 16) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, 2, 1, bias=False), _groups(width), nn.ReLU())
+        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, 2, 1, bias=False), groups(width), nn.ReLU())
         self.blocks = nn.ModuleList(
             [
-                residual_body(width, 2 * width, 2, _groups),
-                residual_body(2 * width, 4 * width, 2, _groups),
-                residual_body(4 * width, 4 * width, 1, _groups),
+                residual_body(width, 2 * width, 2, groups),
+                residual_body(2 * width, 4 * width, 2, groups),
+                residual_body(4 * width, 4 * width, 1, groups),
             ]
         )
         self.shortcuts = nn.ModuleList(
@@ -53,10 +53,6 @@ class ContentNetwork(nn.Module):
         spread = (x.var(dim=(2, 3), unbiased=False) + 1e-4).sqrt()
         scaled = (statistics - self.statistics_mean) / self.statistics_std
         return None if self.grid is None else self.grid(x), self.scene(torch.cat([mean, spread, scaled], dim=1))
-
-
-def _groups(filters: int) -> nn.Module:
-    return nn.GroupNorm(filters // 4, filters)
 
 
 def input_size(height: int, width: int, edge: int) -> tuple[int, int]:

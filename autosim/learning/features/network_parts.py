@@ -13,6 +13,11 @@ CELL = 8
 HELD_OUT = 0.1
 
 
+def groups(filters: int) -> nn.Module:
+    """Normalisation in groups of four filters, which mixes no pictures."""
+    return nn.GroupNorm(filters // 4, filters)
+
+
 def residual_body(inputs: int, outputs: int, stride: int, normalisation: Callable[[int], nn.Module]) -> nn.Sequential:
     """Two 3×3 convolutions, each normalised, to be added to a shortcut; ``normalisation`` takes the filters."""
     return nn.Sequential(

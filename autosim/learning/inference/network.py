@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from autosim.learning.features.network_parts import residual_body
+from autosim.learning.features.network_parts import groups, residual_body
 from autosim.learning.features.statistics import COLOUR_STATISTICS, TEXTURE_STATISTICS
 from autosim.learning.inference.attributes import ReadClass
 
@@ -57,14 +57,14 @@ class SceneNetwork(nn.Module):
         self.own = [each for each in self.read if each.parent or (each.single and each.angles)]
         rows, columns = size[0] // CELL, size[1] // CELL
         inner = 2 * width
-        self.stem = nn.Sequential(nn.Conv2d(3, width, 5, 2, 2, bias=False), _groups(width), nn.ReLU())
-        self.down = residual_body(width, inner, 2, _groups)
+        self.stem = nn.Sequential(nn.Conv2d(3, width, 5, 2, 2, bias=False), groups(width), nn.ReLU())
+        self.down = residual_body(width, inner, 2, groups)
         self.shortcut = nn.Conv2d(width, inner, 3, 2, 1)
         self.place = nn.Conv2d(inner + 2, inner, 3, 1, 1)
-        self.around = residual_body(inner, inner, 1, _groups)
-        self.wide = nn.Sequential(nn.Conv2d(inner, inner, 3, 1, 2, 2, bias=False), _groups(inner), nn.ReLU())
+        self.around = residual_body(inner, inner, 1, groups)
+        self.wide = nn.Sequential(nn.Conv2d(inner, inner, 3, 1, 2, 2, bias=False), groups(inner), nn.ReLU())
         self.context = nn.Sequential(
-            nn.AvgPool2d(2, ceil_mode=True), residual_body(inner, inner, 1, _groups), nn.ReLU(),
+            nn.AvgPool2d(2, ceil_mode=True), residual_body(inner, inner, 1, groups), nn.ReLU(),
             nn.Conv2d(inner, inner, 3, 1, 2, 2), nn.ReLU(),
         )  # fmt: skip
         numbers = sum(1 + each.outputs for each in self.sets)
@@ -179,7 +179,3 @@ class GivenCells(nn.Module):
         products = [spread * located[:, axis, None] for axis in (-2, -1)]
         cells = self.out(self.hidden(torch.cat([located, spread, *products], dim=1))).flatten(2).transpose(1, 2)
         return cells[..., 0], cells[..., 1:]
-
-
-def _groups(filters: int) -> nn.Module:
-    return nn.GroupNorm(filters // 4, filters)

@@ -160,10 +160,12 @@ class SceneReader:
 
     def _look_again(self, parts: Sequence[DrawnFrames], held_out: int, schedule: TrainingSchedule, seed: int) -> None:
         """Train the second looks on all frames but the last ``held_out``, which tell whether they help."""
+        refining = bool(self.calibrations)
+        if refining and not self.helpful:
+            return
         images = np.concatenate([part.frames.images for part in parts])
         labels = self._labels(parts)
         first = self._found(images, self._true_parents(labels), {})
-        refining = bool(self.calibrations)
         for read, truth, found in zip(self.read, labels, first, strict=True):
             # Where nothing was gained at first, nothing will be.
             if found is None or found.places is None or (refining and read.name not in self.helpful):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from autosim.learning.features.network_parts import residual_body
+from autosim.learning.features.network_parts import groups, residual_body
 from autosim.learning.inference.attributes import ReadClass
 from autosim.learning.inference.found import FoundNodes
 from autosim.learning.schedule import TrainingSchedule
@@ -38,9 +38,9 @@ class SecondLook(nn.Module):
         self.read = read
         inner = 2 * width
         self.stem = nn.Sequential(
-            nn.Conv2d(3 * len(SHARES), width, 5, 2, 2, bias=False), _groups(width), nn.ReLU(),
+            nn.Conv2d(3 * len(SHARES), width, 5, 2, 2, bias=False), groups(width), nn.ReLU(),
         )  # fmt: skip
-        self.down = residual_body(width, inner, 2, _groups)
+        self.down = residual_body(width, inner, 2, groups)
         self.shortcut = nn.Conv2d(width, inner, 1, 2)
         cells = (EDGE // 4) ** 2
         self.hidden = nn.Sequential(nn.Linear(inner * cells, 96), nn.ReLU())
@@ -106,7 +106,3 @@ def looked(look: SecondLook, images: NDArray[np.uint8], places: Tensor, outputs:
     """(n, most, outputs) after a second look at every node of ``images`` (n, height, width, 3)."""
     seen = to_tensor(images)
     return torch.stack([look(seen, places[:, i], outputs[:, i]) for i in range(outputs.shape[1])], dim=1)
-
-
-def _groups(filters: int) -> nn.Module:
-    return nn.GroupNorm(filters // 4, filters)

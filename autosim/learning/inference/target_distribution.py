@@ -106,9 +106,6 @@ class DistributionReader:
             if isinstance(own, ContinuousSummary) and isinstance(summary, ContinuousSummary):
                 assert isinstance(spec, Continuous)
                 off = spec.difference(summary.mean, own.mean) / (spec.high - spec.low)
-                if spec.periodic:
-                    # The other way round of what looks the same turned by half a circle is no error.
-                    off = (off + 0.25) % 0.5 - 0.25
                 off = float(np.clip(off, -MOST_CORRECTION, MOST_CORRECTION))
                 mean = spec.denormalise(spec.normalise(own.mean) - off)
                 ratio = float(np.clip(own.std / max(summary.std, 1e-6), 0.5, 2.0))

@@ -29,6 +29,7 @@ class LeapConfig(Checked):
         broad: frames over all ranges that the network learns to read from.
         epochs: passes over them.
         rate: peak learning rate.
+        second_looks: whether crops around what was found are looked at again, for what is small or turned.
         frames: frames of a round.
         round_epochs: passes over these and as many of the broad ones.
         round_rate: peak learning rate of a round.
@@ -38,8 +39,9 @@ class LeapConfig(Checked):
 
     iterations: Annotated[int, Range(least=1)] = 4
     broad: Annotated[int, Range(least=50)] = tunable(1500, OneOf((700, 1500, 3000)))
-    epochs: Annotated[int, Range(least=1)] = tunable(25, OneOf((12, 25, 40)))
+    epochs: Annotated[int, Range(least=1)] = tunable(16, OneOf((10, 16, 25)))
     rate: Annotated[float, Range(above=0)] = tunable(3e-3, LogUniformRange(1e-3, 1e-2))
+    second_looks: bool = True
     frames: Annotated[int, Range(least=20)] = tunable(300, OneOf((100, 300, 600)))
     round_epochs: Annotated[int, Range(least=1)] = 6
     round_rate: Annotated[float, Range(above=0)] = 1.5e-3
@@ -61,7 +63,7 @@ class Leap(Algorithm):
         super().__init__(session, config)
         self.start = ParametricGenerator(session.env.prior(), learn_spread=True)
         self.answer = ParametricGenerator(session.env.prior(), learn_spread=True)
-        self.reader = DistributionReader(session, config.broad, config.epochs, config.rate)
+        self.reader = DistributionReader(session, config.broad, config.epochs, config.rate, config.second_looks)
         self.figures: dict[str, float] = {}
 
     @classmethod

@@ -39,6 +39,7 @@ def fit(
     loss_of: Callable[[Tensor], Tensor],
     factors: Mapping[str, float] | None = None,
     optimiser: torch.optim.Optimizer | None = None,
+    most: float | None = None,
 ) -> None:
     """Minimise ``loss_of(batch)``, a scalar, by Adam; ``batch`` are indices below ``count``, int64, in a new random
     order in each epoch.
@@ -46,7 +47,7 @@ def fit(
     The learning rate rises over the first tenth of the steps and falls to 0 on half a cosine: scores then vary less
     from seed to seed than with a rate that is high to the end. ``factors`` on it, by the name of a part of the network;
     the first that fits counts, and the rest has 1. An ``optimiser`` that is given goes on with its own state at its own
-    rates, which stay what they are.
+    rates, which stay what they are. Gradients longer than ``most`` are shortened to it.
     """
     decay = None
     if optimiser is None:
@@ -57,6 +58,8 @@ def fit(
         for batch in torch.randperm(count, generator=order).split(schedule.batch_size):
             optimiser.zero_grad(set_to_none=True)
             loss_of(batch).backward()
+            if most is not None:
+                nn.utils.clip_grad_norm_(network.parameters(), most)
             optimiser.step()
             if decay is not None:
                 decay.step()

@@ -76,7 +76,7 @@ class SceneNetwork(nn.Module):
         self.shown = {each.name: mask.index(each.name) for each in self.read if each.name in mask and len(mask) > 1}
         seen = 2 * inner + STATISTICS + inner * THUMBNAIL**2
         outputs = sum(each.outputs for each in self.singles)
-        self.scene = nn.Sequential(nn.Linear(seen, 96), nn.ReLU(), nn.Linear(96, max(outputs, 1)))
+        self.scene = nn.Sequential(nn.Linear(seen, 96), nn.LayerNorm(96), nn.ReLU(), nn.Linear(96, max(outputs, 1)))
         self.heads = nn.ModuleDict()
         for each in self.own:
             given = told.get(each.parent, 0)

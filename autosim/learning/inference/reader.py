@@ -15,7 +15,7 @@ from torch.nn import functional
 from autosim.learning.features.content_network import input_size, network_input
 from autosim.learning.features.labels import mask_shares
 from autosim.learning.features.statistics import image_statistics
-from autosim.learning.inference.attributes import NodeLabels, ReadClass, node_labels, read_classes, set_loss
+from autosim.learning.inference.attributes import MOST_GRADIENT, NodeLabels, ReadClass, node_labels, read_classes, set_loss
 from autosim.learning.inference.calibration import (
     Calibration,
     Frequencies,
@@ -51,9 +51,15 @@ class SceneReader:
     """A network and its calibration; :meth:`train` again refines both on other frames."""
 
     def __init__(
-        self, schema: Schema, frames: DrawnFrames, declared: Mapping[str, Annotation], edge: int, seed: int
+        self,
+        schema: Schema,
+        frames: DrawnFrames,
+        declared: Mapping[str, Annotation],
+        edge: int,
+        seed: int,
+        second_looks: bool = True,
     ) -> None:
-        self.schema, self.declared, self.seed = schema, declared, seed
+        self.schema, self.declared, self.seed, self.second_looks = schema, declared, seed, second_looks
         self.read = read_classes(schema, frames.scenes)
         height, width = frames.frames.images.shape[1:3]
         self.size = input_size(height, width, edge)
@@ -108,7 +114,9 @@ class SceneReader:
                 chosen = truth.select(batch)
                 made = predicted[read.name]
                 if made.rates is None:
-                    total = total - read.log_prob(made.outputs, chosen.select((slice(None), 0))).mean()
+                    # Where a thing is has to be told as precisely as can be: a second look goes there.
+                    even = made.place is None
+                    total = total - read.log_prob(made.outputs, chosen.select((slice(None), 0)), even).mean()
                 else:
                     background = self.network.background[place]
                     total = total + set_loss(read, made.rates, made.outputs, background, chosen).mean()
@@ -118,7 +126,8 @@ class SceneReader:
             return total
 
         with torch_seeded(seed):
-            fit(self.network, len(inputs), schedule, torch.Generator().manual_seed(seed), loss_of)
+            order = torch.Generator().manual_seed(seed)
+            fit(self.network, len(inputs), schedule, order, loss_of, most=MOST_GRADIENT)
         self.network.eval()
         aside = frames.select(slice(kept, None))
         self._look_again([*parts, aside], held_out, schedule, seed)
@@ -161,7 +170,7 @@ class SceneReader:
     def _look_again(self, parts: Sequence[DrawnFrames], held_out: int, schedule: TrainingSchedule, seed: int) -> None:
         """Train the second looks on all frames but the last ``held_out``, which tell whether they help."""
         refining = bool(self.calibrations)
-        if refining and not self.helpful:
+        if not self.second_looks or (refining and not self.helpful):
             return
         images = np.concatenate([part.frames.images for part in parts])
         labels = self._labels(parts)

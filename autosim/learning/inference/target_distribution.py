@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from autosim.session import Session
 
 # Part of the cache key: raise it when the code gives another reader for equal frames.
-VERSION = 8
+VERSION = 9
 # The reader belongs to an environment: all seeds share it, as they share its frames.
 SEED = 0
-BATCH = 32
+BATCH = 16
 # Share of the frames that calibrate.
 HELD_OUT, HELD_OUT_OF_ROUND = 0.1, 0.2
 # Of the noise of an estimate, a correction takes this much at most, as a share of the range.
@@ -42,12 +42,12 @@ class DistributionReader:
     taken from the cache; it does not depend on the target.
     """
 
-    def __init__(self, session: Session, broad: int, epochs: int, rate: float) -> None:
+    def __init__(self, session: Session, broad: int, epochs: int, rate: float, second_looks: bool = True) -> None:
         self.session, self.prior = session, session.env.prior()
         self.broad = session.broad_frames(broad)
         session.feature_usage += session.pool.usage_of(self.broad.scenes)
         self.reader = SceneReader(
-            session.env.schema, self.broad, session.pool.annotations, session.env.feature_edge, SEED
+            session.env.schema, self.broad, session.pool.annotations, session.env.feature_edge, SEED, second_looks
         )
         self.restarts = session.seed_sequence("restarts")
         schedule = TrainingSchedule(epochs, BATCH, rate)
@@ -58,6 +58,7 @@ class DistributionReader:
 
         description = {
             "version": VERSION, "env": session.env.name, "epochs": epochs, "rate": rate, "frames": broad,
+            "second_looks": second_looks,
             "threads": torch.get_num_threads(), "torch": torch.__version__,
             "scenes": hashlib.sha256(repr([s.to_json() for s in self.broad.scenes[:16]]).encode()).hexdigest(),
             "pixels": hashlib.sha256(self.broad.frames.images.tobytes()).hexdigest(),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from autosim.algorithm import Algorithm, Metrics
+from autosim.learning.schedule import TrainingSchedule
 from autosim.ranges import Checked, Range
 from autosim.search_space import LogUniformRange, OneOf, tunable
 
@@ -29,6 +30,9 @@ class LeapConfig(Checked):
         broad: frames over all ranges that the network learns to read from.
         epochs: passes over them.
         rate: peak learning rate.
+        batch: frames of a step, here and in rounds.
+        even: whether what is told precisely pulls no harder than the rest; scene-wide attributes are then learned
+            sooner, places less exactly.
         second_looks: whether crops around what was found are looked at again, for what is small or turned.
         frames: frames of a round.
         round_epochs: passes over these and as many of the broad ones.
@@ -39,8 +43,10 @@ class LeapConfig(Checked):
 
     iterations: Annotated[int, Range(least=1)] = 4
     broad: Annotated[int, Range(least=50)] = tunable(1500, OneOf((700, 1500, 3000)))
-    epochs: Annotated[int, Range(least=1)] = tunable(16, OneOf((10, 16, 25)))
+    epochs: Annotated[int, Range(least=1)] = tunable(25, OneOf((10, 16, 25)))
     rate: Annotated[float, Range(above=0)] = tunable(3e-3, LogUniformRange(1e-3, 1e-2))
+    batch: Annotated[int, Range(least=1)] = 32
+    even: bool = False
     second_looks: bool = True
     frames: Annotated[int, Range(least=20)] = tunable(300, OneOf((100, 300, 600)))
     round_epochs: Annotated[int, Range(least=1)] = 6
@@ -63,7 +69,8 @@ class Leap(Algorithm):
         super().__init__(session, config)
         self.start = ParametricGenerator(session.env.prior(), learn_spread=True)
         self.answer = ParametricGenerator(session.env.prior(), learn_spread=True)
-        self.reader = DistributionReader(session, config.broad, config.epochs, config.rate, config.second_looks)
+        schedule = TrainingSchedule(config.epochs, config.batch, config.rate)
+        self.reader = DistributionReader(session, config.broad, schedule, config.even, config.second_looks)
         self.figures: dict[str, float] = {}
 
     @classmethod
@@ -91,6 +98,8 @@ class Leap(Algorithm):
 
     def step(self, iteration: int) -> Metrics:
         """The jump; a round around the answer; or, last, a round of the answer's own frames."""
+        from autosim.learning.inference.calibration import EXPLAINED
+
         images = self.session.target.images.images
         if iteration == 0:
             self._take(self.reader.infer(images, self.start))
@@ -102,7 +111,7 @@ class Leap(Algorithm):
         seen = self.reader.seen()
         return {
             "val_score": self.session.score_at_end(self.answer, iteration, self.config.iterations),
-            "seen": sum(share >= 0.1 for share in seen.values()) / max(len(seen), 1),
+            "seen": sum(share >= EXPLAINED for share in seen.values()) / max(len(seen), 1),
             **self.figures,
         }
 
@@ -119,9 +128,8 @@ class Leap(Algorithm):
         seed = session.seed_sequence("scenes", iteration)
         scenes = self.reader.around(self.answer, config.widening, config.least_spread, config.frames, seed)
         drawn = session.draw(scenes, "frames", iteration)
-        return self.reader.refine(
-            drawn, config.round_epochs, config.round_rate, session.integer_seed("refine", iteration)
-        )
+        schedule = TrainingSchedule(config.round_epochs, config.batch, config.round_rate)
+        return self.reader.refine(drawn, schedule, session.integer_seed("refine", iteration))
 
     def _debias(self, iteration: int) -> None:
         """Frames of the answer, what is inferred from them, and the difference taken off the answer."""

@@ -103,7 +103,7 @@ class Clevr(Env):
         if algorithm != "leap":
             return {}
         looks = {} if config.edge or config.profile != "default" else {"algo.second_looks": False}
-        return {"algo.rate": 6e-3, "algo.epochs": 10, **looks}
+        return {"algo.rate": 6e-3, "algo.epochs": 10, "algo.batch": 16, "algo.even": True, **looks}
 
     def prior(self) -> Grammar:
         """Dark, coarse, and the objects in a row far behind."""

@@ -47,7 +47,7 @@ def test_where_many_nodes_look_alike_it_is_refused() -> None:
 
 def test_it_jumps_to_the_target() -> None:
     session = blob_session()
-    algorithm = Leap(session, LeapConfig(iterations=1, broad=700, epochs=14))
+    algorithm = Leap(session, LeapConfig(iterations=1, broad=700, epochs=18))
     start, seen = algorithm.start.parameters_by_key(), algorithm.seen()
     algorithm.step(0)
     answer = algorithm.answer.parameters_by_key()
@@ -55,8 +55,8 @@ def test_it_jumps_to_the_target() -> None:
     assert target is not None
     truth = summarise(session.env.schema, target.sample_many(200, seed_sequence(0, "truth")))
     assert min(seen[f"blob.{name}"] for name in ("x", "y", "hue")) > 0.3
-    # How bright a blob is a second look shows.
-    assert seen["blob.sign"] > 0.1
+    # How bright a blob is a second look shows; a choice that is not told well enough to be used counts as not seen.
+    assert seen["blob.sign"] > 0.2
     for key in ("light.power", "blob.0.x", "blob.1.x", "blob.0.hue", "blob.1.hue"):
         spec = next(keyed.attribute for keyed in session.env.prior().attributes() if keyed.key == key)
         before, after, true = start[key], answer[key], truth[key]

@@ -17,7 +17,7 @@ from autosim.scenes.graph import Categorical, Continuous, SceneGraph, Schema
 
 # Smallest and largest standard deviation of a prediction, as fractions of the range.
 LEAST_SIGMA, MOST_SIGMA = 0.003, 1.0
-# Longest gradient of a training's loss.
+# Longest gradient of a training with even gradients.
 MOST_GRADIENT = 20.0
 
 
@@ -206,12 +206,19 @@ def node_labels(schema: Schema, read: ReadClass, scenes: Sequence[SceneGraph]) -
     return NodeLabels(*(torch.from_numpy(part) for part in (present, continuous, angles, choices)))
 
 
-def set_loss(read: ReadClass, log_rates: Tensor, outputs: Tensor, background: Tensor, labels: NodeLabels) -> Tensor:
+def set_loss(
+    read: ReadClass,
+    log_rates: Tensor,
+    outputs: Tensor,
+    background: Tensor,
+    labels: NodeLabels,
+    even: bool = False,
+) -> Tensor:
     """(n,) negative log-likelihood of sets of nodes under a Poisson process: cells of ``log_rates`` (n, cells) with
     predictions (n, cells, outputs), and a uniform ``background`` (log-rate, scalar) for what no cell explains. It needs
-    neither an order of the nodes nor a matching of nodes to cells.
+    neither an order of the nodes nor a matching of nodes to cells. ``even`` as in :meth:`ReadClass.log_prob`.
     """
-    density = read.log_prob(outputs[:, None], labels.select((slice(None), slice(None), None)), even=True)
+    density = read.log_prob(outputs[:, None], labels.select((slice(None), slice(None), None)), even)
     uniform = background - sum(math.log(size) for size in read.sizes)
     known = torch.logsumexp(log_rates[:, None] + density, dim=2)
     each = torch.logaddexp(known, uniform.expand_as(known))

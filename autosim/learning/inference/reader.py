@@ -15,7 +15,14 @@ from torch.nn import functional
 from autosim.learning.features.content_network import input_size, network_input
 from autosim.learning.features.labels import mask_shares
 from autosim.learning.features.statistics import image_statistics
-from autosim.learning.inference.attributes import MOST_GRADIENT, NodeLabels, ReadClass, node_labels, read_classes, set_loss
+from autosim.learning.inference.attributes import (
+    MOST_GRADIENT,
+    NodeLabels,
+    ReadClass,
+    node_labels,
+    read_classes,
+    set_loss,
+)
 from autosim.learning.inference.calibration import (
     Calibration,
     Frequencies,
@@ -57,9 +64,11 @@ class SceneReader:
         declared: Mapping[str, Annotation],
         edge: int,
         seed: int,
+        even: bool = False,
         second_looks: bool = True,
     ) -> None:
-        self.schema, self.declared, self.seed, self.second_looks = schema, declared, seed, second_looks
+        self.schema, self.declared, self.seed = schema, declared, seed
+        self.even, self.second_looks = even, second_looks
         self.read = read_classes(schema, frames.scenes)
         height, width = frames.frames.images.shape[1:3]
         self.size = input_size(height, width, edge)
@@ -115,11 +124,11 @@ class SceneReader:
                 made = predicted[read.name]
                 if made.rates is None:
                     # Where a thing is has to be told as precisely as can be: a second look goes there.
-                    even = made.place is None
+                    even = self.even and made.place is None
                     total = total - read.log_prob(made.outputs, chosen.select((slice(None), 0)), even).mean()
                 else:
                     background = self.network.background[place]
-                    total = total + set_loss(read, made.rates, made.outputs, background, chosen).mean()
+                    total = total + set_loss(read, made.rates, made.outputs, background, chosen, self.even).mean()
             if logits is not None and grid is not None:
                 total = total + grid_weight * functional.cross_entropy(logits, grid[batch], balance)
             losses.append(float(total.detach()))
@@ -127,7 +136,7 @@ class SceneReader:
 
         with torch_seeded(seed):
             order = torch.Generator().manual_seed(seed)
-            fit(self.network, len(inputs), schedule, order, loss_of, most=MOST_GRADIENT)
+            fit(self.network, len(inputs), schedule, order, loss_of, most=MOST_GRADIENT if self.even else None)
         self.network.eval()
         aside = frames.select(slice(kept, None))
         self._look_again([*parts, aside], held_out, schedule, seed)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from autosim.learning.features.network_parts import groups, residual_body
-from autosim.learning.inference.attributes import MOST_GRADIENT, ReadClass
+from autosim.learning.inference.attributes import ReadClass
 from autosim.learning.inference.found import FoundNodes
 from autosim.learning.schedule import TrainingSchedule
 from autosim.learning.training import fit, to_tensor
@@ -24,8 +24,8 @@ from autosim.seeding import torch_seeded
 # Edges of the crops, as shares of the picture's shorter edge, and pixels that each is drawn with.
 SHARES, EDGE = (0.25, 0.5), 24
 BATCH, MOST_RATE = 32, 3e-3
-# How many times as many passes as the first look takes, and most steps of a training: many nodes take fewer passes.
-MORE, MOST_STEPS = 3, 1000
+# Most steps of a training: many nodes take fewer passes.
+MOST_STEPS = 1000
 # Standard deviation by which crops miss a node's middle in training, as a share of half the picture.
 JITTER = 0.02
 
@@ -96,9 +96,9 @@ def train_second_look(
     look.train()
     most = max(MOST_STEPS * BATCH // len(nodes.rows), 1)
     rate = min(schedule.learning_rate, MOST_RATE)
-    schedule = replace(schedule, epochs=min(MORE * schedule.epochs, most), batch_size=BATCH, learning_rate=rate)
+    schedule = replace(schedule, epochs=min(schedule.epochs, most), batch_size=BATCH, learning_rate=rate)
     with torch_seeded(seed):
-        fit(look, len(nodes.rows), schedule, torch.Generator().manual_seed(seed), loss_of, most=MOST_GRADIENT)
+        fit(look, len(nodes.rows), schedule, torch.Generator().manual_seed(seed), loss_of)
     look.eval()
 
 

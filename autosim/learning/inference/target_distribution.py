@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from autosim.cache import cached_tensors
 from autosim.learning.inference.attributes import ReadClass
-from autosim.learning.inference.calibration import Calibration, Frequencies
+from autosim.learning.inference.calibration import EXPLAINED_CHOICE, Calibration, Frequencies
 from autosim.learning.inference.distribution import aligned, inferred, likely
 from autosim.learning.inference.reader import SceneReader
 from autosim.learning.schedule import TrainingSchedule
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 VERSION = 9
 # The reader belongs to an environment: all seeds share it, as they share its frames.
 SEED = 0
-BATCH = 16
 # Share of the frames that calibrate.
 HELD_OUT, HELD_OUT_OF_ROUND = 0.1, 0.2
 # Of the noise of an estimate, a correction takes this much at most, as a share of the range.
@@ -42,23 +41,23 @@ class DistributionReader:
     taken from the cache; it does not depend on the target.
     """
 
-    def __init__(self, session: Session, broad: int, epochs: int, rate: float, second_looks: bool = True) -> None:
+    def __init__(
+        self, session: Session, broad: int, schedule: TrainingSchedule, even: bool = False, second_looks: bool = True
+    ) -> None:
         self.session, self.prior = session, session.env.prior()
         self.broad = session.broad_frames(broad)
         session.feature_usage += session.pool.usage_of(self.broad.scenes)
-        self.reader = SceneReader(
-            session.env.schema, self.broad, session.pool.annotations, session.env.feature_edge, SEED, second_looks
-        )
+        schema, declared, edge = session.env.schema, session.pool.annotations, session.env.feature_edge
+        self.reader = SceneReader(schema, self.broad, declared, edge, SEED, even, second_looks)
         self.restarts = session.seed_sequence("restarts")
-        schedule = TrainingSchedule(epochs, BATCH, rate)
 
         def compute() -> dict[str, Any]:
             self.reader.train(self.broad, schedule, max(int(HELD_OUT * broad), 10), SEED)
             return self.state_dict()
 
         description = {
-            "version": VERSION, "env": session.env.name, "epochs": epochs, "rate": rate, "frames": broad,
-            "second_looks": second_looks,
+            "version": VERSION, "env": session.env.name, "schedule": asdict(schedule), "frames": broad,
+            "even": even, "second_looks": second_looks,
             "threads": torch.get_num_threads(), "torch": torch.__version__,
             "scenes": hashlib.sha256(repr([s.to_json() for s in self.broad.scenes[:16]]).encode()).hexdigest(),
             "pixels": hashlib.sha256(self.broad.frames.images.tobytes()).hexdigest(),
@@ -87,9 +86,8 @@ class DistributionReader:
                 told |= self.reader.told_to_children(read, values, angles)
         return {key: summary for key, summary in result.items() if key in before}
 
-    def refine(self, frames: DrawnFrames, epochs: int, rate: float, seed: int) -> float:
+    def refine(self, frames: DrawnFrames, schedule: TrainingSchedule, seed: int) -> float:
         """Train on frames and as many of the broad ones; some of them calibrate. Returns the loss at the end."""
-        schedule = TrainingSchedule(epochs, BATCH, rate)
         others = self.broad.select(slice(len(frames)))
         return self.reader.train(frames, schedule, int(HELD_OUT_OF_ROUND * len(frames)), seed, others)
 
@@ -158,8 +156,14 @@ class DistributionReader:
         return around
 
     def seen(self) -> dict[str, float]:
-        """Shares of variance or entropy that readings explain, by ``class.attribute``."""
-        return dict(self.reader.explained)
+        """Shares of variance or entropy that readings explain, by ``class.attribute``; 0 of a choice that they explain
+        too little of to be used.
+        """
+        choices = {f"{read.name}.{each.name}" for read in self.reader.read for each in read.categorical}
+        return {
+            key: 0.0 if key in choices and share < EXPLAINED_CHOICE else share
+            for key, share in self.reader.explained.items()
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """The network and its calibration."""

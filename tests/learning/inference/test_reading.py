@@ -107,6 +107,27 @@ def test_a_density_integrates_to_one_on_a_circle_and_on_a_line() -> None:
             assert ours == pytest.approx(density[places].numpy(), rel=0.02, abs=0.01)
 
 
+def test_even_gradients_of_means_do_not_grow_as_predictions_grow_precise() -> None:
+    """By hand: z / σ of a normal, and z / σ times 2 σ; the density and the gradients of σ are the same."""
+    read = ReadClass("hand", True, 1, (Continuous("height", 0.0, 1.0), Continuous("width", 0.0, 1.0)), ())
+    sigmas, z = torch.tensor([0.01, 0.4]), torch.tensor([0.7, -1.3])
+    means = torch.tensor([0.3, 0.6])
+    none = torch.zeros(1, 0)
+    truth = NodeLabels(torch.ones(1, dtype=torch.bool), (means + z * sigmas)[None], none, none.long())
+    gradients, values = [], []
+    for even in (False, True):
+        outputs = read.joined(means[None], sigmas[None], none, []).requires_grad_()
+        value = read.log_prob(outputs, truth, even)
+        value.sum().backward()
+        assert outputs.grad is not None
+        gradients.append(outputs.grad[0])
+        values.append(float(value.detach()))
+    torch.testing.assert_close(gradients[0][:2], z / sigmas, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(gradients[1][:2], 2 * z, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(gradients[1][2:], gradients[0][2:])
+    assert values[0] == pytest.approx(values[1], abs=1e-5)
+
+
 def test_a_child_is_told_of_its_parent_alone() -> None:
     road = ReadClass(
         "road", True, 1, (Continuous("offset", -1.0, 1.0),), (), (Continuous("yaw", 0, 360, periodic=True),)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from autosim.learning.features.network_parts import explained_share
 from autosim.learning.inference.angles import at, circular, density_of, entropy_of, normals, tempered_densities
 from autosim.learning.inference.attributes import NodeLabels, ReadClass
+from autosim.scenes.graph import Categorical, Continuous
 
 # An attribute of which less is explained keeps its start: mixtures fitted to guesses run to an extreme.
 EXPLAINED, EXPLAINED_CHOICE = 0.1, 0.2
@@ -21,6 +22,11 @@ MATCHED = 0.15
 LEAST_GAIN = 0.3
 # What is tried to make probabilities as often right as they say.
 TEMPERATURES = (0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0)
+
+
+def needed(attribute: Continuous | Categorical) -> float:
+    """Share of an attribute that has to be explained for it to be inferred."""
+    return EXPLAINED_CHOICE if isinstance(attribute, Categorical) else EXPLAINED
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from autosim.learning.inference.angles import GRID, circular, normals
 from autosim.learning.inference.attributes import ReadClass
 from autosim.learning.inference.calibration import (
-    EXPLAINED,
-    EXPLAINED_CHOICE,
     Calibration,
     Readings,
     corrected,
+    needed,
     posterior,
 )
 from autosim.scenes.generator import AttributeSummary, CategoricalSummary, ContinuousSummary
@@ -77,9 +76,8 @@ class Shown:
     def of(cls, read: ReadClass, calibration: Calibration) -> Shown:
         """Those of which enough is explained."""
         shares = np.array([calibration.explained[key] for key in read.attribute_keys()])
-        numbers = len(read.continuous), len(read.continuous) + len(read.angles)
-        continuous, angles, choices = np.split(shares, numbers)
-        return cls(continuous >= EXPLAINED, angles >= EXPLAINED, choices >= EXPLAINED_CHOICE)
+        enough = shares >= np.array([needed(each) for each in read.attributes])
+        return cls(*np.split(enough, (len(read.continuous), len(read.continuous) + len(read.angles))))
 
 
 def inferred(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from autosim.cache import cached_tensors
 from autosim.learning.inference.attributes import ReadClass
-from autosim.learning.inference.calibration import EXPLAINED_CHOICE, Calibration, Frequencies
+from autosim.learning.inference.calibration import Calibration, Frequencies, needed
 from autosim.learning.inference.distribution import aligned, inferred, likely
 from autosim.learning.inference.reader import SceneReader
 from autosim.learning.schedule import TrainingSchedule
@@ -42,7 +42,7 @@ class DistributionReader:
     """
 
     def __init__(
-        self, session: Session, broad: int, schedule: TrainingSchedule, even: bool = False, second_looks: bool = True
+        self, session: Session, broad: int, schedule: TrainingSchedule, even: bool, second_looks: bool
     ) -> None:
         self.session, self.prior = session, session.env.prior()
         self.broad = session.broad_frames(broad)
@@ -159,11 +159,8 @@ class DistributionReader:
         """Shares of variance or entropy that readings explain, by ``class.attribute``; 0 of a choice that they explain
         too little of to be used.
         """
-        choices = {f"{read.name}.{each.name}" for read in self.reader.read for each in read.categorical}
-        return {
-            key: 0.0 if key in choices and share < EXPLAINED_CHOICE else share
-            for key, share in self.reader.explained.items()
-        }
+        choices = {f"{read.name}.{each.name}": needed(each) for read in self.reader.read for each in read.categorical}
+        return {key: share if share >= choices.get(key, 0.0) else 0.0 for key, share in self.reader.explained.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """The network and its calibration."""

@@ -78,16 +78,17 @@ def cached_json(
     The value comes back as JSON gives it (tuples as lists) whether it was computed or read. One that does not ``fits``,
     or for which that raises an exception, is computed again.
     """
-    path = _path(kind, description, ".json")
-    try:
-        stored = read_json(path)
-        if _canonical(stored["description"]) == _canonical(description) and fits(stored["value"]):
-            return stored["value"]
-    except Exception:  # whatever a file may hold that is not ours; all mean "compute it"
-        pass
+    found = _stored_json(kind, description, fits)
+    if found is not None:
+        return found["value"]
     text = json.dumps({"description": dict(description), "value": compute()}, indent=1)
-    _write(path, lambda file: file.write(text.encode()))
+    _write(_path(kind, description, ".json"), lambda file: file.write(text.encode()))
     return json.loads(text)["value"]
+
+
+def is_cached(kind: str, description: Mapping[str, Any], fits: Callable[[Any], bool] = anything) -> bool:
+    """Whether :func:`cached_json` would read the value instead of computing it."""
+    return _stored_json(kind, description, fits) is not None
 
 
 def cached_tensors(
@@ -142,6 +143,16 @@ def write_arrays(kind: str, description: Mapping[str, Any], arrays: Mapping[str,
 
     kept: dict[str, Any] = {DESCRIPTION: np.array(_canonical(description)), **arrays}
     _write(_path(kind, description, ".npz"), lambda file: np.savez_compressed(file, **kept))
+
+
+def _stored_json(kind: str, description: Mapping[str, Any], fits: Callable[[Any], bool]) -> dict[str, Any] | None:
+    try:
+        stored = dict(read_json(_path(kind, description, ".json")))
+        if _canonical(stored["description"]) == _canonical(description) and fits(stored["value"]):
+            return stored
+    except Exception:  # whatever a file may hold that is not ours; all mean "compute it"
+        pass
+    return None
 
 
 def _canonical(description: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from autosim.errors import LostProcessError
-from autosim.parallel import ATTEMPTS, in_background, parallel_map
+from autosim.parallel import ATTEMPTS, begin, core_seconds, in_background, parallel_map
 from autosim.rendering.actors.pool import RayPool
 from tests.helpers import BlobRenderer, blob_scenes
 from tests.tasks import dies, trained
@@ -67,6 +67,34 @@ def test_results_are_the_same_here_and_in_tasks_with_one_thread(ray_session: Non
     assert {entry[0] for entry in here} == {os.getpid()} and os.getpid() not in {entry[0] for entry in there}
     assert [entry[1:] for entry in here] == [entry[1:] for entry in there]
     assert {entry[1] for entry in here} == {1}
+
+
+def busy(seconds: float) -> None:
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+
+
+def test_a_task_that_is_begun_gives_its_result_its_error_or_nothing(ray_session: None, tmp_path: Path) -> None:
+    begun = begin(trained, 3)
+    process, threads, number = parallel_map(trained, [3], 0)[0]
+    found = begun.result()
+    assert found is not None and found[0] != process and found[1:] == (threads, number) == (1, number)
+    begun.cancel()
+    with pytest.raises(LookupError, match="item 1"):
+        begin(late_first, 1).result()
+    assert begin(dies, (tmp_path, 5, 9)).result() is None
+    waiting = begin(time.sleep, 100.0)
+    waiting.cancel()
+    assert waiting.result() is None
+
+
+def test_what_a_task_beside_uses_is_charged_to_nobody(ray_session: None) -> None:
+    before = core_seconds()
+    parallel_map(busy, [0.5], 1)
+    charged = core_seconds() - before
+    begin(busy, 3.0).result()
+    assert charged > 0.4 and core_seconds() - before - charged < 2.0
 
 
 def test_order_is_kept_and_each_result_is_told(ray_session: None) -> None:

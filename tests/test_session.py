@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from autosim.rendering.differences import GradientSettings
 from autosim.rendering.drawn import DrawnFrames
 from autosim.rendering.frames import Frames
 from autosim.rendering.usage import Usage
-from autosim.runs.closing import closing_scores, closing_test_scores
+from autosim.runs.closing import begin_known_scores, closing_scores, closing_test_scores
 from autosim.scenes.graph import SceneGraph
 from autosim.scenes.parametric import ParametricGenerator
 from autosim.session import Session
@@ -271,6 +272,32 @@ def test_scores_on_labelled_images_of_the_user_s_own_have_no_oracle(tmp_path: Pa
     assert scores.oracle is None and scores.gap_closed is None and "no oracle" in scores.note
     known = closing_scores(hidden, target_of(hidden))
     assert (scores.prior, scores.learned, scores.each) == (known.prior, known.learned, known.each)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_known_scores_that_are_computed_beside_a_run_are_those_of_its_end(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lost: bool
+) -> None:
+    class Done:
+        def __init__(self, function: Callable[[Any], Any], work: Any) -> None:
+            trained.append(len(work))
+            self.found = None if lost else function(work)
+
+        def result(self) -> Any:
+            return self.found
+
+    trained: list[int] = []
+    monkeypatch.setattr("autosim.runs.closing.begin", Done)
+    session = blob_session(workers=2)
+    monkeypatch.setenv("AUTOSIM_CACHE", str(tmp_path / "beside"))
+    begun = begin_known_scores(session, networks=2)
+    session.workers = 0
+    beside = closing_scores(session, target_of(session), 2, begun=begun)
+    assert trained == [4] and session.images == 0
+    assert begin_known_scores(blob_session(workers=2), networks=2) is None  # they are cached
+    monkeypatch.setenv("AUTOSIM_CACHE", str(tmp_path / "at its end"))
+    assert begin_known_scores(blob_session(workers=1), networks=2) is None
+    assert beside == closing_scores(session, target_of(session), 2)
 
 
 def test_frames_that_are_drawn_again_are_the_same_and_are_not_counted() -> None:

@@ -87,8 +87,9 @@ def measure_run(work: MeasuredRun) -> None:
 
 def measure_references(work: References) -> None:
     """Write the scores of the start, of broad randomisation and, where it is known, of the oracle."""
-    from autosim.runs.closing import GrammarSource, closing_scenes
+    from autosim.runs.closing import closing_scenes
     from autosim.runs.opening import choose_device, open_environment, open_session
+    from autosim.scenes.generator import GrammarSource
 
     env = open_environment(work.config)
     with open_session(work.config, env, choose_device(work.config.settings.device), TARGETS) as session:

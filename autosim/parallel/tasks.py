@@ -13,7 +13,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from contextlib import suppress
+from typing import Any, Generic, TypeVar
 
 from autosim.errors import LostProcessError
 from autosim.parallel.start import one_thread_each, placement, start_ray
@@ -59,7 +60,7 @@ def _map_on_ray(
     start_ray(limit)
     import ray
 
-    task: Any = ray.remote(_timed).options(num_cpus=0, max_retries=0, **placement())
+    task = _task()
     sent = ray.put(function)
     results: dict[int, Result] = {}
     failures: dict[int, BaseException] = {}
@@ -96,6 +97,46 @@ def _map_on_ray(
     if failures:
         raise failures[min(failures)]
     return [results[index] for index in range(len(items))]
+
+
+class Begun(Generic[Result]):
+    """A task of Ray that is at work while this process goes on; what it uses is charged to nobody."""
+
+    def __init__(self, reference: Any) -> None:
+        self._reference = reference
+
+    def result(self) -> Result | None:
+        """Waits for its result, or raises its exception; None where its process died or it was cancelled."""
+        import ray
+
+        try:
+            found: tuple[Result, float] = ray.get(self._reference)
+        except ray.exceptions.TaskCancelledError:
+            return None
+        except ray.exceptions.RayTaskError as error:
+            raise original_error(error) from None
+        except ray.exceptions.RayError:
+            return None
+        return found[0]
+
+    def cancel(self) -> None:
+        """End it, where it has not ended."""
+        import ray
+
+        with suppress(ray.exceptions.RayError):
+            ray.cancel(self._reference, force=True)
+
+
+def begin(function: Callable[[Item], Result], item: Item) -> Begun[Result]:
+    """Begin ``function(item)`` as a Ray task, with one torch thread."""
+    start_ray(1)
+    return Begun(_task().remote(function, item))
+
+
+def _task() -> Any:
+    import ray
+
+    return ray.remote(_timed).options(num_cpus=0, max_retries=0, **placement())
 
 
 class _Tasks:

@@ -7,23 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from autosim import seeding
-from autosim.cache import cached_json
+from autosim.cache import cached_json, is_cached
 from autosim.errors import UserError
 from autosim.learning.tasks.task import TaskScore
-from autosim.parallel import parallel_map
+from autosim.parallel import Begun, begin, parallel_map
 from autosim.runs.config import plain
-from autosim.scenes.generator import Part, Samples, SceneGenerator
-from autosim.scenes.grammar import Grammar
+from autosim.scenes.generator import GrammarSource, SceneGenerator
 from autosim.session import Session, train_and_score_classes
 from autosim.target import TARGET_SEED, Target
 
@@ -38,6 +36,8 @@ NO_TEST = "the target has no labelled images for the test: scores cannot be comp
 NO_ORACLE = "the target's own distribution is not known: there is no oracle score"
 NO_GAP = "the oracle is no better than the prior: there is no gap to close"
 INTERRUPTED = "interrupted: test scores were not computed"
+# Kind of file in the cache.
+KNOWN = "closing scores"
 
 
 @dataclass(frozen=True)
@@ -67,26 +67,32 @@ class Scores:
         return (self.learned - self.prior) / (self.oracle - self.prior)
 
 
-class GrammarSource(SceneGenerator):
-    """A grammar's own distribution where a generator is asked for; it learns nothing."""
+def begin_known_scores(session: Session, networks: int = 1, seed: int = TARGET_SEED) -> Begun[list[TaskScore]] | None:
+    """Draw the frames of the distributions that a run is compared with, and begin to train networks on them, in one
+    process beside what this one goes on with; None where their scores are cached, where there can be none, or where
+    fewer than two workers leave no process for it.
+    """
+    test = session.target.test
+    if test is None or session.workers < 2:
+        return None
+    own, described = known_distributions(session), describe_target(session, networks, seed)
+    if is_cached(KNOWN, described, partial(are_known_scores, names=own)):
+        return None
+    with session.stage("frames to compare with"):
+        datasets = [closing_frames(session, each, seed) for each in own.values()]
+    return begin(partial(_train_and_score_all, _training(session, test)), _trainings(datasets, networks, seed))
 
-    def __init__(self, grammar: Grammar) -> None:
-        super().__init__()
-        self.grammar = grammar
-        self.schema = grammar.schema
 
-    def sample(self, count: int, seed: np.random.SeedSequence) -> Samples:
-        """``count`` scenes of the grammar; ``values`` stays empty."""
-        return Samples(tuple(self.grammar.sample_many(count, seed)), torch.empty(0))
-
-    def log_prob(self, samples: Samples, part: Part = "all") -> Tensor:
-        """Zeros: there are no learned choices."""
-        return torch.zeros(len(samples))
-
-
-def closing_scores(session: Session, learned: SceneGenerator, networks: int = 1, seed: int = TARGET_SEED) -> Scores:
+def closing_scores(
+    session: Session,
+    learned: SceneGenerator,
+    networks: int = 1,
+    seed: int = TARGET_SEED,
+    begun: Begun[list[TaskScore]] | None = None,
+) -> Scores:
     """Prior, learned and oracle test scores, the means over ``networks`` fresh networks; ``seed`` is that of their
-    frames and of the first network. Prior and oracle are computed once for a target and cached.
+    frames and of the first network. Prior and oracle are computed once for a target and cached; ``begun`` is what
+    :func:`begin_known_scores` gave.
     """
     if unscored := missing_scores(session.target):
         return Scores(note=unscored)
@@ -94,13 +100,18 @@ def closing_scores(session: Session, learned: SceneGenerator, networks: int = 1,
     computed: dict[str, list[TaskScore]] = {}
 
     def compute_all() -> dict[str, Any]:
-        names = [*own, "learned"]
-        found = generator_scores_by_class(session, [*own.values(), learned], networks, seed)
+        generators = {**own, "learned": learned}
+        if begun is not None:
+            computed["learned"] = generator_scores_by_class(session, [learned], networks, seed)[0]
+            if (scores := begun.result()) is not None:
+                computed.update(zip(own, _rows(scores, networks), strict=True))
+        names = [name for name in generators if name not in computed]
+        found = generator_scores_by_class(session, [generators[name] for name in names], networks, seed)
         computed.update(zip(names, found, strict=True))
         return {name: asdict(TaskScore.mean(computed[name])) for name in own}
 
     described = describe_target(session, networks, seed)
-    fixed = cached_json("closing scores", described, compute_all, partial(are_known_scores, names=own))
+    fixed = cached_json(KNOWN, described, compute_all, partial(are_known_scores, names=own))
     if "learned" not in computed:
         computed["learned"] = generator_scores_by_class(session, [learned], networks, seed)[0]
     found = {name: TaskScore(**entry) for name, entry in fixed.items()} | {
@@ -181,17 +192,34 @@ def frames_scores_by_class(
     session: Session, datasets: Sequence[Frames], against: Frames, networks: int = 1, seed: int = TARGET_SEED
 ) -> list[list[TaskScore]]:
     """The same with the score of each class."""
-    work = [(frames, own) for frames in datasets for own in network_seeds(networks, seed)]
-    train = partial(_train_and_score, session.task, session.env.schedule, against, session.device)
-    scores = parallel_map(train, work, limit=session.workers)
+    work = _trainings(datasets, networks, seed)
+    return _rows(parallel_map(_training(session, against), work, limit=session.workers), networks)
+
+
+Training = tuple["Frames", int]
+
+
+def _trainings(datasets: Sequence[Frames], networks: int, seed: int) -> list[Training]:
+    return [(frames, own) for frames in datasets for own in network_seeds(networks, seed)]
+
+
+def _rows(scores: list[TaskScore], networks: int) -> list[list[TaskScore]]:
     return [scores[start : start + networks] for start in range(0, len(scores), networks)]
 
 
+def _training(session: Session, against: Frames) -> Callable[[Training], TaskScore]:
+    return partial(_train_and_score, session.task, session.env.schedule, against, session.device)
+
+
 def _train_and_score(
-    task: Task, schedule: TrainingSchedule, against: Frames, device: torch.device, work: tuple[Frames, int]
+    task: Task, schedule: TrainingSchedule, against: Frames, device: torch.device, work: Training
 ) -> TaskScore:
     frames, seed = work
     return train_and_score_classes(task, schedule, seed, frames, against, device)
+
+
+def _train_and_score_all(train: Callable[[Training], TaskScore], work: Sequence[Training]) -> list[TaskScore]:
+    return [train(each) for each in work]
 
 
 def closing_frames(session: Session, generator: SceneGenerator, seed: int = TARGET_SEED) -> Frames:

@@ -8,8 +8,9 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from autosim.runs.closing import GrammarSource, Scores
+from autosim.runs.closing import Scores
 from autosim.runs.summary import summarise_run
+from autosim.scenes.generator import GrammarSource
 
 if TYPE_CHECKING:
     from autosim.env import Env

@@ -14,11 +14,11 @@ from rich.console import Console
 from autosim import registry
 from autosim.errors import LostProcessError, OneLineError, RendererError, UserError, machine_or_user
 from autosim.learning.stopwatch import Stages
-from autosim.parallel import tell_if_ray_dies
+from autosim.parallel import Begun, tell_if_ray_dies
 from autosim.registry import one_line
 from autosim.rendering.usage import Usage
 from autosim.reports.formatting import clock_text
-from autosim.runs.closing import INTERRUPTED, Scores, closing_scores, missing_scores
+from autosim.runs.closing import INTERRUPTED, Scores, begin_known_scores, closing_scores, missing_scores
 from autosim.runs.config import RunConfig
 from autosim.runs.folder import RunFolder, check_free, default_folder, locked
 from autosim.runs.gallery import Gallery
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from autosim.algorithm import Algorithm
     from autosim.env import Env
+    from autosim.learning.tasks.task import TaskScore
     from autosim.scenes.generator import SceneGenerator
     from autosim.session import Session
     from autosim.target import Target
@@ -150,6 +151,7 @@ def make(
     """
     tally, gallery, scores = Tally(), Gallery(), Scores(note=INTERRUPTED)
     notes: tuple[str, ...] = ()
+    begun: Begun[list[TaskScore]] | None = None
     resumed, started = folder.begun, time.perf_counter()
     to_go_on = f"autosim run --resume {folder.path} goes on"
     tell_if_ray_dies(to_go_on)
@@ -170,6 +172,9 @@ def make(
             if (unscored := missing_scores(session.target)) and unscored not in notes:
                 console.print(unscored, highlight=False, soft_wrap=True)
             live.first(session, tally, notes)
+            # Beside a run that may take so many seconds, nothing else is to take them.
+            if config.settings.budget.seconds is None:
+                begun = begin_known_scores(session, config.settings.closing_networks)
             with stages.stage(f"setting {config.algo} up"):
                 before = session.core_seconds()
                 algorithm = registry.find_algorithm(config.algo)(session, planned)
@@ -198,7 +203,7 @@ def make(
             if not tally.interrupted:
                 if not unscored:
                     console.print("training fresh networks for the closing scores", highlight=False)
-                scores = closing_scores(session, algorithm.generator, config.settings.closing_networks)
+                scores = closing_scores(session, algorithm.generator, config.settings.closing_networks, begun=begun)
     except KeyboardInterrupt:
         if resumed:
             console.print(f"interrupted during set-up; {to_go_on}", highlight=False, soft_wrap=True)
@@ -220,6 +225,8 @@ def make(
         raise told_how_to_go_on(error, to_go_on) from error
     finally:
         folder.close()
+        if begun is not None:
+            begun.cancel()
     recoveries = attribute_recoveries(env.schema, gallery)
     summary = summarise_run(config, env, asdict(tally), scores, recoveries, command, notes)
     folder.write_summary(summary)

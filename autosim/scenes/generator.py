@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from autosim.scenes.attributes import Attribute, Categorical
+from autosim.scenes.grammar import Grammar
 from autosim.scenes.graph import Continuous, SceneGraph, Schema
 from autosim.seeding import seed_sequence
 
@@ -153,6 +154,23 @@ class MovingAverage:
         previous = observation if self.value is None else self.value
         self.value = observation if self.value is None else self.decay * self.value + (1 - self.decay) * observation
         return previous
+
+
+class GrammarSource(SceneGenerator):
+    """A grammar's own distribution where a generator is asked for; it learns nothing."""
+
+    def __init__(self, grammar: Grammar) -> None:
+        super().__init__()
+        self.grammar = grammar
+        self.schema = grammar.schema
+
+    def sample(self, count: int, seed: np.random.SeedSequence) -> Samples:
+        """``count`` scenes of the grammar; ``values`` stays empty."""
+        return Samples(tuple(self.grammar.sample_many(count, seed)), torch.empty(0))
+
+    def log_prob(self, samples: Samples, part: Part = "all") -> Tensor:
+        """Zeros: there are no learned choices."""
+        return torch.zeros(len(samples))
 
 
 def check_summary(key: str, attribute: Attribute, summary: AttributeSummary) -> None:

@@ -38,7 +38,7 @@ def run(name: str, *arguments: str) -> dict[str, Any]:
 
 
 def raising(error: BaseException) -> Callable[..., None]:
-    def fail(*arguments: object) -> None:
+    def fail(*arguments: object, **named: object) -> None:
         raise error
 
     return fail

@@ -19,6 +19,7 @@ import torch
 from algorithms.searches.search import require_labels
 from autosim.algorithm import Algorithm, Metrics
 from autosim.learning.influence.scale import RunningScale
+from autosim.learning.schedule import half_cosine
 from autosim.learning.stopwatch import Stopwatch
 from autosim.ranges import Checked, Range
 from autosim.search_space import OneOf, tunable
@@ -45,6 +46,8 @@ class AutoSimulateConfig(Checked):
         learning_rate: of this fine-tuning, whose Adam is kept from step to step.
         approximation: of the influence direction v. quadratic solves with the Gauss-Newton matrix; exact with the
             Hessian, by cg or by fmin_ncg; approximate is H g; linear is g; none is constant, blind to the validation.
+        spread: least standard deviation of attributes in the first step, as a share of their range; it falls to the
+            start's in the course of the run, and is the start's from the first where it is 0.
         damping: λ.
         products: most curvature products to solve with.
         generator: what is learned: independent attributes, or Meta-Sim's distribution transformer.
@@ -58,6 +61,7 @@ class AutoSimulateConfig(Checked):
     epochs: Annotated[int, Range(least=1)] = tunable(5, OneOf((2, 5, 10, 20)))
     learning_rate: Annotated[float, Range(above=0)] = 1e-3
     approximation: Literal["quadratic", "exact", "exact-ncg", "approximate", "linear", "none"] = "quadratic"
+    spread: Annotated[float, Range(least=0, most=0.5)] = tunable(0.2, OneOf((0.0, 0.1, 0.2, 0.3)))
     damping: Annotated[float, Range(least=0)] = tunable(0.1, OneOf((0.01, 0.1, 1.0, 10.0)))
     products: Annotated[int, Range(least=1)] = 8
     generator: Literal["parametric", "transformer"] = "parametric"
@@ -97,6 +101,7 @@ class AutoSimulate(Algorithm):
     def step(self, iteration: int) -> Metrics:
         """Algorithm 1, one step. One whose influences are not finite is left out and counted."""
         session, config, costs = self.session, self.config, Stopwatch(*COSTS)
+        self.psi.explore(config.spread * half_cosine(session.progress(iteration, config.iterations)), 0.0)
         samples = self.psi.sample(config.frames, session.seed_sequence("scenes", iteration))
         frames = session.draw(samples.scenes, "frames", iteration).frames
         costs.lap("rendering_seconds")

@@ -46,8 +46,8 @@ class AutoSimulateConfig(Checked):
         learning_rate: of this fine-tuning, whose Adam is kept from step to step.
         approximation: of the influence direction v. quadratic solves with the Gauss-Newton matrix; exact with the
             Hessian, by cg or by fmin_ncg; approximate is H g; linear is g; none is constant, blind to the validation.
-        spread: least standard deviation of attributes in the first step, as a share of their range; it falls to the
-            start's in the course of the run, and is the start's from the first where it is 0.
+        spread: least standard deviation of attributes in the first half of the run, as a share of their range; in the
+            second half it falls to the start's. 0 for the start's throughout.
         damping: λ.
         products: most curvature products to solve with.
         generator: what is learned: independent attributes, or Meta-Sim's distribution transformer.
@@ -101,7 +101,8 @@ class AutoSimulate(Algorithm):
     def step(self, iteration: int) -> Metrics:
         """Algorithm 1, one step. One whose influences are not finite is left out and counted."""
         session, config, costs = self.session, self.config, Stopwatch(*COSTS)
-        self.psi.explore(config.spread * half_cosine(session.progress(iteration, config.iterations)), 0.0)
+        left = half_cosine(2 * session.progress(iteration, config.iterations) - 1)
+        self.psi.explore(config.spread * left, 0.0)
         samples = self.psi.sample(config.frames, session.seed_sequence("scenes", iteration))
         frames = session.draw(samples.scenes, "frames", iteration).frames
         costs.lap("rendering_seconds")

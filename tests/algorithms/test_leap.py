@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -81,6 +82,26 @@ def test_a_round_is_drawn_around_the_answer() -> None:
             assert summary.std >= own.std and summary.mean == pytest.approx(own.mean, abs=1e-3)
         else:
             assert isinstance(summary, CategoricalSummary) and min(summary.probabilities) > 0
+
+
+def test_a_round_is_as_wide_as_what_readings_confuse_where_they_see_anything() -> None:
+    algorithm = Leap(blob_session(), QUICK)
+    reader = algorithm.reader.reader
+    (read,) = [each for each in reader.read if each.name == "blob"]
+    place = [each.name for each in read.continuous].index("x")
+    reader.calibrations["blob"].noise[place], reader.calibrations["blob"].slope[place] = 0.1, 0.5
+    (spec,) = [keyed.attribute for keyed in algorithm.reader.prior.attributes() if keyed.key == "blob.0.x"]
+    assert isinstance(spec, Continuous)
+    own = algorithm.answer.parameters_by_key()["blob.0.x"]
+    assert isinstance(own, ContinuousSummary)
+    spreads = []
+    for explained in (0.5, 0.0):
+        reader.explained["blob.x"] = explained
+        around = algorithm.reader.widened(algorithm.answer, 1.0, 0.01).parameters_by_key()["blob.0.x"]
+        assert isinstance(around, ContinuousSummary)
+        spreads.append(around.std)
+    span = spec.high - spec.low
+    assert spreads == [pytest.approx(math.hypot(own.std, 0.2 * span), rel=0.01), pytest.approx(own.std, rel=0.01)]
 
 
 def test_a_round_sees_each_angle_both_ways() -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from autosim.cache import cached_tensors
 from autosim.learning.inference.attributes import ReadClass
-from autosim.learning.inference.calibration import Calibration, Frequencies, needed
+from autosim.learning.inference.calibration import EXPLAINED, Calibration, Frequencies, needed
 from autosim.learning.inference.distribution import aligned, inferred, likely
 from autosim.learning.inference.reader import SceneReader
 from autosim.learning.schedule import TrainingSchedule
@@ -126,10 +126,11 @@ class DistributionReader:
         return replace(scene, nodes=tuple(nodes))
 
     def widened(self, answer: ParametricGenerator, factor: float, least: float) -> ParametricGenerator:
-        """A generator around the answer: spreads times ``factor``, at least a share ``least`` of the range; choices
+        """A generator around the answer: spreads times ``factor`` and the noise of readings together, at least a share
+        ``least`` of the range, for a network learns to tell apart only what differs by more than it confuses; choices
         half uniform.
         """
-        around, known = copy.deepcopy(answer), answer.parameters_by_key()
+        around, known, noise = copy.deepcopy(answer), answer.parameters_by_key(), self._noise()
         parameters: dict[str, AttributeSummary] = {}
         for keyed in self.prior.attributes():
             summary, spec = known[keyed.key], keyed.attribute
@@ -138,10 +139,24 @@ class DistributionReader:
                 parameters[keyed.key] = CategoricalSummary(tuple(0.5 * p + half for p in summary.probabilities))
             elif isinstance(spec, Continuous):
                 span = spec.high - spec.low
-                spread = min(max(summary.std * factor, least * span), 0.5 * span)
-                parameters[keyed.key] = ContinuousSummary(summary.mean, spread)
+                confused = noise.get(f"{keyed.node_class}.{spec.name}", 0.0)
+                spread = max(math.hypot(summary.std * factor / span, confused), least)
+                parameters[keyed.key] = ContinuousSummary(summary.mean, min(spread, 0.5) * span)
         around.set_parameters(parameters)
         return around
+
+    def _noise(self) -> dict[str, float]:
+        """Standard deviations of readings about the truth, as shares of the range, by ``class.attribute``; only of what
+        is seen.
+        """
+        seen = self.seen()
+        found: dict[str, float] = {}
+        for read in self.reader.read:
+            calibration = self.reader.calibrations[read.name]
+            noise = calibration.noise / calibration.slope
+            names = [f"{read.name}.{each.name}" for each in read.continuous]
+            found |= {key: float(each) for key, each in zip(names, noise, strict=True) if seen[key] >= EXPLAINED}
+        return found
 
     def seen(self) -> dict[str, float]:
         """Shares of variance or entropy that readings explain, by ``class.attribute``; 0 of a choice that they explain

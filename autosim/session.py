@@ -56,6 +56,7 @@ class Session:
     feature_source: FeatureSource = field(default_factory=FeatureSource)
     image_budget: int | None = None
     uncounted_usage: Usage = field(default_factory=Usage)
+    uncharged_core_seconds: float = 0.0
     resumed_usage: Usage = field(default_factory=Usage)
     feature_usage: Usage = field(default_factory=Usage)
     target_settings: TargetSettings = field(default_factory=TargetSettings)
@@ -81,7 +82,7 @@ class Session:
         """CPU seconds so far of this process, the workers that render and the tasks in other processes, and what making
         things took that were read from the cache; the difference of two values is what a part of a run is charged.
         """
-        return self.pool.charged_core_seconds()
+        return self.pool.charged_core_seconds() - self.uncharged_core_seconds
 
     def progress(self, iteration: int, iterations: int) -> float:
         """Share in [0, 1] of a run that is over before ``iteration`` of ``iterations``, or of its budget of images,
@@ -101,6 +102,14 @@ class Session:
             yield
         finally:
             self.uncounted_usage += self.pool.used - before
+
+    @contextmanager
+    def uncharged(self) -> Iterator[None]:
+        """What is rendered and trained inside is for the report alone: neither images nor CPU seconds are counted."""
+        before = self.pool.charged_core_seconds()
+        with self.uncounted():
+            yield
+        self.uncharged_core_seconds += self.pool.charged_core_seconds() - before
 
     @cached_property
     def task(self) -> Task:
@@ -237,11 +246,12 @@ class Session:
 
     def score_at_end(self, generator: SceneGenerator, iteration: int, iterations: int) -> float | None:
         """Validation score of ``generator`` in the last of ``iterations``; None before it, and without labels. For the
-        report, of methods that learn nothing from scores: one takes as long as a step.
+        report, of methods that learn nothing from scores: one takes as long as a step, and is not charged.
         """
         if iteration != iterations - 1 or self.target.validation is None:
             return None
-        (score,) = self.score_generators([generator], REPORTED_FRAMES, self.env.schedule.epochs, iteration)
+        with self.uncharged():
+            (score,) = self.score_generators([generator], REPORTED_FRAMES, self.env.schedule.epochs, iteration)
         return score
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -298,6 +299,15 @@ def test_known_scores_that_are_computed_beside_a_run_are_those_of_its_end(
     monkeypatch.setenv("AUTOSIM_CACHE", str(tmp_path / "at its end"))
     assert begin_known_scores(blob_session(workers=1), networks=2) is None
     assert beside == closing_scores(session, target_of(session), 2)
+
+
+def test_a_score_for_the_report_is_charged_to_nobody() -> None:
+    session = blob_session()
+    assert session.validation is not None and session.score_at_end(target_of(session), 1, 3) is None
+    charged, spent = session.core_seconds(), time.process_time()
+    score = session.score_at_end(target_of(session), 2, 3)
+    assert score is not None and 0 <= score <= 1 and session.images == 0
+    assert session.core_seconds() - charged < 0.2 * (time.process_time() - spent)
 
 
 def test_frames_that_are_drawn_again_are_the_same_and_are_not_counted() -> None:

@@ -19,7 +19,6 @@ import torch
 from algorithms.searches.search import require_labels
 from autosim.algorithm import Algorithm, Metrics
 from autosim.learning.influence.scale import RunningScale
-from autosim.learning.schedule import half_cosine
 from autosim.learning.stopwatch import Stopwatch
 from autosim.ranges import Checked, Range
 from autosim.search_space import OneOf, tunable
@@ -46,8 +45,8 @@ class AutoSimulateConfig(Checked):
         learning_rate: of this fine-tuning, whose Adam is kept from step to step.
         approximation: of the influence direction v. quadratic solves with the Gauss-Newton matrix; exact with the
             Hessian, by cg or by fmin_ncg; approximate is H g; linear is g; none is constant, blind to the validation.
-        spread: least standard deviation of attributes in the first half of the run, as a share of their range; in the
-            second half it falls to the start's. 0 for the start's throughout.
+        spread: least standard deviation of attributes in the scenes that are drawn to learn from, as a share of their
+            range; what is learned has the start's, which 0 draws from too.
         damping: λ.
         products: most curvature products to solve with.
         generator: what is learned: independent attributes, or Meta-Sim's distribution transformer.
@@ -95,14 +94,15 @@ class AutoSimulate(Algorithm):
 
     @property
     def generator(self) -> SceneGenerator:
-        """``q_psi``."""
-        return self.psi
+        """``q_psi`` with the start's spreads."""
+        learned = copy.deepcopy(self.psi)
+        learned.explore(0.0, 0.0)
+        return learned
 
     def step(self, iteration: int) -> Metrics:
         """Algorithm 1, one step. One whose influences are not finite is left out and counted."""
         session, config, costs = self.session, self.config, Stopwatch(*COSTS)
-        left = half_cosine(2 * session.progress(iteration, config.iterations) - 1)
-        self.psi.explore(config.spread * left, 0.0)
+        self.psi.explore(config.spread, 0.0)
         samples = self.psi.sample(config.frames, session.seed_sequence("scenes", iteration))
         frames = session.draw(samples.scenes, "frames", iteration).frames
         costs.lap("rendering_seconds")

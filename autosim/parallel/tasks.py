@@ -111,8 +111,6 @@ class Begun(Generic[Result]):
 
         try:
             found: tuple[Result, float] = ray.get(self._reference)
-        except ray.exceptions.TaskCancelledError:
-            return None
         except ray.exceptions.RayTaskError as error:
             raise original_error(error) from None
         except ray.exceptions.RayError:

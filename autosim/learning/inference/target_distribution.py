@@ -15,7 +15,7 @@ from torch import Tensor
 
 from autosim.cache import cached_tensors
 from autosim.learning.inference.attributes import ReadClass
-from autosim.learning.inference.calibration import EXPLAINED, Calibration, Frequencies, needed
+from autosim.learning.inference.calibration import Calibration, Frequencies, needed
 from autosim.learning.inference.distribution import aligned, inferred, likely
 from autosim.learning.inference.reader import SceneReader
 from autosim.learning.schedule import TrainingSchedule
@@ -149,13 +149,13 @@ class DistributionReader:
         """Standard deviations of readings about the truth, as shares of the range, by ``class.attribute``; only of what
         is seen.
         """
-        seen = self.seen()
         found: dict[str, float] = {}
         for read in self.reader.read:
             calibration = self.reader.calibrations[read.name]
-            noise = calibration.noise / calibration.slope
-            names = [f"{read.name}.{each.name}" for each in read.continuous]
-            found |= {key: float(each) for key, each in zip(names, noise, strict=True) if seen[key] >= EXPLAINED}
+            for each, noise in zip(read.continuous, calibration.noise / calibration.slope, strict=True):
+                key = f"{read.name}.{each.name}"
+                if self.reader.explained[key] >= needed(each):
+                    found[key] = float(noise)
         return found
 
     def seen(self) -> dict[str, float]:

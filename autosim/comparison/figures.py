@@ -22,7 +22,7 @@ from autosim.runs.summary import without_out
 FROM_SUMMARY = ("iterations", "images", "render_cost", "seconds", "core_seconds", "setup_core_seconds")
 NOT_FIGURES = ("iteration", "seconds", "core_seconds", "images", "render_cost", "val_score")
 # What methods are compared with, by the names that tables give them.
-REFERENCES = {"start": "start", "broad": "broad randomisation", "oracle": "oracle"}
+REFERENCES = {"start": "start", "broad": "broad randomisation", "oracle": "oracle", "real": "trained on real"}
 DIGITS = 5
 
 
@@ -50,6 +50,7 @@ def gather_comparison(
         "budget": plain(comparison.settings.budget),
         "measure": plain(comparison.measure),
         "seeds": list(comparison.seeds),
+        "over": over(comparison),
         "score_name": targets[0]["score_name"],
         "methods": {
             method.label: {"algo": method.algo, "shown": method.shown, "config": plain(method.config)}
@@ -63,6 +64,11 @@ def gather_comparison(
         "failures": [{"run": name, "cause": cause} for name, cause in failures.items()],
         "runs": runs,
     }
+
+
+def over(comparison: Comparison) -> str:
+    """What means are taken over: targets, or the seeds of the one target."""
+    return "targets" if len(comparison.targets) > 1 else "seeds"
 
 
 def run_row(comparison: Comparison, job: ComparisonRun) -> dict[str, Any]:
@@ -144,23 +150,34 @@ def ended_early(job: ComparisonRun, summary: Mapping[str, Any]) -> bool:
 
 
 def reference_row(name: str, targets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What methods are compared with, as a row of its own: over targets, as for methods."""
-    scores = [statistics.fmean(row["scores"][name]) if name in row["scores"] else None for row in targets]
-    gaps = [None if score is None else gap_of(score, row) for score, row in zip(scores, targets, strict=True)]
+    """What methods are compared with, as a row of its own: over targets, as for methods, or over the networks of the
+    one target.
+    """
+    known = [row for row in targets if name in row["scores"]]
+    scores = [statistics.fmean(row["scores"][name]) for row in known]
+    if len(targets) == 1:
+        scores = [score for row in known for score in row["scores"][name]]
+        known = known * len(scores)
+    gaps = [gap_of(score, row) for score, row in zip(scores, known, strict=True)]
     return {
         "method": REFERENCES[name],
         "reference": True,
-        "targets": sum(score is not None for score in scores),
+        "targets": len({row["target"] for row in known}),
         "score": mean_interval(scores),
         "gap": mean_interval(gaps),
     }
 
 
 def method_row(comparison: Comparison, label: str, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A method over all targets, on each the mean over its seeds: ``score`` and ``gap`` are those at the end."""
+    """A method over all targets, on each the mean over its seeds, or over the seeds of the one target: ``score`` and
+    ``gap`` are those at the end.
+    """
     own = [run for run in runs if run["method"] == label]
     on_target = [[run for run in own if run["target"] == target] for target in comparison.targets]
     on_target = [group for group in on_target if group]
+    targets = len(on_target)
+    if over(comparison) == "seeds":
+        on_target = [[run] for run in own]
     points = []
     for place, share in enumerate(comparison.measure.shares):
         at = [[run["checkpoints"][place] for run in group] for group in on_target]
@@ -176,7 +193,7 @@ def method_row(comparison: Comparison, label: str, runs: Sequence[Mapping[str, A
     return {
         "method": label,
         "reference": False,
-        "targets": len(on_target),
+        "targets": targets,
         "runs": len(own),
         "score": points[-1]["score"],
         "gap": points[-1]["gap"],

@@ -86,8 +86,10 @@ def measure_run(work: MeasuredRun) -> None:
 
 
 def measure_references(work: References) -> None:
-    """Write the scores of the start, of broad randomisation and, where it is known, of the oracle."""
-    from autosim.runs.closing import closing_scenes
+    """Write the scores of the start, of broad randomisation and, where they are known, of the oracle and of networks
+    that were trained on real images.
+    """
+    from autosim.runs.closing import closing_scenes, frames_scores, repeated_to_train
     from autosim.runs.opening import choose_device, open_environment, open_session
     from autosim.scenes.generator import GrammarSource
 
@@ -100,6 +102,9 @@ def measure_references(work: References) -> None:
             for name, grammar in grammars.items()
             if grammar is not None
         }
+        if (real := session.target.train) is not None:
+            frames = repeated_to_train(session, real)
+            found["real"] = frames_scores(session, [frames], scored_on(session, work.measure), work.measure.networks)[0]
         content = {"scores": found, "score_name": session.task.score_name}
     work.path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(work.path, (json.dumps(content, indent=1) + "\n").encode())

@@ -97,10 +97,10 @@ def last_figures(folder: Path) -> tuple[int, float, float | None]:
 def results_table(results: Mapping[str, Any]) -> Table:
     """The closing table: means over targets, a line for each method and what it is compared with."""
     table = main_table(results)
-    kept = [i for i, head in enumerate(table.heads) if not head.startswith("gap closed") and head != "is shown"]
     gaps = [i for i, head in enumerate(table.heads) if head.startswith("gap closed")]
-    kept.insert(2, gaps[-1])
+    others = [i for i, head in enumerate(table.heads) if " after " not in head and head != "is shown"]
+    kept = [*others[:2], *gaps[-1:], *others[2:]]
     # A terminal of 80 columns has no room for intervals.
     lines = tuple(tuple(line[i].split(" [")[0] for i in kept) for line in table.lines)
-    heads = tuple("gap closed" if i == gaps[-1] else table.heads[i] for i in kept)
+    heads = tuple("gap closed" if i in gaps else table.heads[i] for i in kept)
     return Table(heads, lines, "l" + "r" * (len(heads) - 1))

@@ -32,7 +32,7 @@ def comparison_document(results: Mapping[str, Any]) -> str:
     parts += [*paragraphs(notes(results)), ""]
     for heading, table in (
         ("What it cost", cost_table(results)),
-        ("Gap closed on each target", targets_table(results)),
+        ("Gap closed on each target" if has_gaps(results) else "What they are compared with", targets_table(results)),
         ("Every run", runs_table(results)),
     ):
         parts += [f"## {heading}", "", table.markdown(), ""]
@@ -54,32 +54,38 @@ def made_text(results: Mapping[str, Any], mark: str = "") -> str:
 
 
 def main_table(results: Mapping[str, Any]) -> Table:
-    """A line for each method, and for what they are compared with: mean over targets [95 % interval]."""
+    """A line for each method, and for what they are compared with: mean over targets, or over the seeds of one
+    [95 % interval]. Where no oracle is known there are scores in place of gaps.
+    """
     ablation, budget = results["comparison"] != "algorithms", results["budget"]["core_seconds"]
     shares = results["measure"]["shares"]
     above = {row["method"]: row for row in results["rows"]}.get(REFERENCES["broad"]) is not None
     figures = [row["figures"] for row in results["rows"] if not row["reference"]]
     shown = [name for name in ABLATION_FIGURES if ablation and any(name in each for each in figures)]
+    score, gaps = f"{results['measure']['part']} {results['score_name']}", has_gaps(results)
+    units = "runs" if results.get("over") == "seeds" else "targets"
     heads = [
         results["comparison"] if ablation else "method",
         "is shown",
-        "targets",
-        *(f"gap closed after {seconds_text(share * budget)} core-s" for share in shares),
-        "area",
-        f"{results['measure']['part']} {results['score_name']}",
+        units,
+        *(f"gap closed after {seconds_text(share * budget)} core-s" for share in shares if gaps),
+        *(f"{score} after {seconds_text(share * budget)} core-s" for share in shares[:-1] if not gaps),
+        *(["area"] if gaps else []),
+        score,
         *(["above broad"] if above else []),
         *(ABLATION_FIGURES[name] for name in shown),
     ]
     lines = []
     for row in results["rows"]:
         if row["reference"]:
-            middle = [DASH] * (len(shares) - 1)
-            cells = [row["method"], DASH, str(row["targets"]), *middle, interval(row["gap"], percent_text), DASH]
+            cells = [row["method"], DASH, DASH if units == "runs" else str(row["targets"]), *[DASH] * (len(shares) - 1)]
         else:
-            gaps = [mean(point["gap"], percent_text) for point in row["checkpoints"][:-1]]
             told = results["methods"][row["method"]]["shown"] or DASH
-            cells = [row["method"], told, str(row["targets"]), *gaps, interval(row["gap"], percent_text)]
-            cells.append(interval(row["area"], percent_text))
+            kind, text = ("gap", percent_text) if gaps else ("score", score_text)
+            cells = [row["method"], told, str(row[units])]
+            cells += [mean(point[kind], text) for point in row["checkpoints"][:-1]]
+        if gaps:
+            cells += [interval(row["gap"], percent_text), interval(row.get("area"), percent_text)]
         cells.append(interval(row["score"], score_text))
         if above:
             cells.append(DASH if row["reference"] else above_broad(results, row["method"]))
@@ -88,6 +94,11 @@ def main_table(results: Mapping[str, Any]) -> Table:
             cells.append(DASH if value is None else f"{value:.3g}")
         lines.append(tuple(cells))
     return Table(tuple(heads), tuple(lines), "ll" + "r" * (len(heads) - 2))
+
+
+def has_gaps(results: Mapping[str, Any]) -> bool:
+    """Whether an oracle is known, so that gaps can be told."""
+    return any(row["method"] == REFERENCES["oracle"] for row in results["rows"])
 
 
 def above_broad(results: Mapping[str, Any], method: str) -> str:
@@ -116,13 +127,16 @@ def cost_table(results: Mapping[str, Any]) -> Table:
 
 
 def targets_table(results: Mapping[str, Any]) -> Table:
-    """A line for each target: the scores of what methods are compared with, and the gap that each closed at the end."""
+    """A line for each target: the scores of what methods are compared with, and the gap that each closed at the end,
+    where there is one.
+    """
     known = [name for name in REFERENCES if any(name in row["scores"] for row in results["targets"])]
-    heads = ("target", *(REFERENCES[name] for name in known), *results["methods"])
+    methods = list(results["methods"]) if has_gaps(results) else []
+    heads = ("target", *(REFERENCES[name] for name in known), *methods)
     lines = []
     for row in results["targets"]:
         cells = [target_text(row["target"]), *(score_text(_mean(row["scores"][name])) for name in known)]
-        for method in results["methods"]:
+        for method in methods:
             ends = [
                 run["checkpoints"][-1]
                 for run in results["runs"]
@@ -160,14 +174,17 @@ def notes(results: Mapping[str, Any]) -> list[str]:
         for name, limit in results["budget"].items()
         if limit is not None and name != "core_seconds"
     ]
+    over, gaps = results.get("over", "targets"), has_gaps(results)
+    told = "Means over targets" if over == "targets" else "Means over the seeds of one target"
     texts = [
-        f"Means over targets, with 95 % intervals (bootstrap over targets; none below three). Each run has {budget:g} "
+        f"{told}, with 95 % intervals (bootstrap over {over}; none below three). Each run has {budget:g} "
         f"core-seconds{' or ' if limits else ''}{' or '.join(limits)}, set-up and features included. What a method "
         "recommends after a share of them is the generator of the last iteration that ended by then; "
         f"{measure['networks']} fresh networks are trained on frames of it that cost the method nothing, and scored on "
-        f"the target's {measure['part']} images. Area: the mean gap closed over the budget.",
-        "Gap closed: 0 % is the start, 100 % the target's own distribution (the oracle). Broad randomisation draws "
-        "everything that can be learned uniformly over its range. A method that does no better learns nothing of use.",
+        f"the target's {measure['part']} images." + (" Area: the mean gap closed over the budget." if gaps else ""),
+        ("Gap closed: 0 % is the start, 100 % the target's own distribution (the oracle). " if gaps else "")
+        + "Broad randomisation draws everything that can be learned uniformly over its range. A method that does no "
+        "better learns nothing of use.",
     ]
     if measure["part"] == "validation":
         texts.append("Scored on validation images, which methods may see: for choosing settings, not for reporting.")

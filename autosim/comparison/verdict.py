@@ -20,8 +20,9 @@ def verdict(results: Mapping[str, Any]) -> list[str]:
     best = max(methods, key=lambda row: float(row["score"]["mean"]))
     gap = "" if best["gap"] is None else f", {percent_text(best['gap']['mean'])} of the gap"
     texts = [f"{best['method']} ends highest: {results['score_name']} {score_text(best['score']['mean'])}{gap}."]
-    if any(row["targets"] < FEWEST for row in methods):
-        return [*texts, f"With fewer than {FEWEST} targets there are no intervals: this is an example, not a result."]
+    over = results.get("over", "targets")
+    if any(row["runs" if over == "seeds" else "targets"] < FEWEST for row in methods):
+        return [*texts, f"With fewer than {FEWEST} {over} there are no intervals: this is an example, not a result."]
     others = [row for row in methods if row is not best]
     if others:
         runner = max(others, key=lambda row: float(row["score"]["mean"]))

@@ -170,14 +170,19 @@ def generator_scores_by_class(
 
 
 def real_score(session: Session, train: Frames, networks: int = 1, seed: int = TARGET_SEED) -> TaskScore:
-    """The mean test score of fresh networks that were trained on real images. Where these are fewer than the frames
-    that the others are trained on, they are gone through again within an epoch: all see as many images.
-    """
+    """The mean test score of fresh networks that were trained on real images."""
     test = session.target.test
     assert test is not None
-    count = max(len(train), session.env.train_frames)
-    repeated = train.select(np.arange(count) % len(train))
+    repeated = repeated_to_train(session, train)
     return TaskScore.mean(frames_scores_by_class(session, [repeated], test, networks, seed)[0])
+
+
+def repeated_to_train(session: Session, train: Frames) -> Frames:
+    """Real images to train on. Where these are fewer than the frames that other networks are trained on, they are gone
+    through again within an epoch: all see as many images.
+    """
+    count = max(len(train), session.env.train_frames)
+    return train.select(np.arange(count) % len(train))
 
 
 def frames_scores(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from autosim.learning.appearance import varied_look
 from autosim.learning.tasks.average_precision import Found
 from autosim.learning.tasks.detection_network import DetectorNetwork, Lite0Network
 from autosim.learning.tasks.detection_scores import BoxScorer, KittiScorer
@@ -30,6 +31,8 @@ from autosim.seeding import torch_seeded
 ALPHA, BETA = 2.0, 4.0
 # Spread of a centre's peak, as a share of the box's sides.
 PEAK = 0.12
+# Height of a peak above which a cell says place and size of its box.
+LEAST_PEAK = 0.1
 # Most boxes that are read off an image.
 MOST = 100
 # How far brightness and contrast vary in training.
@@ -43,7 +46,8 @@ class Detection(Task):
 
     Targets are a list with float32 (k, 5) for each image: x0, y0, x1, y1 in pixels, and the class. ``width`` (a
     multiple of 4) is the number of filters of the first layer; ``stride``, 2 or 4, the edge of a cell in pixels.
-    Training flips images and changes their brightness and contrast; ``flips`` and ``colour`` turn that off.
+    Training flips images and changes their brightness and contrast; ``flips`` and ``colour`` turn that off. With
+    ``look`` it changes their look as :func:`varied_look` does, in place of ``colour``.
 
     ``backbone`` is ``scratch``, or ``lite0`` for EfficientNet-lite0 with ImageNet weights, of whose 17 parts the first
     ``frozen`` do not learn; its ``stride`` is 4 or 8, and its pyramid has ``4 * width`` filters. ``size`` are width and
@@ -68,6 +72,7 @@ class Detection(Task):
         frozen: int = 0,
         size: tuple[float, float] | None = None,
         score: Score = "AP50",
+        look: bool = False,
     ) -> None:
         if not classes or len(set(classes)) != len(classes):
             raise ValueError(f"classes: {list(classes)} are not one name or more, all different")
@@ -77,7 +82,7 @@ class Detection(Task):
         DetectorSettings(backbone, width, stride, frozen, score=score)  # type: ignore[arg-type]
         self.classes = tuple(classes)
         self.width, self.stride = width, stride
-        self.flips, self.colour = flips, colour
+        self.flips, self.colour, self.look = flips, colour, look
         self.backbone, self.frozen = backbone, frozen
         self.size = (1.0, 1.0) if size is None else (size[0] / stride, size[1] / stride)
         self.score, self.score_name = score, SCORE_NAMES[score]
@@ -109,7 +114,7 @@ class Detection(Task):
         return images, [torch.from_numpy(each[each[:, -1] >= 0]).to(device) for each in rows]
 
     def vary(self, inputs: Tensor, targets: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Half of the images mirrored with their boxes; brightness and contrast of each changed."""
+        """Half of the images mirrored with their boxes; brightness and contrast, or the whole look, of each changed."""
         images, boxes = inputs.clone(), list(targets)
         if self.flips:
             for i in torch.nonzero(torch.rand(len(images)) < 0.5).flatten().tolist():
@@ -117,7 +122,9 @@ class Detection(Task):
                 x0, y0, x1, y1 = boxes[i][:, :4].unbind(1)
                 mirrored = torch.stack([images.shape[-1] - x1, y0, images.shape[-1] - x0, y1], dim=1)
                 boxes[i] = torch.cat([mirrored, boxes[i][:, 4:]], dim=1)
-        if self.colour:
+        if self.look:
+            images = varied_look(images)
+        elif self.colour:
             shape = (len(images), 1, 1, 1)
             contrast = (1 + CONTRAST * (2 * torch.rand(shape) - 1)).to(images.device)
             brightness = (BRIGHTNESS * (2 * torch.rand(shape) - 1)).to(images.device)
@@ -140,12 +147,15 @@ class Detection(Task):
         cells[:, 1].clamp_(0, rows - 1)
         sizes = (boxes[:, 2:4] - boxes[:, :2]).clamp(min=1.0) / self.stride
         across, down = torch.arange(columns, device=output.device), torch.arange(rows, device=output.device)
-        for cell, size, kind in zip(cells, sizes, boxes[:, 4].long(), strict=True):
+        highest, owner = heat.new_zeros(rows, columns), torch.full((rows, columns), -1, device=output.device)
+        for number, (cell, size, kind) in enumerate(zip(cells, sizes, boxes[:, 4].long(), strict=True)):
             spread = (PEAK * size).clamp(min=0.3)
             peak = torch.exp(
                 -0.5 * ((across - cell[0]) / spread[0])[None] ** 2 - 0.5 * ((down - cell[1]) / spread[1])[:, None] ** 2
             )
             heat[kind] = torch.maximum(heat[kind], peak)
+            nearest = (peak > highest) & (peak > LEAST_PEAK)
+            highest, owner = torch.where(nearest, peak, highest), torch.where(nearest, number, owner)
         logits = output[:count]
         probability = logits.sigmoid()
         is_centre = heat == 1
@@ -155,9 +165,12 @@ class Detection(Task):
             negative = negative * asked
         loss = (positive + negative).sum() / max(1, len(boxes))
         if len(boxes):
-            at = output[count:, cells[:, 1], cells[:, 0]]
-            wanted = torch.cat([(centres - cells).T, sizes.log().T])
-            loss = loss + functional.smooth_l1_loss(at, wanted, beta=0.5, reduction="sum") / len(boxes)
+            row, column = torch.nonzero(owner >= 0, as_tuple=True)
+            mine, weight = owner[row, column], highest[row, column]
+            shares = weight / weight.new_zeros(len(boxes)).index_add(0, mine, weight)[mine]
+            wanted = torch.cat([(centres[mine] - torch.stack([column, row], dim=1)).T, sizes[mine].log().T])
+            apart = functional.smooth_l1_loss(output[count:, row, column], wanted, beta=0.5, reduction="none")
+            loss = loss + (apart.sum(dim=0) * shares).sum() / len(boxes)
         return loss
 
     def _asked(self, boxes: Tensor, rows: int, columns: int) -> tuple[Tensor, Tensor | None]:

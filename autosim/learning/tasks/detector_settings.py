@@ -32,6 +32,8 @@ class DetectorSettings(Checked):
         frozen: how many of lite0's 17 parts do not learn, counted from the picture on.
         flips: mirror half of the images in training.
         colour: change brightness and contrast in training.
+        look: change in training how a camera sees, for renders of what will be photographed: exposure, white balance,
+            saturation, sharpness and noise; in place of colour.
         score: average precision at half overlap (AP50), COCO's mean over overlaps (mAP), or KITTI's at the moderate
             level, at its own overlaps (kitti) or at half (kitti50); these two follow KITTI's rules of what counts.
     """
@@ -42,6 +44,7 @@ class DetectorSettings(Checked):
     frozen: Annotated[int, Range(least=0, most=LITE0_PARTS)] = 0
     flips: bool = True
     colour: bool = True
+    look: bool = False
     score: Score = "AP50"
 
     def __post_init__(self) -> None:
@@ -68,7 +71,7 @@ class DetectorSettings(Checked):
         if self.network == "faster_rcnn":
             from autosim.learning.tasks.faster_rcnn import FasterRcnn
 
-            return FasterRcnn(classes, self.width, self.flips, self.colour, self.frozen, size, self.score)
+            return FasterRcnn(classes, self.width, self.flips, self.colour, self.frozen, size, self.score, self.look)
         from autosim.learning.tasks.detection import Detection
 
         finest = stride if stride in STRIDES[self.network] else STRIDES[self.network][0]
@@ -82,4 +85,5 @@ class DetectorSettings(Checked):
             self.frozen,
             size,
             self.score,
+            self.look,
         )

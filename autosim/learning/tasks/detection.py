@@ -1,7 +1,7 @@
 """Detection: upright boxes by a one-stage detector without anchors, scored by average precision.
 
 Objects are points with a size (Zhou, Wang and Krähenbühl, "Objects as Points", 2019): a heat map for each class, with
-the focal loss of the paper's equation 1, and place and size of the box at each centre.
+the focal loss of the paper's equation 1, and place and size of the box at and around each centre.
 """
 
 from __future__ import annotations
@@ -132,30 +132,18 @@ class Detection(Task):
         return images, boxes
 
     def losses(self, outputs: Tensor, targets: list[Tensor]) -> Tensor:
-        """(n,): the focal loss of the heat maps, and the smooth L1 loss of places and sizes at the centres, each a mean
-        over the objects of the image (1 where there are none).
+        """(n,): the focal loss of the heat maps, and the smooth L1 loss of places and sizes, each a mean over the
+        objects of the image (1 where there are none). Of an object all cells around its centre tell its box, weighted
+        by its peak's height there, as in Liu et al., "Training-Time-Friendly Network" (AAAI 2020, section 3.3).
         """
         return torch.stack([self._loss(output, boxes) for output, boxes in zip(outputs, targets, strict=True)])
 
     def _loss(self, output: Tensor, boxes: Tensor) -> Tensor:
         count, (rows, columns) = len(self.classes), output.shape[-2:]
         boxes, asked = self._asked(boxes, rows, columns)
-        heat = torch.zeros((count, rows, columns), dtype=output.dtype, device=output.device)
         centres = (boxes[:, :2] + boxes[:, 2:4]) / (2 * self.stride)
-        cells = centres.floor().long()
-        cells[:, 0].clamp_(0, columns - 1)
-        cells[:, 1].clamp_(0, rows - 1)
         sizes = (boxes[:, 2:4] - boxes[:, :2]).clamp(min=1.0) / self.stride
-        across, down = torch.arange(columns, device=output.device), torch.arange(rows, device=output.device)
-        highest, owner = heat.new_zeros(rows, columns), torch.full((rows, columns), -1, device=output.device)
-        for number, (cell, size, kind) in enumerate(zip(cells, sizes, boxes[:, 4].long(), strict=True)):
-            spread = (PEAK * size).clamp(min=0.3)
-            peak = torch.exp(
-                -0.5 * ((across - cell[0]) / spread[0])[None] ** 2 - 0.5 * ((down - cell[1]) / spread[1])[:, None] ** 2
-            )
-            heat[kind] = torch.maximum(heat[kind], peak)
-            nearest = (peak > highest) & (peak > LEAST_PEAK)
-            highest, owner = torch.where(nearest, peak, highest), torch.where(nearest, number, owner)
+        heat, height, owner = _peaks(centres, sizes, boxes[:, 4].long(), output[:count])
         logits = output[:count]
         probability = logits.sigmoid()
         is_centre = heat == 1
@@ -166,7 +154,7 @@ class Detection(Task):
         loss = (positive + negative).sum() / max(1, len(boxes))
         if len(boxes):
             row, column = torch.nonzero(owner >= 0, as_tuple=True)
-            mine, weight = owner[row, column], highest[row, column]
+            mine, weight = owner[row, column], height[row, column]
             shares = weight / weight.new_zeros(len(boxes)).index_add(0, mine, weight)[mine]
             wanted = torch.cat([(centres[mine] - torch.stack([column, row], dim=1)).T, sizes[mine].log().T])
             apart = functional.smooth_l1_loss(output[count:, row, column], wanted, beta=0.5, reduction="none")
@@ -215,6 +203,28 @@ class Detection(Task):
     def scorer(self) -> BoxScorer | KittiScorer:
         """Average precision, as ``score`` says."""
         return KittiScorer(self) if self.score in OF_KITTI else BoxScorer(self)
+
+
+def _peaks(centres: Tensor, sizes: Tensor, kinds: Tensor, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The heat map of each class, in the form of ``like`` (classes, rows, columns); the height of the highest peak of
+    any class at each cell, and whose it is, −1 where none is above :data:`LEAST_PEAK`. Centres and sizes (k, 2) are in
+    cells.
+    """
+    rows, columns = like.shape[-2:]
+    heat, height = torch.zeros_like(like), torch.zeros_like(like[0])
+    owner = torch.full((rows, columns), -1, device=like.device)
+    across, down = torch.arange(columns, device=like.device), torch.arange(rows, device=like.device)
+    cells = centres.floor().long()
+    cells = torch.stack([cells[:, 0].clamp(0, columns - 1), cells[:, 1].clamp(0, rows - 1)], dim=1)
+    for number, (cell, size, kind) in enumerate(zip(cells, sizes, kinds, strict=True)):
+        spread = (PEAK * size).clamp(min=0.3)
+        peak = torch.exp(
+            -0.5 * ((across - cell[0]) / spread[0])[None] ** 2 - 0.5 * ((down - cell[1]) / spread[1])[:, None] ** 2
+        )
+        heat[kind] = torch.maximum(heat[kind], peak)
+        highest = (peak > height) & (peak > LEAST_PEAK)
+        height, owner = torch.where(highest, peak, height), torch.where(highest, number, owner)
+    return heat, height, owner
 
 
 def _read(kind: Tensor, score: Tensor) -> tuple[np.ndarray, np.ndarray]:

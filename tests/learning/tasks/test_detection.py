@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from autosim.errors import UserError
+from autosim.learning.appearance import varied_look
 from autosim.learning.influence.curvature import LossSurface
 from autosim.learning.lite0 import ENDS, FILTERS, STRIDES, Lite0
 from autosim.learning.schedule import TrainingSchedule
@@ -19,7 +21,7 @@ from autosim.learning.tasks.detection import Detection
 from autosim.learning.tasks.detector_settings import DetectorSettings
 from autosim.rendering.frames import Frames
 from autosim.rendering.pool import LocalPool
-from autosim.seeding import frame_seeds, seed_sequence
+from autosim.seeding import frame_seeds, seed_sequence, torch_seeded
 from autosim.testing import TaskSuite
 from autosim.testing.problems import KINDS, RectangleRenderer, rectangle_grammar
 
@@ -69,6 +71,29 @@ def test_it_learns_to_find_rectangles() -> None:
     assert set(scorer.by_class()) == set(KINDS)
 
 
+def test_cells_around_a_centre_tell_the_box_and_cells_beyond_do_not() -> None:
+    """A box of 16 × 8 pixels in cells of 4: outputs that are right at every cell, and wrong at one."""
+    task = Detection(("thing",), width=4, stride=4)
+    boxes = [torch.tensor([[20.0, 16.0, 36.0, 24.0, 0.0]])]
+    right = torch.zeros(1, 5, 12, 16)
+    right[:, 1] = 7.0 - torch.arange(16)
+    right[:, 2] = 5.0 - torch.arange(12)[:, None]
+    right[:, 3], right[:, 4] = math.log(4.0), math.log(2.0)
+    least = float(task.losses(right, boxes))
+    for row, column, told in ((5, 7, True), (5, 8, True), (5, 6, True), (5, 10, False), (8, 7, False)):
+        wrong = right.clone()
+        wrong[0, 1:, row, column] += 1.0
+        more = float(task.losses(wrong, boxes)) - least
+        assert more > 0.05 if told else more == 0, (row, column)
+    # A centre weighs most.
+    gaps = []
+    for column in (7, 8):
+        wrong = right.clone()
+        wrong[0, 1:, 5, column] += 1.0
+        gaps.append(float(task.losses(wrong, boxes)) - least)
+    assert gaps[0] > gaps[1]
+
+
 def test_flips_mirror_images_and_boxes_alike() -> None:
     """The mean colour within each box stays, whichever images were mirrored."""
     task = Detection(KINDS, colour=False)
@@ -86,6 +111,16 @@ def test_flips_mirror_images_and_boxes_alike() -> None:
     for i in range(12):
         for before, after in zip(boxes[i], moved[i], strict=True):
             torch.testing.assert_close(within(images[i], before), within(varied[i], after), atol=0.02, rtol=0)
+
+
+def test_a_look_is_varied_in_place_of_colours() -> None:
+    task = Detection(KINDS, flips=False, look=True)
+    images, boxes = task.prepare(frames(4))
+    with torch_seeded(0):
+        varied, kept = task.vary(images, boxes)
+    with torch_seeded(0):
+        assert torch.equal(varied, varied_look(images))
+    assert all(torch.equal(a, b) for a, b in zip(boxes, kept, strict=True)) and not torch.equal(varied, images)
 
 
 def test_gauss_newton_products_are_those_of_a_matrix() -> None:

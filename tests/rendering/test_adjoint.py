@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from autosim.cli.main import main
 from autosim.errors import RendererError, UserError
 from autosim.rendering.actors.pool import RayPool
+from autosim.rendering.actors.supervisor import SupervisorSettings
 from autosim.rendering.differences import GradientSettings, Stencil, renders_per_scene
 from autosim.rendering.gradient import differentiable_render
 from autosim.rendering.losses import scene_vjp
@@ -80,7 +81,7 @@ def test_pools_refuse_it_in_one_line_where_there_is_none(ray_session: None) -> N
     line = "^BlobRenderer: gradient of scene 1: has no adjoint; allowed are central, forward and spsa$"
     sent = cotangents(2)
     sent[0] = 0
-    for pool in (LocalPool(BlobRenderer()), RayPool(BlobRenderer(), 1)):
+    for pool in (LocalPool(BlobRenderer()), RayPool(BlobRenderer(), 1, settings=SupervisorSettings(attempts=1))):
         with pool, pytest.raises(RendererError, match=line) as caught:
             pool.vjp(SCENES[:2], SEEDS[:2], sent, ADJOINT)
         assert caught.value.scene == SCENES[1].to_json()

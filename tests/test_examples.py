@@ -20,7 +20,7 @@ from autosim.errors import RendererError
 from autosim.rendering.pool import LocalPool
 from tests.toy import ROOT
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "blank_pictures")
 
 
 @pytest.fixture(scope="module")

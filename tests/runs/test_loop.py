@@ -24,6 +24,8 @@ from autosim.runs.loop import execute
 from autosim.runs.progress import RunProgress
 from tests.toy import image_folder
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 FILES = ["config.yaml", "metrics.jsonl", "checkpoint.pt", "summary.json", "report.html", "pictures/scenes.png"]
 FILES += ["pictures/attributes.png", "pictures/curves.png"]
 KEYS = (

@@ -191,6 +191,7 @@ def lines(folder: Path, number: int) -> list[dict[str, Any]]:
     return [{key: value for key, value in entry.items() if not key.endswith("seconds")} for entry in entries]
 
 
+@pytest.mark.slow
 def test_a_search_that_is_killed_ends_with_all_its_trials_when_it_is_resumed(toy: Path, tmp_path: Path) -> None:
     """Its trials have workers and share a small machine, and the best of them is a run."""
     environment, out = install_toy(tmp_path / "again"), toy / "out"

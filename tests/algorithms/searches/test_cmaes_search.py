@@ -14,7 +14,7 @@ from autosim.errors import UserError
 from autosim.scenes.parametric import ParametricGenerator
 from autosim.session import Session
 from autosim.testing import AlgorithmSuite
-from tests.algorithms.searches.closed_form import reached, scored_session
+from tests.algorithms.searches.closed_form import bump, reached, scored_session
 from tests.helpers import BlobConfig, BlobEnv, blob_session
 from tests.scenes.examples import table
 
@@ -31,6 +31,12 @@ class TestCmaesSearch(AlgorithmSuite):
         return CmaesSearch(session, QUICK)
 
 
+def test_it_climbs() -> None:
+    search = CmaesSearch(scored_session(noise=0.01), CmaesSearchConfig())
+    assert reached(search, evaluations=64) > bump(search.start.to_unit()) + 0.1
+
+
+@pytest.mark.slow
 def test_it_beats_random_search_with_as_many_data_sets() -> None:
     ours, random = [], []
     for seed in range(8):

@@ -34,6 +34,8 @@ endef
 run: $(VENV)/.installed
 	$(BIN)/python benchmarks/run.py --algo leap --env clevr $(ARGS)
 
+# Tests start some hundred processes, each of which would compile the project where Python writes no bytecode.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.installed-test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check

@@ -48,6 +48,14 @@ def test_results_are_the_same_here_and_in_tasks_with_one_thread(ray_session: Non
     assert {entry[1] for entry in here} == {1}
 
 
+def test_tasks_run_while_more_actors_live_than_there_are_cpus(ray_session: None) -> None:
+    scenes = blob_scenes(3)
+    with RayPool(BlobRenderer(), 3) as pool:
+        pool.warm_up()
+        assert len(parallel_map(trained, [0, 1], 2)) == 2
+        assert np.ptp(pool.render(scenes, [0, 1, 2]).images) > 0
+
+
 def test_a_task_that_is_begun_gives_its_result_its_error_or_nothing(ray_session: None, tmp_path: Path) -> None:
     begun = begin(trained, 3)
     process, threads, number = parallel_map(trained, [3], 0)[0]
@@ -86,14 +94,6 @@ def test_the_earliest_failure_is_raised_as_it_was(ray_session: None, limit: int)
 
 def test_the_limit_is_reached_and_kept(ray_session: None, tmp_path: Path) -> None:
     assert max(parallel_map(meet, [(tmp_path, i) for i in range(6)], 2)) == 2
-
-
-def test_tasks_run_while_more_actors_live_than_there_are_cpus(ray_session: None) -> None:
-    scenes = blob_scenes(3)
-    with RayPool(BlobRenderer(), 3) as pool:
-        pool.warm_up()
-        assert len(parallel_map(trained, [0, 1], 2)) == 2
-        assert np.ptp(pool.render(scenes, [0, 1, 2]).images) > 0
 
 
 def test_a_task_whose_process_dies_is_tried_again(ray_session: None, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -18,8 +19,11 @@ from tests.algorithms.searches.closed_form import bump, reached, scored_session
 from tests.helpers import BlobConfig, BlobEnv, blob_session
 from tests.scenes.examples import table
 
-pytest.importorskip("cmaes")
-pytestmark = pytest.mark.usefixtures("one_thread")
+# It is not imported to find out: every process that collects tests would wait for it.
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.skipif(find_spec("cmaes") is None, reason="needs cmaes"),
+]
 QUICK = CmaesSearchConfig(iterations=3, datasets=4, frames=8, epochs=1)
 
 

@@ -58,6 +58,7 @@ class TestOnLite0(TaskSuite):
         return frames(4, height=26, width=42)
 
 
+@pytest.mark.slow
 def test_it_learns_to_find_rectangles() -> None:
     task = Detection(KINDS, width=8)
     network = task.network(0)

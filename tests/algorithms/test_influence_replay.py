@@ -37,6 +37,7 @@ class TestInfluenceReplay(AlgorithmSuite):
         return InfluenceReplay(session, QUICK)
 
 
+@pytest.mark.slow
 class TestWithTheTransformer(AlgorithmSuite):
     @pytest.fixture(scope="class", autouse=True)
     def short_pretraining(self) -> Iterator[None]:

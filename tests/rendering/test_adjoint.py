@@ -59,7 +59,10 @@ def test_central_differences_agree_with_the_adjoint() -> None:
         assert np.linalg.norm(adjoint - central) < 2e-3 * np.linalg.norm(central)
 
 
-@pytest.mark.parametrize(("workers", "chunk"), [(1, None), (2, 1), (2, 3)])
+@pytest.mark.parametrize(
+    ("workers", "chunk"),
+    [pytest.param(1, None, marks=pytest.mark.slow), pytest.param(2, 1, marks=pytest.mark.slow), (2, 3)],
+)
 def test_pools_give_the_same_and_count_two_images_a_scene(ray_session: None, workers: int, chunk: int | None) -> None:
     sent = cotangents()
     sent[2] = 0

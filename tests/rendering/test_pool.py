@@ -80,7 +80,7 @@ def test_a_local_pool_leaves_the_renderer_as_it_was() -> None:
     assert not hasattr(renderer, "_u")
 
 
-@pytest.mark.parametrize(("workers", "chunk"), [(1, None), (2, 5)])
+@pytest.mark.parametrize(("workers", "chunk"), [pytest.param(1, None, marks=pytest.mark.slow), (2, 5)])
 def test_answers_do_not_depend_on_workers_or_chunks(ray_session: None, workers: int, chunk: int | None) -> None:
     cotangents = random_cotangents()
     cotangents[4] = 0
@@ -141,7 +141,9 @@ def troubled(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Ite
     made.pool.close()
 
 
-@pytest.mark.parametrize(("trouble", "times"), [("die", 1), ("raise", 2), ("hang", 1)])
+@pytest.mark.parametrize(
+    ("trouble", "times"), [("die", 1), pytest.param("raise", 2, marks=pytest.mark.slow), ("hang", 1)]
+)
 def test_an_actor_that_dies_fails_or_hangs_half_way_loses_nothing(troubled: Troubled, trouble: str, times: int) -> None:
     with LocalPool(BlobRenderer()) as local:
         expected = local.render(SCENES, SEEDS)
@@ -185,6 +187,7 @@ def test_an_actor_that_always_hangs_is_named_with_its_scene(ray_session: None, t
         assert len(pool.render(SCENES[:2], SEEDS[:2])) == 2
 
 
+@pytest.mark.slow
 def test_actors_are_renewed_after_so_many_images_and_nothing_changes(ray_session: None) -> None:
     with LocalPool(BlobRenderer()) as local:
         expected = local.render(SCENES, SEEDS)

@@ -86,7 +86,7 @@ def test_a_run_folder_is_complete_and_repeats(toy: Path) -> None:
         (["--budget.iterations=3"], 3),
         (["--budget.images=13"], 3),
         (["--budget.images=1"], 1),
-        (["--budget.seconds=0.25", "--algo.pause_seconds=0.2"], 2),
+        (["--budget.seconds=1", "--algo.pause_seconds=0.7"], 2),
         (["--budget.iterations=5", "--budget.images=10"], 2),
     ],
 )

@@ -89,7 +89,14 @@ def whole(toy: Path, finished: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "steps", [0, pytest.param(1, marks=pytest.mark.slow), 3, 5, pytest.param(8, marks=pytest.mark.slow)]
+    "steps",
+    [
+        0,
+        pytest.param(1, marks=pytest.mark.slow),
+        pytest.param(3, marks=pytest.mark.slow),
+        5,
+        pytest.param(8, marks=pytest.mark.slow),
+    ],
 )
 def test_a_run_that_crashed_ends_as_one_that_did_not(whole: None, monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     crash_after(monkeypatch, "parts", steps)

@@ -23,7 +23,7 @@ from tests.scenes.examples import digits, roads, seed, table
         pytest.param(table, False, marks=pytest.mark.slow),
         (table, True),
         (digits, False),
-        (digits, True),
+        pytest.param(digits, True, marks=pytest.mark.slow),
     ],
 )
 def test_pretraining_reproduces_the_prior_in_mean_and_spread(make: type, residual: bool) -> None:

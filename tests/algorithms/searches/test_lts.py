@@ -31,6 +31,7 @@ class TestLearningToSimulate(AlgorithmSuite):
         return LearningToSimulate(session, QUICK)
 
 
+@pytest.mark.slow
 class TestWithTheBestParameters(AlgorithmSuite):
     def env(self) -> Env:
         return BlobEnv(BlobConfig())

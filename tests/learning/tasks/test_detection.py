@@ -40,6 +40,7 @@ class TestDetection(TaskSuite):
         return frames(6)
 
 
+@pytest.mark.slow
 class TestWithSmallCells(TaskSuite):
     def task(self) -> Detection:
         return Detection(KINDS, width=4, stride=2, flips=False, colour=False)
@@ -174,6 +175,7 @@ def rated(count: int) -> Frames:
     return Frames(found.images, {**found.annotations, "rated": rows})
 
 
+@pytest.mark.slow
 class TestByKittisRules(TaskSuite):
     def task(self) -> Detection:
         return Detection(KINDS, width=4, score="kitti50")

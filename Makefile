@@ -1,6 +1,7 @@
 # make run     set up .venv and run leap on CLEVR; other options: make run ARGS="--algo metasim --seed 1"
-# make test    set up .venv with the test extra; run the linters, the type checker and the tests
-#              in three processes, others with TEST_PROCESSES=4; options of pytest: make test ARGS="-k clevr"
+# make test    set up .venv with the test extra; run the linters, the type checker and the tests that are not marked
+#              as slow, in three processes, others with TEST_PROCESSES=4; options of pytest: make test ARGS="-k clevr"
+# make test-all  the same with all tests
 # make clean   remove .venv and caches; runs/ stays
 # TORCH=cpu takes PyTorch's smaller build without GPUs: make run TORCH=cpu
 # Needs Python >= 3.10 with venv, and make. Another interpreter: make run PYTHON=python3.12
@@ -8,6 +9,7 @@
 PYTHON ?= python3
 ARGS ?=
 TEST_PROCESSES ?= 3
+MARKED ?= not slow
 TORCH ?= default
 
 VENV := .venv
@@ -27,16 +29,21 @@ fi; \
 $(UV_INSTALL) $(COMPILE) $$backend --editable '.$(1)'
 endef
 
-.PHONY: run test clean
+.PHONY: run test test-all clean
 
 run: $(VENV)/.installed
 	$(BIN)/python benchmarks/run.py --algo leap --env clevr $(ARGS)
 
+# Tests start some hundred processes, each of which would compile the project where Python writes no bytecode.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.installed-test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) -m "$(MARKED)" $(ARGS)
+
+test-all: MARKED :=
+test-all: test
 
 $(BIN)/uv:
 	$(PYTHON) -c 'import sys; sys.exit("autosim needs Python 3.10 or newer") if sys.version_info < (3, 10) else None'

@@ -41,6 +41,7 @@ STARTING_COMMANDS = (
     "tests/runs/test_resume.py",
     "tests/test_api.py",
     "tests/cli/test_third_party.py",
+    "tests/test_stranger.py",
 )
 # Other files that take long.
 LONG = (
@@ -50,7 +51,6 @@ LONG = (
     "tests/comparison/test_compare.py",
     "tests/rendering/test_cluster.py",
     "tests/algorithms/searches/test_bo.py",
-    "tests/test_stranger.py",
 )
 
 
@@ -101,6 +101,25 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def blank_pictures() -> Iterator[None]:
+    """The pictures of runs are a pixel each, for tests that look at something else: they are most of a toy run's time.
+
+    Strips of frames are written as ever.
+    """
+    from PIL import Image
+
+    from autosim.reports import pictures
+
+    def blank(path: Path, *contents: object) -> None:
+        Image.new("RGB", (1, 1)).save(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("plot_scenes", "plot_attribute_histograms", "plot_curves"):
+            patch.setattr(pictures, name, blank)
+        yield
 
 
 @pytest.fixture

@@ -252,30 +252,27 @@ class ProbeRenderer(BlobRenderer):
         }
 
 
-class MortalRenderer(BlobRenderer):
-    """Kills its own process at one seed: the first time only, or every time where ``note`` is None."""
+class TroubledRenderer(BlobRenderer):
+    """At seeds of which there is a file in ``folder``, does what that says, in the first processes that are asked for
+    them: ``die 1``, ``hang 2``, ``raise 3``. Each leaves a file of its own there.
+    """
 
-    def __init__(self, fatal_seed: int, note: Path | None) -> None:
+    def __init__(self, folder: Path) -> None:
         super().__init__()
-        self.fatal_seed, self.note = fatal_seed, note
+        self.folder = folder
 
     def draw(self, scene: SceneGraph, seed: int, effort: float = 1.0) -> NDArray[np.float32]:
-        if seed == self.fatal_seed and (self.note is None or not self.note.exists()):
-            if self.note is not None:
-                self.note.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+        note, own = self.folder / str(seed), self.folder / f"{seed}-{os.getpid()}"
+        if note.exists():
+            trouble, times = note.read_text().split()
+            if own.exists() or len(list(self.folder.glob(f"{seed}-*"))) < int(times):
+                own.touch()
+                if trouble == "die":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                if trouble == "hang":
+                    time.sleep(3600)
+                raise OSError("the licence server is gone")
         return super().draw(scene, seed, effort)
-
-
-class HangingRenderer(MortalRenderer):
-    """Sleeps at one seed, for ever: the first time only, or every time where ``note`` is None."""
-
-    def draw(self, scene: SceneGraph, seed: int, effort: float = 1.0) -> NDArray[np.float32]:
-        if seed == self.fatal_seed and (self.note is None or not self.note.exists()):
-            if self.note is not None:
-                self.note.touch()
-            time.sleep(3600)
-        return BlobRenderer.draw(self, scene, seed, effort)
 
 
 class GrowingRenderer(BlobRenderer):
@@ -323,23 +320,6 @@ class FaultyRenderer(BlobRenderer):
         if self.fault == "annotations" and len(scene.nodes) > 3:
             given["mask"] = given["mask"][:-1]
         return given
-
-
-class MoodyRenderer(BlobRenderer):
-    """Raises for the seed ``fatal`` in the first ``times`` processes that are asked for it, each with a file in
-    ``folder``.
-    """
-
-    def __init__(self, fatal: int, folder: Path, times: int) -> None:
-        super().__init__()
-        self.fatal, self.folder, self.times = fatal, folder, times
-
-    def draw(self, scene: SceneGraph, seed: int, effort: float = 1.0) -> NDArray[np.float32]:
-        own = self.folder / str(os.getpid())
-        if seed == self.fatal and (own.exists() or len(list(self.folder.iterdir())) < self.times):
-            own.touch()
-            raise OSError("the licence server is gone")
-        return super().draw(scene, seed, effort)
 
 
 class SlowRenderer(BlobRenderer):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 
@@ -24,3 +25,31 @@ def dies(place: tuple[Path, int, int]) -> int:
         (folder / f"{number}-{seen}").touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return number
+
+
+def late_first(index: int) -> int:
+    time.sleep(0.3 if index == 0 else 0.0)
+    if index in (1, 3):
+        raise LookupError(f"item {index}")
+    return index
+
+
+def meet(place: tuple[Path, int]) -> int:
+    """Waits until a second task has started; how many are at work now."""
+    folder, number = place
+    (folder / f"started-{number}").touch()
+    (folder / f"working-{number}").touch()
+    deadline = time.monotonic() + 30
+    while len(list(folder.glob("started-*"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.05)
+    at_work = len(list(folder.glob("working-*")))
+    (folder / f"working-{number}").unlink()
+    return at_work
+
+
+def busy(seconds: float) -> None:
+    """Computes for so many seconds of its processor time."""
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass

@@ -19,6 +19,7 @@ from autosim.cli.main import main
 from tests.processes import ForkedCommand
 from tests.toy import install_toy
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
 SMALL: dict[str, Any] = {"algo.iterations": 2, "workers": 0}
 
 

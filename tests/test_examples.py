@@ -20,7 +20,7 @@ from autosim.errors import RendererError
 from autosim.rendering.pool import LocalPool
 from tests.toy import ROOT
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "blank_pictures")
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,10 @@ def test_its_suites_hold(mysim: Path) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [["--algo=climb", "--env.x=20", "--algo.shift=0.2"], ["--algo=lts", "--algo.frames=8", "--algo.datasets=2"]],
+    [
+        ["--algo=climb", "--env.x=20", "--algo.shift=0.2"],
+        pytest.param(["--algo=lts", "--algo.frames=8", "--algo.datasets=2"], marks=pytest.mark.slow),
+    ],
 )
 def test_its_parts_run(mysim: Path, options: list[str]) -> None:
     """Its algorithm on its environment, and one of ours."""

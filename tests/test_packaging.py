@@ -114,7 +114,8 @@ def test_light_modules_leave_heavy_libraries_alone(module: str) -> None:
     ("target", "parts"),
     [
         ("run", ["-m venv .venv", "install --quiet", "benchmarks/run.py --algo leap --env clevr --seed 1"]),
-        ("test", ["-m venv .venv", "[test]", "ruff check", "ruff format --check", "mypy", "pytest"]),
+        ("test", ["-m venv .venv", "[test]", "ruff check", "ruff format --check", "mypy", "pytest", '-m "not slow"']),
+        ("test-all", ["-m venv .venv", "[test]", "ruff check", "ruff format --check", "mypy", "pytest", '-m ""']),
     ],
 )
 def test_make_sets_up_from_nothing(tmp_path: Path, target: str, parts: list[str]) -> None:

@@ -15,14 +15,7 @@ from autosim.errors import LostProcessError
 from autosim.parallel import ATTEMPTS, begin, core_seconds, in_background, parallel_map
 from autosim.rendering.actors.pool import RayPool
 from tests.helpers import BlobRenderer, blob_scenes
-from tests.tasks import dies, trained
-
-
-def late_first(index: int) -> int:
-    time.sleep(0.3 if index == 0 else 0.0)
-    if index in (1, 3):
-        raise LookupError(f"item {index}")
-    return index
+from tests.tasks import busy, dies, late_first, meet, trained
 
 
 def test_work_beside_begins_at_once_and_its_errors_come_with_the_result() -> None:
@@ -41,20 +34,6 @@ def test_work_beside_begins_at_once_and_its_errors_come_with_the_result() -> Non
         in_background(lambda: late_first(1))()
 
 
-def meet(place: tuple[Path, int]) -> int:
-    """Waits until a second task has started; how many are at work now."""
-    folder, number = place
-    (folder / f"started-{number}").touch()
-    (folder / f"working-{number}").touch()
-    deadline = time.monotonic() + 30
-    while len(list(folder.glob("started-*"))) < 2 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(0.05)
-    at_work = len(list(folder.glob("working-*")))
-    (folder / f"working-{number}").unlink()
-    return at_work
-
-
 def test_results_are_the_same_here_and_in_tasks_with_one_thread(ray_session: None) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
@@ -69,10 +48,12 @@ def test_results_are_the_same_here_and_in_tasks_with_one_thread(ray_session: Non
     assert {entry[1] for entry in here} == {1}
 
 
-def busy(seconds: float) -> None:
-    end = time.process_time() + seconds
-    while time.process_time() < end:
-        pass
+def test_tasks_run_while_more_actors_live_than_there_are_cpus(ray_session: None) -> None:
+    scenes = blob_scenes(3)
+    with RayPool(BlobRenderer(), 3) as pool:
+        pool.warm_up()
+        assert len(parallel_map(trained, [0, 1], 2)) == 2
+        assert np.ptp(pool.render(scenes, [0, 1, 2]).images) > 0
 
 
 def test_a_task_that_is_begun_gives_its_result_its_error_or_nothing(ray_session: None, tmp_path: Path) -> None:
@@ -93,8 +74,8 @@ def test_what_a_task_beside_uses_is_charged_to_nobody(ray_session: None) -> None
     before = core_seconds()
     parallel_map(busy, [0.5], 1)
     charged = core_seconds() - before
-    begin(busy, 3.0).result()
-    assert charged > 0.4 and core_seconds() - before - charged < 2.0
+    begin(busy, 2.0).result()
+    assert charged > 0.4 and core_seconds() - before - charged < 1.0
 
 
 def test_order_is_kept_and_each_result_is_told(ray_session: None) -> None:
@@ -113,14 +94,6 @@ def test_the_earliest_failure_is_raised_as_it_was(ray_session: None, limit: int)
 
 def test_the_limit_is_reached_and_kept(ray_session: None, tmp_path: Path) -> None:
     assert max(parallel_map(meet, [(tmp_path, i) for i in range(6)], 2)) == 2
-
-
-def test_tasks_run_while_more_actors_live_than_there_are_cpus(ray_session: None) -> None:
-    scenes = blob_scenes(3)
-    with RayPool(BlobRenderer(), 3) as pool:
-        pool.warm_up()
-        assert len(parallel_map(trained, [0, 1], 2)) == 2
-        assert np.ptp(pool.render(scenes, [0, 1, 2]).images) > 0
 
 
 def test_a_task_whose_process_dies_is_tried_again(ray_session: None, tmp_path: Path) -> None:

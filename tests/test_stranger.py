@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,11 +10,12 @@ from pathlib import Path
 import pytest
 
 import autosim
+from autosim.cli import check
 from autosim.cli.main import main
 from autosim.testing.checks import Part, checks, sentence
 from tests.strangers import PARTS, install
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "blank_pictures")
 
 
 @pytest.fixture
@@ -54,7 +56,13 @@ def test_an_algorithm_is_one_file(site: Path) -> None:
     assert len(autosim.load(run.folder).generator.sample(2)) == 2
 
 
-def test_check_says_in_sentences_what_holds_and_what_does_not(site: Path, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("start", ["forkserver", pytest.param("spawn", marks=pytest.mark.slow)])
+def test_check_says_in_sentences_what_holds_and_what_does_not(
+    site: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], start: str
+) -> None:
+    """Processes forked from one that has imported libraries start within a second, as others do not."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["tests.preloaded"])
+    monkeypatch.setattr(check, "START", start)
     install(site, "environment", "task", "broken")
     assert main(["check", "--env", "broken-bars", "--limit", "3"]) == 1
     out, err = capfd.readouterr()

@@ -33,6 +33,7 @@ def test_every_test_has_a_limit(pytestconfig: pytest.Config) -> None:
     assert pytestconfig.getini("faulthandler_exit_on_timeout")
 
 
+@pytest.mark.slow
 def test_what_hangs_is_ended_and_named(tmp_path: Path) -> None:
     (tmp_path / "test_hanging.py").write_text(HANGING)
     command = [sys.executable, "-m", "pytest", f"--config-file={ROOT / 'pyproject.toml'}", "--numprocesses=1"]

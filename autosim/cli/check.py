@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from types import TracebackType
+from typing import Any
 
 from autosim import registry
 from autosim.cli.options import Option, options_of
@@ -42,6 +43,8 @@ SELECTION = (
     ("--limit SECONDS", "longest time for one check (default: 300)"),
 )
 LIMIT = 300.0
+# How the process is started: not forked from this one, as threads of libraries loaded here would not survive it.
+START = "spawn"
 # The shortest limit for starting the process, which imports libraries, in seconds.
 STARTED_WITHIN = 120.0
 
@@ -135,8 +138,7 @@ class _CheckProcess:
 
     def __init__(self, part: Part) -> None:
         self.lost = False
-        # Not forked: threads of libraries that are loaded here already would not survive it.
-        context = multiprocessing.get_context("spawn")
+        context: Any = multiprocessing.get_context(START)
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, part), daemon=True)
         with one_thread_each():

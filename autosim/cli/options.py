@@ -10,6 +10,7 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass
+from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
 from jsonargparse import ArgumentParser
@@ -144,7 +145,8 @@ def unknown_option(given: str, known: Sequence[str]) -> str:
     return f"unknown option {shortened(given, LONGEST_NAME)}{near or '; see --help'}"
 
 
-def field_help(config: type) -> dict[str, str]:
+@cache
+def field_help(config: type) -> Mapping[str, str]:
     """Help text of each field by name, from the docstrings of a dataclass and of those that it extends."""
     from docstring_parser import ParseError, parse_from_object
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from dataclasses import fields, is_dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -17,9 +18,17 @@ from autosim.seeding import seed_sequence
 
 
 class EnvSuite:
-    """Subclass with :meth:`env`, under a name that pytest collects (``Test…``)."""
+    """Subclass with :meth:`env`, under a name that pytest collects (``Test…``).
+
+    Frames that several checks look at are drawn once for a subclass.
+    """
 
     frames = 4
+    _kept: ClassVar[dict[str, Frames]]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls._kept = {}
 
     @abstractmethod
     def env(self) -> Env:
@@ -32,6 +41,11 @@ class EnvSuite:
         renderer.build()
         scenes = grammar.sample_many(self.frames, seed_sequence(0, which))
         return Frames.stack([renderer.render(scene, seed) for seed, scene in enumerate(scenes)])
+
+    def _drawn_once(self, which: str) -> Frames:
+        if which not in self._kept:
+            self._kept[which] = self.drawn(self.env(), which)
+        return self._kept[which]
 
     def test_it_is_named_and_configured_by_a_dataclass(self) -> None:
         env = self.env()
@@ -81,13 +95,13 @@ class EnvSuite:
         env = self.env()
         renderer = env.renderer()
         for which in ("prior", "target"):
-            images = self.drawn(env, which).images
+            images = self._drawn_once(which).images
             assert images.dtype == np.uint8
             assert images.shape[1:] == (renderer.height, renderer.width, 3)
 
     def test_equal_configurations_give_equal_frames(self) -> None:
         for which in ("prior", "target"):
-            first, second = self.drawn(self.env(), which), self.drawn(self.env(), which)
+            first, second = self._drawn_once(which), self.drawn(self.env(), which)
             assert np.array_equal(first.images, second.images)
             assert list(first.annotations) == list(second.annotations)
             for name, values in first.annotations.items():
@@ -95,7 +109,7 @@ class EnvSuite:
 
     def test_the_task_learns_from_frames_and_scores_in_range(self) -> None:
         env = self.env()
-        frames = self.drawn(env, "prior")
+        frames = self._drawn_once("prior")
         task = env.task()
         network = task.network(0)
         inputs, targets = task.prepare(frames)
@@ -107,12 +121,12 @@ class EnvSuite:
         assert float(_losses(network, env, frames).mean()) < before
         assert 0.0 <= task.evaluate(network, frames) <= 1.0
         if env.target() is not None:
-            assert 0.0 <= task.evaluate(network, self.drawn(env, "target")) <= 1.0
+            assert 0.0 <= task.evaluate(network, self._drawn_once("target")) <= 1.0
 
     def test_a_sample_s_loss_does_not_depend_on_its_batch(self) -> None:
         env = self.env()
         task = env.task()
-        inputs, targets = task.prepare(self.drawn(env, "prior"))
+        inputs, targets = task.prepare(self._drawn_once("prior"))
         network = task.network(0).train()
         for module in network.modules():
             if isinstance(module, nn.modules.dropout._DropoutNd):

@@ -29,7 +29,7 @@ class TestAttributeDescent(AlgorithmSuite):
         return AttributeDescent(session, AttributeDescentConfig(iterations=4, frames=4, candidates=2))
 
 
-@pytest.mark.parametrize("divergence", ["mmd", "sinkhorn"])
+@pytest.mark.parametrize("divergence", ["mmd", pytest.param("sinkhorn", marks=pytest.mark.slow)])
 def test_two_passes_find_what_images_show(divergence: str) -> None:
     session = blob_session()
     algorithm = AttributeDescent(session, AttributeDescentConfig(frames=8, divergence=divergence))  # type: ignore[arg-type]

@@ -46,7 +46,7 @@ def moved(config: AutoSimulateConfig, seed: int) -> float:
 
 
 def test_it_moves_the_blobs_towards_the_target_and_without_validation_it_does_not() -> None:
-    config = AutoSimulateConfig(iterations=9, frames=24, epochs=2, rate=0.3)
+    config = AutoSimulateConfig(iterations=6, frames=24, epochs=1, rate=0.4)
     ways = [moved(config, seed) for seed in range(2)]
     blind = [moved(replace(config, approximation="none"), seed) for seed in range(2)]
     assert sum(ways) / 2 > 0.15 and sum(ways) > sum(blind) + 0.1, (ways, blind)

@@ -30,8 +30,8 @@ class TestAvo(AlgorithmSuite):
 def test_it_moves_rectangles_to_where_the_target_has_them() -> None:
     env = Rectangles(RectanglesConfig())
     session = Session(env, LocalPool(env.renderer()), workers=0)
-    algorithm = Avo(session, AvoConfig(iterations=60, batch_size=24, learning_rate=0.03, critic_width=8))
-    for iteration in range(60):
+    algorithm = Avo(session, AvoConfig(iterations=30, batch_size=24, learning_rate=0.05, critic_width=8))
+    for iteration in range(30):
         metrics = algorithm.step(iteration)
     found = algorithm.proposal.parameters_by_key()
     x, y = (found[f"rectangle.{name}"] for name in ("x", "y"))

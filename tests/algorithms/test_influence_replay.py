@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any, get_args, get_type_hints
 
 import pytest
@@ -12,6 +14,7 @@ from algorithms.influence_replay import InfluenceReplay, InfluenceReplayConfig
 from autosim.env import Env
 from autosim.errors import UserError
 from autosim.learning.influence.direction import Approximation
+from autosim.scenes import pretraining
 from autosim.scenes.generator import ContinuousSummary, summarise
 from autosim.scenes.parametric import ParametricGenerator
 from autosim.scenes.transformer import DistributionTransformer
@@ -34,7 +37,16 @@ class TestInfluenceReplay(AlgorithmSuite):
         return InfluenceReplay(session, QUICK)
 
 
+@pytest.mark.slow
 class TestWithTheTransformer(AlgorithmSuite):
+    @pytest.fixture(scope="class", autouse=True)
+    def short_pretraining(self) -> Iterator[None]:
+        """The suite does not look at how well the transformer reproduces the prior."""
+        short = partial(pretraining.pretrain, settings=pretraining.PretrainSettings(max_steps=20))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pretraining, "pretrain", short)
+            yield
+
     def env(self) -> Env:
         return BlobEnv(BlobConfig())
 
@@ -49,7 +61,7 @@ def mean_of(algorithm: InfluenceReplay, key: str) -> float:
     return found.mean
 
 
-@pytest.mark.parametrize("generator", ["parametric", "transformer"])
+@pytest.mark.parametrize("generator", ["parametric", pytest.param("transformer", marks=pytest.mark.slow)])
 def test_it_moves_the_blobs_towards_the_target(generator: Any) -> None:
     """Blobs start at x = -0.4 and belong at 0.4; the choice of generator does not matter to the method."""
     moved = []

@@ -46,30 +46,42 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return index
 
 
-def test_the_environment_is_made_once(packages: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["blender", "setup"]) == 0
-    said = capsys.readouterr().out
-    assert "4/4 a first start\n    Blender 0.0.1 with numpy 9.0\ndone in " in said and "GB in" in said
-    assert choose_blender("") == "bpy-0.0.1"
-    assert main(["blender", "setup"]) == 0
-    assert capsys.readouterr().out.startswith("bpy-0.0.1 is set up already in ")
-
-
 STAND_IN = """#!/bin/sh
 case "$*" in
   *version_info*) echo {major} {minor} ;;
   *venv*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;;
-  *pip*) echo "WARNING: slow" >&2; echo "ERROR: No matching distribution found for bpy" >&2; exit 1 ;;
+  *pip*) {pip} ;;
+  *"import bpy"*) echo "Blender 0.0.1 with numpy 9.0" ;;
 esac
 """
+
+
+def stand_in(folder: Path, pip: str) -> Path:
+    """What answers as a Python would, and runs ``pip`` of the shell's in the place of pip."""
+    python = folder / "python"
+    python.write_text(STAND_IN.format(major=HERE[0], minor=HERE[1], pip=pip))
+    python.chmod(0o755)
+    return python
+
+
+@pytest.mark.parametrize("real", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_the_environment_is_made_once(
+    packages: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], real: bool
+) -> None:
+    options = [] if real else ["--python", str(stand_in(tmp_path, "exit 0"))]
+    assert main(["blender", "setup", *options]) == 0
+    said = capsys.readouterr().out
+    assert "4/4 a first start\n    Blender 0.0.1 with numpy 9.0\ndone in " in said and "GB in" in said
+    assert choose_blender("") == "bpy-0.0.1"
+    assert main(["blender", "setup", *options]) == 0
+    assert capsys.readouterr().out.startswith("bpy-0.0.1 is set up already in ")
 
 
 def test_what_pip_says_ends_the_command_and_nothing_is_set_up(
     packages: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    python = tmp_path / "python"
-    python.write_text(STAND_IN.format(major=HERE[0], minor=HERE[1]))
-    python.chmod(0o755)
+    fails = 'echo "WARNING: slow" >&2; echo "ERROR: No matching distribution found for bpy" >&2; exit 1'
+    python = stand_in(tmp_path, fails)
     assert main(["blender", "setup", "--python", str(python)]) == 2
     assert capsys.readouterr().err == (
         "autosim: pip cannot install bpy: ERROR: No matching distribution found for bpy\n"

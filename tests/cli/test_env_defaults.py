@@ -18,6 +18,8 @@ from autosim.errors import UserError
 from autosim.runs.config import RunConfig
 from autosim.runs.folder import RunFolder
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 TOY = ["--algo", "walk", "--env", "spot"]
 
 

@@ -17,6 +17,8 @@ from autosim.cli.main import main
 from autosim.cli.run_options import parse_run
 from autosim.runs import loop
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 OPTIONS = ["--algo=walk", "--env=spot", "--workers=0", "--algo.iterations=6", "--checkpoint_every=2"]
 SHARED = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 

@@ -34,7 +34,7 @@ MEASURE = {"shares": [0.125, 0.25, 0.5, 1.0], "networks": 3, "part": "test"}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def toys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def toys(tmp_path_factory: pytest.TempPathFactory, blank_pictures: None) -> Iterator[None]:
     """The toy packages within reach; nothing is imported ahead of the first run, for it takes seconds."""
     site = tmp_path_factory.mktemp("site")
     environment = install_toy(site)
@@ -52,7 +52,7 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A comparison of two methods that work and one that fails on one seed, on two targets."""
     out = tmp_path_factory.mktemp("made") / "out"
-    arguments = [*COMMAND, "--algos=hop,crawl,stumble", "--seeds=2", "--workers=2", f"--out={out}"]
+    arguments = [*COMMAND, "--algos=hop,crawl,stumble", "--seeds=2", "--workers=0", f"--out={out}"]
     assert main(["compare", *arguments]) == 1
     return out
 
@@ -190,8 +190,9 @@ def test_a_run_that_was_made_and_not_measured_is_measured(made: Path, tmp_path: 
     assert measured[0] == measured[1]
 
 
-def test_only_what_did_not_finish_is_made_again(tmp_path: Path) -> None:
-    arguments = ["compare", *SHORT, "--algos=hop,crawl", f"--out={tmp_path / 'out'}"]
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_only_what_did_not_finish_is_made_again(tmp_path: Path, workers: int) -> None:
+    arguments = ["compare", *SHORT, f"--workers={workers}", "--algos=hop,crawl", f"--out={tmp_path / 'out'}"]
     assert main(arguments) == 0
     first, second = (tmp_path / "out/runs" / name for name in ("hop-t0-s0", "crawl-t0-s0"))
     summary = json.loads((second / "summary.json").read_text())

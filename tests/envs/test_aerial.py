@@ -98,7 +98,7 @@ def test_a_seed_draws_another_target_where_everything_can_be_seen(seed: int) -> 
         assert np.mean([np.count_nonzero(mask == index) >= least for mask in masks]) > 0.9, CLASSES[index]
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_numbers_of_roads_and_cars_are_as_declared(seed: int) -> None:
     expected = traffic(seed)
     assert (expected == Traffic()) == (seed == 0)

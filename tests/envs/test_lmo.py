@@ -65,6 +65,7 @@ class TestCells(EnvSuite):
         return env()
 
 
+@pytest.mark.slow
 class TestContinuous(EnvSuite):
     def env(self) -> Env:
         return env("continuous", start="uniform")

@@ -20,6 +20,8 @@ from autosim.formats.parts import TargetSettings, find_places
 from autosim.formats.shapes import Pixels
 from tests.export.other_readers import imported
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "data.md"
 CODE = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
 COMMANDS = re.findall(r"^autosim .*$", GUIDE.read_text(encoding="utf-8"), re.MULTILINE)

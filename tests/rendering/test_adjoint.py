@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from autosim.cli.main import main
 from autosim.errors import RendererError, UserError
 from autosim.rendering.actors.pool import RayPool
+from autosim.rendering.actors.supervisor import SupervisorSettings
 from autosim.rendering.differences import GradientSettings, Stencil, renders_per_scene
 from autosim.rendering.gradient import differentiable_render
 from autosim.rendering.losses import scene_vjp
@@ -58,7 +59,10 @@ def test_central_differences_agree_with_the_adjoint() -> None:
         assert np.linalg.norm(adjoint - central) < 2e-3 * np.linalg.norm(central)
 
 
-@pytest.mark.parametrize(("workers", "chunk"), [(1, None), (2, 1), (2, 3)])
+@pytest.mark.parametrize(
+    ("workers", "chunk"),
+    [pytest.param(1, None, marks=pytest.mark.slow), pytest.param(2, 1, marks=pytest.mark.slow), (2, 3)],
+)
 def test_pools_give_the_same_and_count_two_images_a_scene(ray_session: None, workers: int, chunk: int | None) -> None:
     sent = cotangents()
     sent[2] = 0
@@ -80,7 +84,7 @@ def test_pools_refuse_it_in_one_line_where_there_is_none(ray_session: None) -> N
     line = "^BlobRenderer: gradient of scene 1: has no adjoint; allowed are central, forward and spsa$"
     sent = cotangents(2)
     sent[0] = 0
-    for pool in (LocalPool(BlobRenderer()), RayPool(BlobRenderer(), 1)):
+    for pool in (LocalPool(BlobRenderer()), RayPool(BlobRenderer(), 1, settings=SupervisorSettings(attempts=1))):
         with pool, pytest.raises(RendererError, match=line) as caught:
             pool.vjp(SCENES[:2], SEEDS[:2], sent, ADJOINT)
         assert caught.value.scene == SCENES[1].to_json()

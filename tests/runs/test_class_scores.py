@@ -21,6 +21,8 @@ from autosim.runs.closing import are_known_scores
 from autosim.runs.loop import execute
 from envs.clevr.scene import CLASSES
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 TINY = [
     "--env.edge=16",
     "--env.train_frames=2",
@@ -62,6 +64,7 @@ def test_a_detector_s_summary_and_report_tell_each_class(tmp_path: Path) -> None
     assert [again["class_scores"][name] for name in ("prior", "broad")] == [found["prior"], found["broad"]]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_kitti_s_levels_are_told_of_each_class(tmp_path: Path) -> None:
     found = run(tmp_path / "a", "--env.detector.score=kitti50")["class_scores"]["learned"]

@@ -24,6 +24,8 @@ from autosim.runs.loop import execute
 from autosim.runs.progress import RunProgress
 from tests.toy import image_folder
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 FILES = ["config.yaml", "metrics.jsonl", "checkpoint.pt", "summary.json", "report.html", "pictures/scenes.png"]
 FILES += ["pictures/attributes.png", "pictures/curves.png"]
 KEYS = (
@@ -84,7 +86,7 @@ def test_a_run_folder_is_complete_and_repeats(toy: Path) -> None:
         (["--budget.iterations=3"], 3),
         (["--budget.images=13"], 3),
         (["--budget.images=1"], 1),
-        (["--budget.seconds=0.25", "--algo.pause_seconds=0.2"], 2),
+        (["--budget.seconds=1", "--algo.pause_seconds=0.7"], 2),
         (["--budget.iterations=5", "--budget.images=10"], 2),
     ],
 )

@@ -26,6 +26,8 @@ from autosim.scenes.parametric import ParametricGenerator
 from autosim.session import train_and_score
 from tests.toy import image_folder
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 
 def photographs(folder: Path, height: int = 60, width: int = 80, count: int = 2) -> Path:
     """A cube that fills the lower left quarter, as COCO."""

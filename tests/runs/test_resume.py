@@ -23,6 +23,8 @@ from autosim.runs.loop import execute, resume
 from tests.processes import ForkedCommand, autosim
 from tests.toy import install_toy
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 OPTIONS = ["--algo=walk", "--env=spot", "--workers=0", "--algo.iterations=9", "--checkpoint_every=3"]
 
 
@@ -86,7 +88,16 @@ def whole(toy: Path, finished: Path) -> None:
         shutil.copytree("whole", finished)
 
 
-@pytest.mark.parametrize("steps", [0, 1, 3, 5, 8])
+@pytest.mark.parametrize(
+    "steps",
+    [
+        0,
+        pytest.param(1, marks=pytest.mark.slow),
+        pytest.param(3, marks=pytest.mark.slow),
+        5,
+        pytest.param(8, marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_that_crashed_ends_as_one_that_did_not(whole: None, monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     crash_after(monkeypatch, "parts", steps)
     assert not Path("parts/summary.json").exists()
@@ -101,7 +112,9 @@ def test_a_run_that_crashed_ends_as_one_that_did_not(whole: None, monkeypatch: p
 def test_pictures_of_the_middle_are_kept(whole: None, monkeypatch: pytest.MonkeyPatch) -> None:
     crash_after(monkeypatch, "parts", 7)
     go_on("parts")
-    assert Path("parts/pictures/scenes.png").read_bytes() == Path("whole/pictures/scenes.png").read_bytes()
+    for stage in ("start", "middle", "end", "target"):
+        own, expected = (Path(name, "pictures", f"{stage}.png").read_bytes() for name in ("parts", "whole"))
+        assert own == expected, stage
 
 
 def test_one_that_was_interrupted_goes_on_too(whole: None, monkeypatch: pytest.MonkeyPatch) -> None:

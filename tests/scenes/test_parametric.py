@@ -113,7 +113,7 @@ def test_log_prob_gradient_is_that_of_differences(key: int) -> None:
 def test_score_function_of_a_normal_mean() -> None:
     """AutoSimulate's supplement §3: ``E[f Σ^-1 (s - psi)]``; for ``f = s²`` that is ``2 psi``."""
     generator = _single(Continuous("x", 0, 1), Normal(0.4, 0.05))
-    samples = generator.sample(20000, seed(0))
+    samples = generator.sample(6000, seed(0))
     s = samples.values.detach().double()
     baseline = float((s**2).mean())
     generator.score_function_loss(samples, s**2 - baseline).backward()
@@ -129,7 +129,7 @@ def test_score_function_of_a_bernoulli_and_of_a_categorical() -> None:
     for p in ([0.7, 0.3], [0.5, 0.2, 0.3]):
         names = tuple(list(cost)[: len(p)])
         generator = _single(Categorical("c", names), Choice(p))
-        samples = generator.sample(20000, seed(0))
+        samples = generator.sample(6000, seed(0))
         signal = torch.tensor([cost[str(scene.nodes[0]["c"])] for scene in samples.scenes])
         generator.score_function_loss(samples, signal).backward()
         assert generator.logits.grad is not None
@@ -142,7 +142,7 @@ def test_score_function_of_a_bernoulli_and_of_a_categorical() -> None:
 def test_score_function_is_unbiased_where_values_are_censored() -> None:
     """``d/dmean E[clip(mean + std eps)]`` is the probability of the inside; the bounds' masses play their part."""
     generator = _single(Continuous("x", 0, 1), Normal(0.95, 0.1))
-    samples = generator.sample(40000, seed(0))
+    samples = generator.sample(12000, seed(0))
     generator.score_function_loss(samples, samples.values.detach() - 0.92).backward()
     assert generator.means.grad is not None
     assert float(generator.means.grad) == pytest.approx(0.6915, abs=0.04)
@@ -293,7 +293,7 @@ def test_the_score_of_pictures_has_the_same_mean_and_less_variance() -> None:
     generator.explore(0.2, 0.2)
     plain: list[torch.Tensor] = []
     pictures: list[torch.Tensor] = []
-    for draw in range(80):
+    for draw in range(40):
         samples = generator.sample(100, seed(7, draw))
         places = torch.tensor([[(n["x"], n["y"]) for n in scene.find("object")] for scene in samples.scenes])
         signal = -(places - torch.tensor([2.0, 1.0])).norm(dim=2).amin(dim=1).double()

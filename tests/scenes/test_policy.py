@@ -30,7 +30,7 @@ def spread(policy: GrammarPolicy, scale: float, key: int) -> GrammarPolicy:
 
 
 @given(grammar=st.sampled_from([digits, roads]), scale=st.floats(0, 1), key=st.integers(0, 1000), context=st.booleans())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_every_string_derives_from_the_grammar(grammar: object, scale: float, key: int, context: bool) -> None:
     assert callable(grammar)
     policy = spread(GrammarPolicy(grammar(), longest=60, width=8, context=context), scale, key)

@@ -17,7 +17,15 @@ from autosim.scenes.transformer import DistributionTransformer
 from tests.scenes.examples import digits, roads, seed, table
 
 
-@pytest.mark.parametrize(("make", "residual"), [(table, False), (table, True), (digits, False), (digits, True)])
+@pytest.mark.parametrize(
+    ("make", "residual"),
+    [
+        pytest.param(table, False, marks=pytest.mark.slow),
+        (table, True),
+        (digits, False),
+        pytest.param(digits, True, marks=pytest.mark.slow),
+    ],
+)
 def test_pretraining_reproduces_the_prior_in_mean_and_spread(make: type, residual: bool) -> None:
     grammar: Grammar = make()
     generator = DistributionTransformer(grammar, seed=1, residual=residual)

@@ -191,6 +191,7 @@ def lines(folder: Path, number: int) -> list[dict[str, Any]]:
     return [{key: value for key, value in entry.items() if not key.endswith("seconds")} for entry in entries]
 
 
+@pytest.mark.slow
 def test_a_search_that_is_killed_ends_with_all_its_trials_when_it_is_resumed(toy: Path, tmp_path: Path) -> None:
     """Its trials have workers and share a small machine, and the best of them is a run."""
     environment, out = install_toy(tmp_path / "again"), toy / "out"
@@ -243,7 +244,8 @@ def test_a_search_that_is_killed_ends_with_all_its_trials_when_it_is_resumed(toy
 
 def test_ctrl_c_keeps_the_state_and_says_how_to_go_on(tmp_path: Path, ignored_interrupts: None) -> None:
     environment, out = install_toy(tmp_path / "site"), tmp_path / "out"
-    arguments = [*QUICK, "--samples=4", "--out=out", "--algo.iterations=5000", "--algo.pause_seconds=0.1"]
+    arguments = [*QUICK, "--samples=2", "--concurrent=1", "--out=out"]
+    arguments += ["--algo.iterations=5000", "--algo.pause_seconds=0.1"]
     process = ForkedCommand(["tune", *arguments], environment, tmp_path)
     try:
         wait_for(lambda: bool(list(out.glob("trials/000/metrics.jsonl"))) and len(lines(out, 0)) > 1, process)
@@ -252,5 +254,5 @@ def test_ctrl_c_keeps_the_state_and_says_how_to_go_on(tmp_path: Path, ignored_in
     finally:
         process.kill()
     assert process.returncode == 130, errors
-    assert errors == "" and "stopped with 4 trials left; to go on: autosim tune --resume out" in output
-    assert [trial.ended for trial in trials(out)] == [False] * 4
+    assert errors == "" and "stopped with 2 trials left; to go on: autosim tune --resume out" in output
+    assert [trial.ended for trial in trials(out)] == [False] * 2

@@ -30,6 +30,12 @@ class TestBayesianOptimisation(AlgorithmSuite):
         return BayesianOptimisation(session, QUICK)
 
 
+def test_it_climbs() -> None:
+    search = BayesianOptimisation(scored_session(noise=0.01), BayesianOptimisationConfig())
+    assert reached(search, evaluations=24) > bump(search.start.to_unit()) + 0.1
+
+
+@pytest.mark.slow
 def test_it_beats_random_search_with_as_many_data_sets() -> None:
     ours, random = [], []
     for seed in range(3):
@@ -159,7 +165,7 @@ def test_a_point_that_comes_again_is_no_error_and_prints_nothing(
 def test_variants_run_and_repeat_themselves(options: dict[str, Any]) -> None:
     runs = []
     for _ in range(2):
-        search = BayesianOptimisation(scored_session(), BayesianOptimisationConfig(datasets=2, **options))
+        search = BayesianOptimisation(scored_session(), BayesianOptimisationConfig(datasets=1, initial=4, **options))
         runs.append([search.step(i) for i in range(3)])
     assert runs[0] == runs[1]
 

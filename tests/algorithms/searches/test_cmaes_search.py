@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -14,12 +15,15 @@ from autosim.errors import UserError
 from autosim.scenes.parametric import ParametricGenerator
 from autosim.session import Session
 from autosim.testing import AlgorithmSuite
-from tests.algorithms.searches.closed_form import reached, scored_session
+from tests.algorithms.searches.closed_form import bump, reached, scored_session
 from tests.helpers import BlobConfig, BlobEnv, blob_session
 from tests.scenes.examples import table
 
-pytest.importorskip("cmaes")
-pytestmark = pytest.mark.usefixtures("one_thread")
+# It is not imported to find out: every process that collects tests would wait for it.
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.skipif(find_spec("cmaes") is None, reason="needs cmaes"),
+]
 QUICK = CmaesSearchConfig(iterations=3, datasets=4, frames=8, epochs=1)
 
 
@@ -31,6 +35,12 @@ class TestCmaesSearch(AlgorithmSuite):
         return CmaesSearch(session, QUICK)
 
 
+def test_it_climbs() -> None:
+    search = CmaesSearch(scored_session(noise=0.01), CmaesSearchConfig())
+    assert reached(search, evaluations=64) > bump(search.start.to_unit()) + 0.1
+
+
+@pytest.mark.slow
 def test_it_beats_random_search_with_as_many_data_sets() -> None:
     ours, random = [], []
     for seed in range(8):

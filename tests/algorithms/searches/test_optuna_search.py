@@ -33,6 +33,12 @@ class TestOptunaSearch(AlgorithmSuite):
         return OptunaSearch(session, QUICK)
 
 
+def test_it_climbs() -> None:
+    search = OptunaSearch(scored_session(noise=0.01), OptunaSearchConfig())
+    assert reached(search, evaluations=48) > bump(search.start.to_unit()) + 0.1
+
+
+@pytest.mark.slow
 def test_it_beats_random_search_with_as_many_data_sets() -> None:
     ours, random = [], []
     for seed in range(12):

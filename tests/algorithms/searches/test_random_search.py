@@ -113,6 +113,7 @@ def test_a_target_without_labels_is_refused_in_one_line() -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_numbers_do_not_depend_on_the_number_of_workers(ray_session: None) -> None:
     here = RandomSearch(blob_session(), QUICK)
     expected = here.step(0)

@@ -32,6 +32,7 @@ class TestRandomSearchOnRungs(AlgorithmSuite):
         return RandomSearch(session, RandomSearchConfig(datasets=4, frames=12, epochs=1, rungs=2))
 
 
+@pytest.mark.slow
 class TestLearningToSimulateOnRungs(AlgorithmSuite):
     def env(self) -> Env:
         return BlobEnv(BlobConfig())

@@ -89,15 +89,16 @@ def test_missing_weights_are_told_in_one_line(tmp_path: Path, kind: Literal["squ
         assert pool.images == 0
 
 
-def test_given_weights_are_used(tmp_path: Path) -> None:
+def test_given_weights_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from torchvision.models import squeezenet1_1
 
+    monkeypatch.setattr("autosim.learning.features.sources.REFERENCES", 8)
     path = tmp_path / "weights.pt"
     torch.save(squeezenet1_1(weights=None).state_dict(), path)
     env = BlobEnv(BlobConfig())
     with LocalPool(env.renderer()) as pool:
         loaded = FeatureSource("squeezenet", str(path)).load(env, pool, CPU)
-        assert loaded.usage.images == len(loaded.reference) > 0
+        assert loaded.usage.images == len(loaded.reference) == 8
     assert loaded.reference.shape[1] == loaded.features.dimension
     assert not loaded.reference.requires_grad
 

@@ -42,6 +42,7 @@ def test_symbols_of_one_class_are_counted_together_too() -> None:
         assert found["all digit"] == sum(node.node_class == "digit" for node in scene.nodes)
 
 
+@pytest.mark.slow
 def test_it_learns_to_count_squares_and_is_kept() -> None:
     scenes, frames = drawn(400)
     features = train_structure_features(squares(np.full(4, 0.25)), scenes, frames, SquareRenderer.annotations, seed=0)

@@ -108,7 +108,7 @@ def ball_readings(n: int, missed: float = 0.0, false: float = 0.0) -> Readings:
     return Readings(present, noisy, np.full_like(noisy, 0.01), [], [guesses(skins, 2, 0.85)])
 
 
-@pytest.mark.parametrize(("missed", "false"), [(0.0, 0.0), (0.3, 0.0), (0.1, 0.05)])
+@pytest.mark.parametrize(("missed", "false"), [(0.0, 0.0), pytest.param(0.3, 0.0, marks=pytest.mark.slow), (0.1, 0.05)])
 def test_slots_are_found_in_any_order_with_some_missed_and_some_false(missed: float, false: float) -> None:
     result = inferred(BALLS, ball_readings(150, missed, false), certain(BALLS), {}, BALL_KEYS, SEED)
     found = np.array([[result[f"{key}.{axis}"].mean for axis in "xy"] for key in BALL_KEYS])  # type: ignore[union-attr]

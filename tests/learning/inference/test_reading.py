@@ -164,6 +164,7 @@ def test_cells_that_show_a_class_of_the_mask_hold_nodes_of_its_name() -> None:
         assert bool((risen > rates + 0.01).all()) == more
 
 
+@pytest.mark.slow
 def test_a_reader_finds_what_pictures_show(reader: SceneReader) -> None:
     shares = reader.explained
     assert shares and max(shares.values()) > 0.5
@@ -179,7 +180,7 @@ def test_a_reader_finds_what_pictures_show(reader: SceneReader) -> None:
             assert 0 <= share <= 1 and abs(share - shares[key]) < 0.35
 
 
-def test_equal_seeds_give_equal_readers(reader: SceneReader) -> None:
+def test_equal_seeds_give_equal_readers() -> None:
     frames = drawn(60, seed=0)
     made = []
     for _ in range(2):

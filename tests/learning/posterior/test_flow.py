@@ -14,6 +14,7 @@ from autosim.learning.posterior.flow import Regression, SetPosterior, calibratio
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
+@pytest.mark.slow
 def test_it_finds_what_a_set_was_drawn_with_and_is_calibrated() -> None:
     pytest.importorskip("sbi")
     generator = torch.Generator().manual_seed(0)

@@ -42,6 +42,7 @@ class TestDetection(TaskSuite):
         return frames(6)
 
 
+@pytest.mark.slow
 class TestWithSmallCells(TaskSuite):
     def task(self) -> Detection:
         return Detection(KINDS, width=4, stride=2, flips=False, colour=False)
@@ -60,6 +61,7 @@ class TestOnLite0(TaskSuite):
         return frames(4, height=26, width=42)
 
 
+@pytest.mark.slow
 def test_it_learns_to_find_rectangles() -> None:
     task = Detection(KINDS, width=8)
     network = task.network(0)
@@ -208,6 +210,7 @@ def rated(count: int) -> Frames:
     return Frames(found.images, {**found.annotations, "rated": rows})
 
 
+@pytest.mark.slow
 class TestByKittisRules(TaskSuite):
     def task(self) -> Detection:
         return Detection(KINDS, width=4, score="kitti50")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autosim.runs.planned import PlannedRun
-    from benchmarks.papers.experiments import Experiment, Trial
+    from benchmarks.papers.trial import Experiment, Trial
 
 # What was measured of a run, in its folder.
 MEASURED = "measured.json"
@@ -30,7 +30,7 @@ def work_of(trial: Trial, out: Path) -> PlannedRun:
     from autosim.cli.run_options import configure
     from autosim.runs.planned import PlannedRun
 
-    options = {"algo": trial.algo_options, "env": trial.env_options, "seed": trial.seed, "workers": 0}
+    options = {"algo": trial.algo_options, "env": trial.env_options, "seed": trial.seed, "workers": 0, **trial.options}
     config = configure(trial.algo, trial.env, options)
     return PlannedRun(config, out / "runs" / trial.name, f"autosim run --config runs/{trial.name}/config.yaml")
 
@@ -144,6 +144,7 @@ def main() -> int:
     from autosim.errors import UserError
     from autosim.reports.table import Table
     from benchmarks.papers.experiments import EXPERIMENTS
+    from benchmarks.papers.lmo import LMO_EXPERIMENTS
     from benchmarks.papers.pictures import write_pictures
     from benchmarks.record import made_now
 
@@ -151,14 +152,19 @@ def main() -> int:
     parser.add_argument("experiment", choices=list(EXPERIMENTS))
     parser.add_argument("--seeds", type=int, default=3, help="runs of each row, with seeds 0 to N-1 (default: 3)")
     parser.add_argument("--digits", choices=["bundled", "mnist"], default="bundled", help="which digits are drawn")
-    parser.add_argument("--data-dir", type=Path, help="folder of MNIST's idx files, for --digits mnist")
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        help="folder of MNIST's idx files, for --digits mnist; or of LM-O's photographs",
+    )
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="runs at once")
     parser.add_argument("--out", type=Path, help="folder to write to (default: runs/EXPERIMENT)")
     arguments = parser.parse_args()
     if arguments.seeds < 1 or arguments.workers < 1:
         parser.error("--seeds and --workers have to be at least 1")
     experiment = EXPERIMENTS[arguments.experiment]
-    out = arguments.out or Path("runs") / f"{arguments.experiment}-{arguments.digits}"
+    kind = "photographs" if arguments.experiment in LMO_EXPERIMENTS and arguments.data_dir else arguments.digits
+    out = arguments.out or Path("runs") / f"{arguments.experiment}-{kind}"
     digits = {"digits": arguments.digits, "data_dir": arguments.data_dir}
     try:
         trials = experiment.trials(arguments.seeds, digits)
@@ -174,6 +180,8 @@ def main() -> int:
         return 130
     rows = summarise(experiment, runs)
     command = f"python benchmarks/paper.py {arguments.experiment} --seeds {arguments.seeds} --digits {arguments.digits}"
+    if kind == "photographs":
+        command = f"{command.rpartition(' --digits')[0]} --data-dir LMO"
     details = {
         "experiment": arguments.experiment,
         "title": experiment.title,

@@ -262,7 +262,8 @@ def as_arguments(values: Mapping[str, Any], known: list[str], source: str, prefi
             key = f"{key}.folder"
         if key in known:
             try:
-                yield f"--{key}={value if isinstance(value, str) else json.dumps(plain(value), default=str)}"
+                text = str(value) if isinstance(value, str | Path) else json.dumps(plain(value), default=str)
+                yield f"--{key}={text}"
             except (ValueError, RecursionError, TypeError) as error:
                 raise UserError(f"{source}{key}: {' '.join(str(error).split())}") from error
         elif isinstance(value, dict) and any(other.startswith(f"{key}.") for other in known):

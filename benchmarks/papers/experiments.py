@@ -1,4 +1,4 @@
-"""The controlled experiments of Meta-Sim and Meta-Sim2: their runs, what is read off each, what was published.
+"""The papers' experiments: their runs, what is read off each, what was published.
 
 ``paper.py`` makes them.
 """
@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from autosim.runs.config import RunConfig
 from autosim.seeding import seed_sequence
+from benchmarks.papers.lmo import LMO_EXPERIMENTS
+from benchmarks.papers.trial import Experiment, Trial
 
 if TYPE_CHECKING:
     from autosim.env import Env
@@ -37,42 +39,6 @@ BANDWIDTH: dict[str, dict[str, float]] = {"density": {}, "joint": {"bandwidth": 
 AERIAL_EDGE, AERIAL_FRAMES = 128, 2000
 # Standard deviation of the target's angle in degrees, where it is learned too.
 TARGET_STD = 15.0
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One run: a row of its table, a method and an environment with their options, and a seed."""
-
-    row: str
-    algo: str
-    env: str
-    algo_options: Mapping[str, Any]
-    env_options: Mapping[str, Any]
-    seed: int
-
-    @property
-    def name(self) -> str:
-        """Of its folder."""
-        return f"{self.row}-s{self.seed}".replace(" ", "-").replace("+", "and")
-
-
-Measure = Callable[[RunConfig, Path, Mapping[str, Any]], dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """A table or a figure of a paper.
-
-    ``figures`` maps the names of what ``measure`` finds to their heads in the table; ``published`` has the paper's, by
-    row and figure; ``bounds`` what we hold ours to, as "at least" (positive) or, with a minus, "at most".
-    """
-
-    title: str
-    trials: Callable[[int, Mapping[str, Any]], list[Trial]]
-    measure: Measure
-    figures: Mapping[str, str]
-    published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    bounds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 def open_env(config: RunConfig) -> Env:
@@ -371,4 +337,5 @@ EXPERIMENTS: dict[str, Experiment] = {
         },
         bounds={"with context": {"roads_tv": -0.1, "first_tv": -0.1, "others_tv": -0.1}},
     ),
+    **LMO_EXPERIMENTS,
 }  # fmt: skip

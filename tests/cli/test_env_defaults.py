@@ -67,6 +67,11 @@ def test_they_hold_from_python_and_in_comparisons(toy: Path, monkeypatch: pytest
     assert comparison.settings.closing_networks == 1  # the same for all methods
 
 
+def test_paths_from_python_are_taken_as_they_are(toy: Path) -> None:
+    config = configure("walk", "spot", {"target": {"validation": toy / "my photos", "test": str(toy / "others")}})
+    assert (config.settings.target.validation, config.settings.target.test) == (toy / "my photos", toy / "others")
+
+
 def test_the_configuration_help_and_list_tell_them(
     toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -169,7 +169,7 @@ class Supervisor:
             raise failures[min(failures)]
 
     def close(self) -> None:
-        """Close the actors, whose renderers may own processes, and end them, without waiting for busy ones."""
+        """Close the actors, whose renderers may own processes, and end them, busy ones after some seconds."""
         import ray
 
         actors, self.actors = self.actors, []

@@ -50,6 +50,8 @@ class AutoSimulateConfig(Checked):
         damping: λ.
         products: most curvature products to solve with.
         generator: what is learned: independent attributes, or Meta-Sim's distribution transformer.
+        fresh: measure influences at the network of the steps before and fine-tune it afterwards, so that it has not
+            seen the scenes that it judges; not in the paper.
         permute: give each validation frame another one's labels: the control that has to learn nothing.
     """
 
@@ -65,6 +67,7 @@ class AutoSimulateConfig(Checked):
     products: Annotated[int, Range(least=1)] = 8
     generator: Literal["parametric", "transformer"] = "parametric"
     permute: bool = False
+    fresh: bool = False
 
 
 class AutoSimulate(Algorithm):
@@ -100,24 +103,29 @@ class AutoSimulate(Algorithm):
         return learned
 
     def step(self, iteration: int) -> Metrics:
-        """Algorithm 1, one step. One whose influences are not finite is left out and counted."""
+        """Algorithm 1, one step. One whose influences are not finite is left out and counted; of fresh ones the first
+        is left out, at a network that has learned nothing.
+        """
         session, config, costs = self.session, self.config, Stopwatch(*COSTS)
         self.psi.explore(config.spread, 0.0)
         samples = self.psi.sample(config.frames, session.seed_sequence("scenes", iteration))
         frames = session.draw(samples.scenes, "frames", iteration).frames
         costs.lap("rendering_seconds")
-        self.fine_tune(frames, iteration)
-        costs.lap("training_seconds")
+        if not config.fresh:
+            self.fine_tune(frames, iteration)
+            costs.lap("training_seconds")
         self.probe.point(self.validation, frames, config.approximation, config.damping, config.products, relative=False)
         costs.lap("curvature_seconds")
         influences = self.probe.influences(frames)
         costs.lap("influence_seconds")
-        if bool(torch.isfinite(influences).all()):
+        if not bool(torch.isfinite(influences).all()):
+            self.skipped += 1
+        elif not config.fresh or iteration:
             signal = self.scale(influences - influences.mean())
             self.mover(self.psi.score_function_loss(samples, -signal, enumerate_choices=True))
-        else:
-            self.skipped += 1
         costs.lap("step_seconds")
+        if config.fresh:
+            self.fine_tune(frames, iteration)
         score = session.task.evaluate(self.network, session.validation, session.device)
         costs.lap("training_seconds")
         assert self.probe.direction is not None

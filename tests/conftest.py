@@ -168,6 +168,8 @@ def ray_session() -> Iterator[None]:
         patch.delenv("RAY_ADDRESS", raising=False)
         for name in THREADS:
             patch.setenv(name, "2")
+        # A process that was killed as it started is waited for as long, 60 s otherwise; some tests kill many.
+        patch.setenv("RAY_worker_register_timeout_seconds", "15")
         start_ray(2)
     yield
     import ray

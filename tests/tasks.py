@@ -53,3 +53,9 @@ def busy(seconds: float) -> None:
     end = time.process_time() + seconds
     while time.process_time() < end:
         pass
+
+
+def rests(seconds: float) -> float:
+    """Sleeps, and says for how long."""
+    time.sleep(seconds)
+    return seconds

@@ -15,7 +15,7 @@ from autosim.errors import LostProcessError
 from autosim.parallel import ATTEMPTS, begin, core_seconds, in_background, parallel_map
 from autosim.rendering.actors.pool import RayPool
 from tests.helpers import BlobRenderer, blob_scenes
-from tests.tasks import busy, dies, late_first, meet, trained
+from tests.tasks import busy, dies, late_first, meet, rests, trained
 
 
 def test_work_beside_begins_at_once_and_its_errors_come_with_the_result() -> None:
@@ -65,9 +65,15 @@ def test_a_task_that_is_begun_gives_its_result_its_error_or_nothing(ray_session:
     with pytest.raises(LookupError, match="item 1"):
         begin(late_first, 1).result()
     assert begin(dies, (tmp_path, 5, 9)).result() is None
-    waiting = begin(time.sleep, 100.0)
+
+
+@pytest.mark.parametrize("later", [0.0, 0.5])
+def test_a_task_that_is_cancelled_has_no_result(ray_session: None, later: float) -> None:
+    """While it starts, too: Ray may lose what it is told then."""
+    waiting, started = begin(rests, 100.0), time.monotonic()
+    time.sleep(later)
     waiting.cancel()
-    assert waiting.result() is None
+    assert waiting.result() is None and time.monotonic() - started < 60
 
 
 def test_what_a_task_beside_uses_is_charged_to_nobody(ray_session: None) -> None:

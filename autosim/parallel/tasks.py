@@ -22,8 +22,10 @@ from autosim.parallel.start import one_thread_each, placement, start_ray
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# Lost processes after which a task fails.
+# Lost processes after which a task fails; times that a task is told to end.
 ATTEMPTS = 3
+# Seconds that Ray may take to end a task before it is told again.
+CANCELLED_WITHIN = 2.0
 
 
 def parallel_map(
@@ -118,11 +120,14 @@ class Begun(Generic[Result]):
         return found[0]
 
     def cancel(self) -> None:
-        """End it, where it has not ended."""
+        """End it, where it has not ended. Ray may lose what it is told of a task that is just starting: told again."""
         import ray
 
-        with suppress(ray.exceptions.RayError):
-            ray.cancel(self._reference, force=True)
+        for _ in range(ATTEMPTS):
+            with suppress(ray.exceptions.RayError):
+                ray.cancel(self._reference, force=True)
+            if ray.wait([self._reference], timeout=CANCELLED_WITHIN)[0]:
+                return
 
 
 def begin(function: Callable[[Item], Result], item: Item) -> Begun[Result]:

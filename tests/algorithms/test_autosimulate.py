@@ -15,6 +15,7 @@ from autosim.errors import UserError
 from autosim.learning.influence.curvature import LossSurface
 from autosim.learning.influence.direction import Approximation, influence_direction
 from autosim.learning.influence.scale import RunningScale
+from autosim.rendering.frames import Frames
 from autosim.scenes.generator import ContinuousSummary, summarise
 from autosim.scenes.parametric import ParametricGenerator
 from autosim.seeding import seed_sequence
@@ -63,6 +64,33 @@ def test_scenes_to_learn_from_spread_widely_and_what_is_learned_as_the_start() -
         assert isinstance(learned, ParametricGenerator)
         assert learned.log_spreads.exp().tolist() == pytest.approx(start)
         assert torch.equal(learned.means, algorithm.psi.means)
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_fresh_influences_are_measured_before_the_network_sees_the_scenes(
+    monkeypatch: pytest.MonkeyPatch, fresh: bool
+) -> None:
+    algorithm = AutoSimulate(blob_session(), replace(QUICK, fresh=fresh))
+    assert isinstance(algorithm.psi, ParametricGenerator)
+    told: list[str] = []
+    fine_tune, influences = algorithm.fine_tune, algorithm.probe.influences
+
+    def tuned(frames: Frames, iteration: int) -> None:
+        told.append("tuned")
+        fine_tune(frames, iteration)
+
+    def measured(frames: Frames) -> torch.Tensor:
+        told.append("measured")
+        return influences(frames)
+
+    monkeypatch.setattr(algorithm, "fine_tune", tuned)
+    monkeypatch.setattr(algorithm.probe, "influences", measured)
+    means = [algorithm.psi.means.detach().clone()]
+    for iteration in range(2):
+        algorithm.step(iteration)
+        means.append(algorithm.psi.means.detach().clone())
+    assert told == (["measured", "tuned"] if fresh else ["tuned", "measured"]) * 2
+    assert torch.equal(means[0], means[1]) == fresh and not torch.equal(means[1], means[2])
 
 
 def test_permuted_labels_are_those_of_other_images() -> None:

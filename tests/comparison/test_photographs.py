@@ -25,7 +25,7 @@ from tests.toy import ROOT, install_toy
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+def results(tmp_path_factory: pytest.TempPathFactory, blank_pictures: None) -> Iterator[dict[str, Any]]:
     """Two methods with three seeds on twelve labelled images."""
     site, work = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("work")
     environment = install_toy(site)

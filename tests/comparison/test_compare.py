@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import statistics
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,9 @@ from autosim.runs.planned import is_finished
 from benchmarks.evidence import main as evidence_main
 from benchmarks.record import read_record
 from benchmarks.tables import with_tables
-from tests.comparison.comparison_toy import install_comparison_toy
-from tests.toy import ROOT, image_folder, install_toy
+from tests.toy import ROOT, image_folder
 
+pytestmark = pytest.mark.usefixtures("toys")
 WRITTEN = ("comparison.json", "comparison.md", "report.html")
 # More than any of these runs needs: their own number of iterations ends them.
 PLENTY = "--budget.core_seconds=100"
@@ -33,23 +32,8 @@ SHORT = ["--env=spots", PLENTY, "--workers=0", "--networks=1"]
 MEASURE = {"shares": [0.125, 0.25, 0.5, 1.0], "networks": 3, "part": "test"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def toys(tmp_path_factory: pytest.TempPathFactory, blank_pictures: None) -> Iterator[None]:
-    """The toy packages within reach; nothing is imported ahead of the first run, for it takes seconds."""
-    site = tmp_path_factory.mktemp("site")
-    environment = install_toy(site)
-    install_comparison_toy(site)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT))
-        patch.syspath_prepend(str(ROOT / "tests" / "toy_package"))
-        patch.syspath_prepend(str(site))
-        patch.setenv("AUTOSIM_CACHE", environment["AUTOSIM_CACHE"])
-        patch.setattr(comparing, "import_libraries", None)
-        yield
-
-
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory, toys: None) -> Path:
     """A comparison of two methods that work and one that fails on one seed, on two targets."""
     out = tmp_path_factory.mktemp("made") / "out"
     arguments = [*COMMAND, "--algos=hop,crawl,stumble", "--seeds=2", "--workers=0", f"--out={out}"]

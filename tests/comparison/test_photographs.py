@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ import pytest
 
 from autosim.api import make_env
 from autosim.cli.main import main
-from autosim.comparison import compare as comparing
 from autosim.comparison.pictures import score_curves
 from autosim.comparison.tables import comparison_document, main_table
 from autosim.comparison.verdict import verdict
@@ -20,39 +18,30 @@ from autosim.formats.dataset import DataSet
 from autosim.formats.frame_reader import frame_classes, from_frame
 from autosim.formats.masks import write as write_masks
 from autosim.rendering.pool import LocalPool
-from tests.comparison.comparison_toy import install_comparison_toy
-from tests.toy import ROOT, install_toy
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory, blank_pictures: None) -> Iterator[dict[str, Any]]:
+def results(tmp_path_factory: pytest.TempPathFactory, toys: None) -> dict[str, Any]:
     """Two methods with three seeds on twelve labelled images."""
-    site, work = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("work")
-    environment = install_toy(site)
-    install_comparison_toy(site)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT))
-        patch.syspath_prepend(str(ROOT / "tests" / "toy_package"))
-        patch.syspath_prepend(str(site))
-        patch.setenv("AUTOSIM_CACHE", environment["AUTOSIM_CACHE"])
-        patch.setattr(comparing, "import_libraries", None)
-        env = make_env("spots")
-        with LocalPool(env.renderer()) as pool:
-            frames = pool.render(env.target().sample_many(12, np.random.SeedSequence(1)), range(12))  # type: ignore[union-attr]
-            for part, start in (("val", 0), ("test", 4), ("train", 8)):
-                images = [from_frame(str(i), frames.frame(i), pool.annotations) for i in range(start, start + 4)]
-                write_masks(DataSet(frame_classes(pool.annotations), images), work / "photos", part)
-        arguments = [
-            "--env=spots",
-            "--algos=hop,crawl",
-            "--seeds=3",
-            "--workers=0",
-            "--networks=2",
-            "--checkpoints=0.5,1",
-        ]
-        arguments += ["--budget.core_seconds=100", f"--target={work / 'photos'}", f"--out={work / 'out'}"]
-        assert main(["compare", *arguments]) == 0
-        yield json.loads((work / "out" / "comparison.json").read_text())
+    work = tmp_path_factory.mktemp("work")
+    env = make_env("spots")
+    with LocalPool(env.renderer()) as pool:
+        frames = pool.render(env.target().sample_many(12, np.random.SeedSequence(1)), range(12))  # type: ignore[union-attr]
+        for part, start in (("val", 0), ("test", 4), ("train", 8)):
+            images = [from_frame(str(i), frames.frame(i), pool.annotations) for i in range(start, start + 4)]
+            write_masks(DataSet(frame_classes(pool.annotations), images), work / "photos", part)
+    arguments = [
+        "--env=spots",
+        "--algos=hop,crawl",
+        "--seeds=3",
+        "--workers=0",
+        "--networks=2",
+        "--checkpoints=0.5,1",
+    ]
+    arguments += ["--budget.core_seconds=100", f"--target={work / 'photos'}", f"--out={work / 'out'}"]
+    assert main(["compare", *arguments]) == 0
+    found: dict[str, Any] = json.loads((work / "out" / "comparison.json").read_text())
+    return found
 
 
 def row(results: dict[str, Any], method: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import warnings
 from collections.abc import Callable, Iterator
@@ -159,16 +160,21 @@ def cache_entries(draw: random.Random) -> Iterator[Input]:
     with mock.patch.object(broad, "write_arrays", lambda *given: written.append(given)):
         whole = broad.broad_frames(env, pool, 12).frames
     kind, description, arrays = written[0]
+    took = {broad.CORE_SECONDS: arrays[broad.CORE_SECONDS]}
+    labels = {name: values for name, values in arrays.items() if name.startswith(broad.ANNOTATION)}
     damage: dict[str, Callable[[], dict[str, Any]]] = {
         "no images": lambda: {name: values for name, values in arrays.items() if name != "images"},
-        "images alone": lambda: {"images": arrays["images"]},
+        "images alone": lambda: {"images": arrays["images"], **took},
+        "no time": lambda: {name: values for name, values in arrays.items() if name not in took},
+        "a time that is none": lambda: {**arrays, broad.CORE_SECONDS: np.array(math.nan)},
+        "many times": lambda: {**arrays, broad.CORE_SECONDS: np.zeros(12)},
         "floats": lambda: {**arrays, "images": arrays["images"].astype(np.float32)},
         "another size": lambda: {**arrays, "images": arrays["images"][:, :-1]},
         "another number": lambda: {**arrays, "images": arrays["images"][:-1]},
-        "none": lambda: {name: values[:0] for name, values in arrays.items()},
+        "none": lambda: {name: np.atleast_1d(values)[:0] for name, values in arrays.items()} | took,
         "other pictures": lambda: {**arrays, "images": 255 - arrays["images"]},
-        "classes out of range": lambda: {n: v if n == "images" else np.full_like(v, 99) for n, v in arrays.items()},
-        "other annotations": lambda: {"images": arrays["images"], "annotation x": np.zeros(12)},
+        "classes out of range": lambda: arrays | {name: np.full_like(v, 99) for name, v in labels.items()},
+        "other annotations": lambda: {"images": arrays["images"], "annotation x": np.zeros(12), **took},
     }  # fmt: skip
 
     def frames(change: Callable[[], dict[str, Any]]) -> str | None:

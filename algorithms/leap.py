@@ -8,9 +8,11 @@ the answer itself show how wrong the estimate is, which is taken off. No gradien
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+from algorithms.searches.search import require_labels
 from autosim.algorithm import Algorithm, Metrics
+from autosim.errors import UserError
 from autosim.learning.schedule import TrainingSchedule
 from autosim.ranges import Checked, Range
 from autosim.search_space import LogUniformRange, OneOf, tunable
@@ -39,6 +41,8 @@ class LeapConfig(Checked):
         round_rate: peak learning rate of a round.
         widening: factor on the answer's standard deviations in a round of refining.
         least_spread: smallest standard deviation there, as a share of the range.
+        reads: scenes are read off the target's images; or off pictures of the validation's labels (masks or boxes),
+            which show where things are and how large, whatever the images look like: for photographs.
     """
 
     iterations: Annotated[int, Range(least=1)] = 4
@@ -53,6 +57,7 @@ class LeapConfig(Checked):
     round_rate: Annotated[float, Range(above=0)] = 1.5e-3
     widening: Annotated[float, Range(least=1)] = 1.6
     least_spread: Annotated[float, Range(least=0.005, most=0.5)] = 0.06
+    reads: Literal["images", "labels"] = "images"
 
 
 class Leap(Algorithm):
@@ -64,13 +69,19 @@ class Leap(Algorithm):
 
     def __init__(self, session: Session, config: LeapConfig) -> None:
         from autosim.learning.inference.target_distribution import DistributionReader
+        from autosim.learning.label_pictures import labels_are_shown
         from autosim.scenes.parametric import ParametricGenerator
 
         super().__init__(session, config)
         self.start = ParametricGenerator(session.env.prior(), learn_spread=True)
         self.answer = ParametricGenerator(session.env.prior(), learn_spread=True)
-        schedule = TrainingSchedule(config.epochs, config.batch, config.rate)
-        self.reader = DistributionReader(session, config.broad, schedule, config.even, config.second_looks)
+        schedule, labels = TrainingSchedule(config.epochs, config.batch, config.rate), config.reads == "labels"
+        if labels:
+            require_labels(session, self.name, "it reads their labels")
+            if not labels_are_shown(session.pool.annotations):
+                raise UserError("algo.reads: labels, but here they say nothing of where things are; allowed is images")
+        self.target = session.validation if labels else session.target.images
+        self.reader = DistributionReader(session, config.broad, schedule, config.even, config.second_looks, labels)
         self.figures: dict[str, float] = {}
 
     @classmethod
@@ -88,8 +99,8 @@ class Leap(Algorithm):
 
     @classmethod
     def shown(cls, config: LeapConfig) -> str:
-        """The images alone."""
-        return "images"
+        """The images alone, or the labels alone."""
+        return config.reads
 
     @property
     def generator(self) -> SceneGenerator:
@@ -100,12 +111,11 @@ class Leap(Algorithm):
         """The jump; a round around the answer; or, last, a round of the answer's own frames."""
         from autosim.learning.inference.calibration import EXPLAINED
 
-        images = self.session.target.images.images
         if iteration == 0:
-            self._take(self.reader.infer(images, self.start))
+            self._take(self.reader.infer(self.target, self.start))
         elif iteration < self.config.iterations - 1:
             self.figures["reading_loss"] = self._refine(iteration)
-            self._take(self.reader.infer(images, self.start))
+            self._take(self.reader.infer(self.target, self.start))
         else:
             self._debias(iteration)
         seen = self.reader.seen()

@@ -25,6 +25,9 @@ CONVOLUTIONS, NORMALISATIONS = ("_expand_conv", "_depthwise_conv", "_project_con
 ENDS, FILTERS, STRIDES = (2, 4, 10, 16), (24, 40, 112, 320), (4, 8, 16, 32)
 # Pixels are 0 to 255 where the weights were trained, and become (x − 127) / 128.
 MIDDLE, HALF = 127.0, 128.0
+# Pixels that go through the parts that do not learn at once. Their first activations have a hundred values a pixel:
+# where they are so many that each takes memory from the system anew, that takes longer than computing them.
+PIXELS = 2**17
 
 
 def missing_packages() -> str | None:
@@ -51,6 +54,7 @@ class Lite0(nn.Module):
         self.parts = nn.ModuleList([stem, *(_folded(block) for block in whole._blocks)])
         if not 0 <= frozen <= len(self.parts):
             raise ValueError(f"frozen: {frozen} is not from 0 to {len(self.parts)}")
+        self.frozen = frozen
         for part in self.parts[:frozen]:
             part.requires_grad_(False)
 
@@ -63,13 +67,28 @@ class Lite0(nn.Module):
         x = (images * 255.0 - MIDDLE) / HALF
         # The package pads as for 224 pixels, which is right for multiples of the coarsest stride.
         x = functional.pad(x, (0, -width % coarsest, 0, -height % coarsest))
+        levels: list[Tensor] = []
+        first = 0
+        if self.frozen and not x.requires_grad:
+            first = self.frozen
+            at_once = max(1, PIXELS // (x.shape[-2] * x.shape[-1]))
+            some = [self._through(few, 0, first) for few in x.split(at_once)]
+            x = torch.cat([few for few, _ in some])
+            levels = [torch.cat(level) for level in zip(*(found for _, found in some), strict=True)]
+        levels += self._through(x, first, len(self.parts))[1]
+        return [
+            level[..., : -(-height // stride), : -(-width // stride)]
+            for level, stride in zip(levels, STRIDES, strict=True)
+        ]
+
+    def _through(self, x: Tensor, first: int, last: int) -> tuple[Tensor, list[Tensor]]:
+        """What parts ``first`` to ``last`` (left out) make of x, and the levels that end on the way."""
         levels = []
-        for index, part in enumerate(self.parts):
-            x = part(x)
+        for index in range(first, last):
+            x = self.parts[index](x)
             if index in ENDS:
-                stride = STRIDES[ENDS.index(index)]
-                levels.append(x[..., : -(-height // stride), : -(-width // stride)])
-        return levels
+                levels.append(x)
+        return x, levels
 
 
 def _pretrained() -> Any:

@@ -16,7 +16,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from autosim.errors import UserError, shortened
-from autosim.parallel.watch import LOOK, LOOK_AT_CLUSTER, dead_head, dead_process, remove_folder, stop_watching, watch
+from autosim.parallel.watch import (
+    LOOK,
+    LOOK_AT_CLUSTER,
+    dead_head,
+    dead_process,
+    remove_folder,
+    stop_watching,
+    vital_processes,
+    watch,
+)
 from autosim.ranges import Checked, Range
 
 # Seconds that a cluster's head may take to answer.
@@ -101,7 +110,7 @@ def _start_ray(workers: int, address: str, packages: Sequence[str], loopback: di
             raise UserError(f"Ray cannot be started here ({reason}); --workers 0 works without it") from error
     # Ray prints pages of its own when one of its processes dies, whatever level of logging it is given.
     ray._private.worker.print_to_stdstream = _nothing
-    watch(dead_process, LOOK)
+    watch(dead_process, LOOK, vital_processes())
     atexit.register(remove_session, Path(context.address_info["session_dir"]), os.getpid())
 
 

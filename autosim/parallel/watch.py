@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from autosim.errors import shortened
@@ -50,18 +51,28 @@ def await_last_words() -> None:
         time.sleep(SILENCE)
 
 
-def watch(dead: Callable[[], str], pause: float) -> None:
-    """Ask again and again what is dead, and end this process where something is.
+def watch(dead: Callable[[], str], pause: float, processes: Sequence[int] = ()) -> None:
+    """Ask again and again what is dead, at once when one of ``processes`` ends, and end this process where one is.
 
-    Ray would end it a minute later, or at its next call, without a word. What waits for Ray meanwhile does so inside of
+    Ray would end it at its next call, or a minute later, without a word. What waits for Ray meanwhile does so inside of
     it, where no exception reaches.
     """
     _WATCH.over.clear()
+    ends = select.poll()
+    if hasattr(os, "pidfd_open"):
+        for process in processes:
+            ends.register(os.pidfd_open(process), select.POLLIN)
 
     def look() -> None:
-        while not _WATCH.over.wait(pause):
-            if (what := dead()) and not _WATCH.over.wait(pause):
+        nonlocal ends
+        while not _WATCH.over.is_set():
+            ended = ends.poll(1000 * pause)
+            what = dead()
+            if what and not _WATCH.over.wait(0.0 if ended else pause):
                 _last_words(what)
+            if ended:
+                # It was ended on purpose; asked again, it would say so again.
+                ends = select.poll()
 
     threading.Thread(target=look, name="watches Ray", daemon=True).start()
 
@@ -81,6 +92,14 @@ def dead_process() -> str:
         return ""
     kind, process = dead[0]
     return f"Ray's {VITAL[kind]} ({kind}, process {process})"
+
+
+def vital_processes() -> list[int]:
+    """Those of the Ray that was started here."""
+    import ray
+
+    node = ray._private.worker._global_node
+    return [] if node is None else [info.process.pid for kind in VITAL for info in node.all_processes.get(kind, ())]
 
 
 def dead_head(address: str) -> str:

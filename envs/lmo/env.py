@@ -95,12 +95,16 @@ class Lmo(Env):
     @classmethod
     def defaults(cls, algorithm: str, config: LmoConfig) -> Mapping[str, Any]:
         """A choice of 54 is drawn seldom each: it takes larger steps, and directions that cost no curvature leave more
-        of them. Data sets take longer to draw and to train on than elsewhere: there are fewer of them.
+        of them. Data sets take longer to draw and to train on than elsewhere: there are fewer of them. Leap reads
+        labels, which tell places from one another in photographs too.
         """
         if algorithm == "autosimulate":
             return {"algo.iterations": 30, "algo.approximation": "linear", "algo.choice_rate": 0.4}
         if algorithm == "lts":
             return {"algo.iterations": 5, "algo.datasets": 4, "algo.frames": 50, "algo.epochs": 10}
+        if algorithm == "leap":
+            reading = {"algo.reads": "labels", "algo.second_looks": False}
+            return {**reading, "algo.iterations": 3, "algo.broad": 700, "algo.epochs": 15, "algo.frames": 100}
         return {"algo.iterations": 8, "algo.epochs": 10} if algorithm in ("bo", "cmaes", "optuna", "random") else {}
 
     def prior(self) -> Grammar:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from algorithms.leap import Leap, LeapConfig
 from autosim.env import Env
+from autosim.errors import UserError
+from autosim.rendering.annotations import Values
+from autosim.rendering.frames import Frames
 from autosim.scenes.generator import AttributeSummary, CategoricalSummary, ContinuousSummary, summarise
 from autosim.scenes.graph import Continuous, Schema
 from autosim.seeding import seed_sequence
 from autosim.session import Session
+from autosim.target import Target
 from autosim.testing import AlgorithmSuite
 from envs.multimnist.env import MultiMnist, MultiMnistConfig
 from tests.helpers import BlobConfig, BlobEnv, blob_session
@@ -89,6 +94,31 @@ def test_it_jumps_to_the_target_in_angles_and_choices_too() -> None:
             assert isinstance(summary, CategoricalSummary)
             shares.append(summary.probabilities[0])
         assert abs(shares[1] - shares[2]) < max(abs(shares[0] - shares[2]), 0.2), key
+
+
+def test_from_labels_it_finds_places_whatever_images_look_like() -> None:
+    """The light, of which labels show nothing, stays where it began."""
+    session = blob_session()
+    noise = np.random.default_rng(0).integers(0, 256, session.validation.images.shape).astype(np.uint8)
+    blind = Target(Frames(noise), Frames(noise, session.validation.annotations), session.target.test)
+    session.__dict__["target"] = blind
+    config = LeapConfig(iterations=1, broad=300, epochs=14, second_looks=False, reads="labels")
+    assert Leap.shown(config) == "labels" and Leap.shown(QUICK) == "images"
+    algorithm = Leap(session, config)
+    start = algorithm.start.parameters_by_key()
+    algorithm.step(0)
+    for key in ("blob.0.x", "blob.1.x"):
+        assert left(algorithm, start, key) < 0.5, key
+    assert algorithm.answer.parameters_by_key()["light.power"] == start["light.power"]
+
+
+def test_without_labels_that_show_places_there_is_nothing_to_read() -> None:
+    with pytest.raises(UserError, match=r"^leap needs a labelled target: it reads their labels"):
+        Leap(blob_session(unlabelled=True), replace(QUICK, reads="labels"))
+    session = blob_session()
+    session.pool.annotations = {"blobs": Values(whole=True)}
+    with pytest.raises(UserError, match=r"^algo\.reads: labels, but here they say nothing of where things are"):
+        Leap(session, replace(QUICK, reads="labels"))
 
 
 def test_a_round_is_drawn_around_the_answer() -> None:

@@ -31,8 +31,9 @@ LEAST_STD = 0.005
 # Weight of detections that belong to no slot.
 OUTLIERS = 0.05
 RESTARTS, STEPS = 12, 60
-# Added to how often each choice is made: few pictures do not show that one is never made.
-PSEUDO_COUNT = 0.5
+# Added to how often each choice is made, and at most to all of them together: few pictures do not show that one is
+# never made.
+PSEUDO_COUNT, PSEUDO_COUNTS = 0.5, 8.0
 # Most slots of a class whose assignments are all summed.
 MOST_SLOTS = 5
 
@@ -196,7 +197,8 @@ def _fitted(slots: Slots, evidence: Evidence, shown: Shown) -> Slots:
         for place in np.flatnonzero(shown.choices):
             posteriors = choices[place] * evidence.choices[place][:, :, None]
             posteriors = posteriors / np.maximum(posteriors.sum(axis=3, keepdims=True), 1e-12)
-            counts = np.einsum("nds,ndsk->sk", belongs, posteriors) + PSEUDO_COUNT
+            added = min(PSEUDO_COUNT, PSEUDO_COUNTS / posteriors.shape[3])
+            counts = np.einsum("nds,ndsk->sk", belongs, posteriors) + added
             choices[place] = counts / counts.sum(axis=1, keepdims=True)
     return Slots(means, stds, angles, angle_stds, choices, fit)
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from autosim.cache import cached_tensors
@@ -18,8 +17,10 @@ from autosim.learning.inference.attributes import ReadClass
 from autosim.learning.inference.calibration import Calibration, Frequencies, needed
 from autosim.learning.inference.distribution import aligned, inferred, likely
 from autosim.learning.inference.reader import SceneReader
+from autosim.learning.label_pictures import label_pictures
 from autosim.learning.schedule import TrainingSchedule
 from autosim.rendering.drawn import DrawnFrames
+from autosim.rendering.frames import Frames
 from autosim.scenes.attributes import Attribute
 from autosim.scenes.generator import AttributeSummary, CategoricalSummary, ContinuousSummary
 from autosim.scenes.graph import Continuous, SceneGraph
@@ -39,15 +40,15 @@ MOST_CORRECTION = 0.1
 
 
 class DistributionReader:
-    """Reads distributions off images. Its network is trained on ``broad`` frames of the session's environment, or
-    taken from the cache; it does not depend on the target.
+    """Reads distributions off images, or off pictures of their ``labels``. Its network is trained on ``broad`` frames
+    of the session's environment, or taken from the cache; it does not depend on the target.
     """
 
     def __init__(
-        self, session: Session, broad: int, schedule: TrainingSchedule, even: bool, second_looks: bool
+        self, session: Session, broad: int, schedule: TrainingSchedule, even: bool, second_looks: bool, labels: bool
     ) -> None:
-        self.session, self.prior = session, session.env.prior()
-        self.broad = session.broad_frames(broad)
+        self.session, self.prior, self.labels = session, session.env.prior(), labels
+        self.broad = self._drawn_as_read(session.broad_frames(broad))
         session.feature_usage += session.pool.usage_of(self.broad.scenes)
         schema, declared, edge = session.env.schema, session.pool.annotations, session.env.feature_edge
         self.reader = SceneReader(schema, self.broad, declared, edge, SEED, even, second_looks)
@@ -68,12 +69,11 @@ class DistributionReader:
         with session.stage("reader of scenes"):
             self.load_state_dict(cached_tensors("reader", description, compute, clock=session.core_seconds))
 
-    def infer(
-        self, images: NDArray[np.uint8], start: ParametricGenerator, stay: bool = False
-    ) -> dict[str, AttributeSummary]:
-        """Parameters by key, of the attributes that pictures show; ``start`` has those from which the search begins.
+    def infer(self, frames: Frames, start: ParametricGenerator, stay: bool = False) -> dict[str, AttributeSummary]:
+        """Parameters by key, of the attributes that frames show; ``start`` has those from which the search begins.
         ``stay``: of the ways round that look the same, take that which is nearest to the start.
         """
+        images = self._as_read(frames).images
         told = dict[str, Tensor]()
         found = self.reader.readings(images, told)
         before = start.parameters_by_key()
@@ -91,11 +91,13 @@ class DistributionReader:
     def refine(self, frames: DrawnFrames, schedule: TrainingSchedule, seed: int) -> float:
         """Train on frames and as many of the broad ones; some of them calibrate. Returns the loss at the end."""
         others = self.broad.select(slice(len(frames)))
-        return self.reader.train(frames, schedule, int(HELD_OUT_OF_ROUND * len(frames)), seed, others)
+        return self.reader.train(
+            self._drawn_as_read(frames), schedule, int(HELD_OUT_OF_ROUND * len(frames)), seed, others
+        )
 
     def debiased(self, answer: ParametricGenerator, frames: DrawnFrames) -> dict[str, AttributeSummary]:
         """The answer less the error of the same estimate on ``frames`` of the answer (:func:`less_error`)."""
-        known, found = answer.parameters_by_key(), self.infer(frames.frames.images, answer, stay=True)
+        known, found = answer.parameters_by_key(), self.infer(frames.frames, answer, stay=True)
         estimate: dict[str, AttributeSummary] = {}
         for read in self.reader.read:
             estimate |= aligned(found, known, read, self._slots(read))
@@ -112,6 +114,13 @@ class DistributionReader:
         generator = np.random.default_rng(turns)
         scenes = self.widened(answer, factor, least).sample(count, draws).scenes
         return [self._turned(scene, generator) for scene in scenes]
+
+    def _as_read(self, frames: Frames) -> Frames:
+        """Frames with what is read as their images."""
+        return label_pictures(frames, self.session.pool.annotations) if self.labels else frames
+
+    def _drawn_as_read(self, drawn: DrawnFrames) -> DrawnFrames:
+        return replace(drawn, frames=self._as_read(drawn.frames))
 
     def _turned(self, scene: SceneGraph, generator: np.random.Generator) -> SceneGraph:
         angles = {read.name: read.angles for read in self.reader.read if read.angles}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import shutil
 import statistics
 import sys
@@ -144,7 +145,6 @@ def main() -> int:
     from autosim.errors import UserError
     from autosim.reports.table import Table
     from benchmarks.papers.experiments import EXPERIMENTS
-    from benchmarks.papers.lmo import LMO_EXPERIMENTS
     from benchmarks.papers.pictures import write_pictures
     from benchmarks.record import made_now
 
@@ -163,7 +163,9 @@ def main() -> int:
     if arguments.seeds < 1 or arguments.workers < 1:
         parser.error("--seeds and --workers have to be at least 1")
     experiment = EXPERIMENTS[arguments.experiment]
-    kind = "photographs" if arguments.experiment in LMO_EXPERIMENTS and arguments.data_dir else arguments.digits
+    asked, kind = ["--digits", arguments.digits], arguments.digits
+    if experiment.photographs:
+        asked, kind = (["--data-dir", "LMO"], "photographs") if arguments.data_dir else ([], "stand-ins")
     out = arguments.out or Path("runs") / f"{arguments.experiment}-{kind}"
     digits = {"digits": arguments.digits, "data_dir": arguments.data_dir}
     try:
@@ -179,9 +181,9 @@ def main() -> int:
         print(f"interrupted; the same with --out {out} goes on from here", file=sys.stderr)
         return 130
     rows = summarise(experiment, runs)
-    command = f"python benchmarks/paper.py {arguments.experiment} --seeds {arguments.seeds} --digits {arguments.digits}"
-    if kind == "photographs":
-        command = f"{command.rpartition(' --digits')[0]} --data-dir LMO"
+    command = shlex.join(
+        ["python", "benchmarks/paper.py", arguments.experiment, "--seeds", str(arguments.seeds), *asked]
+    )
     details = {
         "experiment": arguments.experiment,
         "title": experiment.title,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -115,3 +117,24 @@ def test_a_task_that_loses_every_process_is_named_in_one_line(ray_session: None,
 def test_a_limit_below_zero_is_refused() -> None:
     with pytest.raises(ValueError, match="limit"):
         parallel_map(abs, [1], -1)
+
+
+ROOT = Path(__file__).resolve().parents[1]
+WATCHED = """
+import subprocess, sys, time
+from autosim.parallel.watch import tell_if_ray_dies, watch
+
+child = subprocess.Popen(["sleep", "60"])
+tell_if_ray_dies("run it again")
+watch(lambda: "the child" if child.poll() is not None else "", 60.0, [child.pid])
+child.kill()
+time.sleep(30)
+print("nobody ended this")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="processes can be waited for on Linux alone")
+def test_the_death_of_a_process_is_told_at_once() -> None:
+    """Ray may end what uses it in the next moment, and not only after the next look."""
+    ended = subprocess.run([sys.executable, "-c", WATCHED], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", "autosim: the child died; run it again\n")

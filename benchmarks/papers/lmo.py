@@ -103,6 +103,7 @@ LMO_EXPERIMENTS: dict[str, Experiment] = {
             "AutoSimulate linear": published(0.414, 17_850, 30_477, 0.459),
             "AutoSimulate blind": {"test": 0.293},
         },
+        photographs=True,
     ),
     "autosimulate-table5": Experiment(
         f"{TITLE}: backbone frozen or not (table 5)",
@@ -112,6 +113,7 @@ LMO_EXPERIMENTS: dict[str, Experiment] = {
         ),
         measure,
         HEADS,
+        photographs=True,
     ),
     "autosimulate-table6": Experiment(
         f"{TITLE}: a small and a large detector (table 6)",
@@ -121,6 +123,7 @@ LMO_EXPERIMENTS: dict[str, Experiment] = {
         ),
         measure,
         HEADS,
+        photographs=True,
     ),
     "autosimulate-supplement-table2": Experiment(
         f"{TITLE}: Faster R-CNN (table 2 of the supplement)",
@@ -130,5 +133,6 @@ LMO_EXPERIMENTS: dict[str, Experiment] = {
         ),
         measure,
         HEADS,
+        photographs=True,
     ),
 }

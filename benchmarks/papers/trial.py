@@ -38,7 +38,8 @@ class Experiment:
     """A table or a figure of a paper.
 
     ``figures`` maps the names of what ``measure`` finds to their heads in the table; ``published`` has the paper's, by
-    row and figure; ``bounds`` what we hold ours to, as "at least" (positive) or, with a minus, "at most".
+    row and figure; ``bounds`` what we hold ours to, as "at least" (positive) or, with a minus, "at most". With
+    ``photographs`` the folder of data has the targets' images; otherwise digits.
     """
 
     title: str
@@ -47,3 +48,4 @@ class Experiment:
     figures: Mapping[str, str]
     published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     bounds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    photographs: bool = False

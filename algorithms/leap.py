@@ -7,6 +7,7 @@ the answer itself show how wrong the estimate is, which is taken off. No gradien
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -19,6 +20,7 @@ from autosim.search_space import LogUniformRange, OneOf, tunable
 
 if TYPE_CHECKING:
     from autosim.env import Env
+    from autosim.rendering.annotations import Annotation
     from autosim.scenes.generator import AttributeSummary, SceneGenerator
     from autosim.session import Session
 
@@ -42,7 +44,8 @@ class LeapConfig(Checked):
         widening: factor on the answer's standard deviations in a round of refining.
         least_spread: smallest standard deviation there, as a share of the range.
         reads: scenes are read off the target's images; or off pictures of the validation's labels (masks or boxes),
-            which show where things are and how large, whatever the images look like: for photographs.
+            which show where things are and how large, whatever the images look like: for photographs. What these do not
+            show is then spread over its whole range, and does not stay as the start has it.
     """
 
     iterations: Annotated[int, Range(least=1)] = 4
@@ -74,13 +77,18 @@ class Leap(Algorithm):
 
         super().__init__(session, config)
         self.start = ParametricGenerator(session.env.prior(), learn_spread=True)
-        self.answer = ParametricGenerator(session.env.prior(), learn_spread=True)
-        schedule, labels = TrainingSchedule(config.epochs, config.batch, config.rate), config.reads == "labels"
-        if labels:
+        self.answer = copy.deepcopy(self.start)
+        self.target = session.target.images
+        labels: dict[str, Annotation] = {}
+        if config.reads == "labels":
             require_labels(session, self.name, "it reads their labels")
-            if not labels_are_shown(session.pool.annotations):
+            self.target = session.validation
+            declared, given = session.pool.annotations, self.target.annotations
+            labels = {name: kind for name, kind in declared.items() if name in given}
+            if not labels_are_shown(labels):
                 raise UserError("algo.reads: labels, but here they say nothing of where things are; allowed is images")
-        self.target = session.validation if labels else session.target.images
+            self.answer = ParametricGenerator(session.env.prior().widened(), learn_spread=True)
+        schedule = TrainingSchedule(config.epochs, config.batch, config.rate)
         self.reader = DistributionReader(session, config.broad, schedule, config.even, config.second_looks, labels)
         self.figures: dict[str, float] = {}
 

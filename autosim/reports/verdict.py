@@ -102,7 +102,7 @@ def _unseen(summary: Mapping[str, Any]) -> list[str]:
     unseen = [key for key, share in seen.items() if share < SEEN]
     if not unseen:
         return []
-    return [f"Not seen in the pictures: {_names(unseen)}; what is given for these is the start, or chance."]
+    return [f"Not seen: {_names(unseen)}; nothing was learned of these."]
 
 
 def _next(summary: Mapping[str, Any]) -> str:

@@ -89,8 +89,9 @@ class Lmo(Env):
         self.train_frames = config.train_frames
         self.feature_frames = 600
         self.feature_edge = 96
-        epochs = 24 if config.detector.network == "scratch" else 12
-        self.schedule = TrainingSchedule(epochs=epochs, batch_size=8, learning_rate=5e-3)
+        # On what is trained already, steps count for more than images seen.
+        epochs, batch_size = (24, 8) if config.detector.network == "scratch" else (12, 4)
+        self.schedule = TrainingSchedule(epochs, batch_size, learning_rate=5e-3)
 
     @classmethod
     def defaults(cls, algorithm: str, config: LmoConfig) -> Mapping[str, Any]:

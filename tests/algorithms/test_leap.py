@@ -11,7 +11,6 @@ import pytest
 from algorithms.leap import Leap, LeapConfig
 from autosim.env import Env
 from autosim.errors import UserError
-from autosim.rendering.annotations import Values
 from autosim.rendering.frames import Frames
 from autosim.scenes.generator import AttributeSummary, CategoricalSummary, ContinuousSummary, summarise
 from autosim.scenes.graph import Continuous, Schema
@@ -97,7 +96,7 @@ def test_it_jumps_to_the_target_in_angles_and_choices_too() -> None:
 
 
 def test_from_labels_it_finds_places_whatever_images_look_like() -> None:
-    """The light, of which labels show nothing, stays where it began."""
+    """The light, of which labels show nothing, is spread over its range."""
     session = blob_session()
     noise = np.random.default_rng(0).integers(0, 256, session.validation.images.shape).astype(np.uint8)
     blind = Target(Frames(noise), Frames(noise, session.validation.annotations), session.target.test)
@@ -109,14 +108,21 @@ def test_from_labels_it_finds_places_whatever_images_look_like() -> None:
     algorithm.step(0)
     for key in ("blob.0.x", "blob.1.x"):
         assert left(algorithm, start, key) < 0.5, key
-    assert algorithm.answer.parameters_by_key()["light.power"] == start["light.power"]
+    light = algorithm.answer.parameters_by_key()["light.power"]
+    (spec,) = [keyed.attribute for keyed in session.env.prior().attributes() if keyed.key == "light.power"]
+    assert isinstance(light, ContinuousSummary) and isinstance(spec, Continuous)
+    assert light.mean == pytest.approx((spec.low + spec.high) / 2, abs=0.01 * (spec.high - spec.low))
+    assert light.std > 0.2 * (spec.high - spec.low)
 
 
 def test_without_labels_that_show_places_there_is_nothing_to_read() -> None:
     with pytest.raises(UserError, match=r"^leap needs a labelled target: it reads their labels"):
         Leap(blob_session(unlabelled=True), replace(QUICK, reads="labels"))
     session = blob_session()
-    session.pool.annotations = {"blobs": Values(whole=True)}
+    given = session.validation
+    # Frames have masks beside it, but the target's labels have none.
+    labelled = Frames(given.images, {"blobs": given.annotations["blobs"]})
+    session.__dict__["target"] = Target(session.target.images, labelled, session.target.test)
     with pytest.raises(UserError, match=r"^algo\.reads: labels, but here they say nothing of where things are"):
         Leap(session, replace(QUICK, reads="labels"))
 

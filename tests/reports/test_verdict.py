@@ -91,5 +91,5 @@ def test_many_names_are_counted() -> None:
 
 def test_what_the_features_do_not_see_is_named() -> None:
     told = verdict(summary(seen={"ball.material": 0.03, "ball.size": 0.6}))
-    assert "Not seen in the pictures: ball.material; what is given for these is the start, or chance." in told
+    assert "Not seen: ball.material; nothing was learned of these." in told
     assert not any("ball.size" in each for each in told)

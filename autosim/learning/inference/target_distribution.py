@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from autosim.learning.inference.distribution import aligned, inferred, likely
 from autosim.learning.inference.reader import SceneReader
 from autosim.learning.label_pictures import label_pictures
 from autosim.learning.schedule import TrainingSchedule
+from autosim.rendering.annotations import Annotation
 from autosim.rendering.drawn import DrawnFrames
 from autosim.rendering.frames import Frames
 from autosim.scenes.attributes import Attribute
@@ -40,12 +42,18 @@ MOST_CORRECTION = 0.1
 
 
 class DistributionReader:
-    """Reads distributions off images, or off pictures of their ``labels``. Its network is trained on ``broad`` frames
-    of the session's environment, or taken from the cache; it does not depend on the target.
+    """Reads distributions off images, or, where there are ``labels``, off pictures of these annotations. Its network is
+    trained on ``broad`` frames of the session's environment, or taken from the cache; it does not depend on the target.
     """
 
     def __init__(
-        self, session: Session, broad: int, schedule: TrainingSchedule, even: bool, second_looks: bool, labels: bool
+        self,
+        session: Session,
+        broad: int,
+        schedule: TrainingSchedule,
+        even: bool,
+        second_looks: bool,
+        labels: Mapping[str, Annotation],
     ) -> None:
         self.session, self.prior, self.labels = session, session.env.prior(), labels
         self.broad = self._drawn_as_read(session.broad_frames(broad))
@@ -117,7 +125,7 @@ class DistributionReader:
 
     def _as_read(self, frames: Frames) -> Frames:
         """Frames with what is read as their images."""
-        return label_pictures(frames, self.session.pool.annotations) if self.labels else frames
+        return label_pictures(frames, self.labels) if self.labels else frames
 
     def _drawn_as_read(self, drawn: DrawnFrames) -> DrawnFrames:
         return replace(drawn, frames=self._as_read(drawn.frames))

@@ -105,7 +105,7 @@ class Lmo(Env):
             return {"algo.iterations": 5, "algo.datasets": 4, "algo.frames": 50, "algo.epochs": 10}
         if algorithm == "leap":
             reading = {"algo.reads": "labels", "algo.second_looks": False}
-            return {**reading, "algo.iterations": 3, "algo.broad": 700, "algo.epochs": 15, "algo.frames": 100}
+            return {**reading, "algo.iterations": 1, "algo.broad": 1000, "algo.epochs": 15}
         return {"algo.iterations": 8, "algo.epochs": 10} if algorithm in ("bo", "cmaes", "optuna", "random") else {}
 
     def prior(self) -> Grammar:

@@ -33,7 +33,7 @@ OUTLIERS = 0.05
 RESTARTS, STEPS = 12, 60
 # Added to how often each choice is made, and at most to all of them together: few pictures do not show that one is
 # never made.
-PSEUDO_COUNT, PSEUDO_COUNTS = 0.5, 8.0
+PSEUDO_COUNT, PSEUDO_COUNTS = 0.5, 1.5
 # Most slots of a class whose assignments are all summed.
 MOST_SLOTS = 5
 
@@ -156,6 +156,22 @@ def aligned(
         for name in names
         if f"{keys[column]}.{name}" in estimate
     }
+
+
+def shared_out(
+    summary: CategoricalSummary, likelihoods: NDArray[np.float64], truth: NDArray[np.int64]
+) -> CategoricalSummary:
+    """Each choice's probability shared out among those that it is taken for. ``likelihoods`` (n, K) are of frames whose
+    choices ``truth`` (n,) are known. Few pictures would otherwise decide between what they do not tell apart; what is
+    told apart keeps its probability.
+    """
+    taken_for = likelihoods / likelihoods.sum(axis=1, keepdims=True)
+    count = taken_for.shape[1]
+    confused = np.stack(
+        [taken_for[truth == k].mean(axis=0) if (truth == k).any() else np.eye(count)[k] for k in range(count)]
+    )
+    shares = np.array(summary.probabilities) @ confused
+    return CategoricalSummary(tuple(float(share) for share in shares / shares.sum()))
 
 
 def _fitted(slots: Slots, evidence: Evidence, shown: Shown) -> Slots:

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from autosim.cache import cached_tensors
-from autosim.learning.inference.attributes import ReadClass
+from autosim.learning.inference.attributes import ReadClass, node_labels
 from autosim.learning.inference.calibration import Calibration, Frequencies, needed
-from autosim.learning.inference.distribution import aligned, inferred, likely
+from autosim.learning.inference.distribution import aligned, inferred, likely, shared_out
 from autosim.learning.inference.reader import SceneReader
 from autosim.learning.label_pictures import label_pictures
 from autosim.learning.schedule import TrainingSchedule
@@ -91,10 +91,30 @@ class DistributionReader:
                 found = self.reader.readings(images, told)
             keys, calibration = self._slots(read), self.reader.calibrations[read.name]
             result |= inferred(read, found[read.name], calibration, before, keys, self.restarts, stay)
+            if read.single and self.labels:
+                result |= self._shared_out(read, result, keys[0])
             if read.single:
                 values, angles = likely(read, found[read.name], calibration, before | result, keys[0])
                 told |= self.reader.told_to_children(read, values, angles)
         return {key: summary for key, summary in result.items() if key in before}
+
+    def _shared_out(
+        self, read: ReadClass, found: Mapping[str, AttributeSummary], key: str
+    ) -> dict[str, AttributeSummary]:
+        """The choices of a single node, shared out among those that the labels of broad frames do not tell apart: much
+        of a scene is not in them.
+        """
+        readings = self.reader.readings(self.broad.frames.images, {}).get(read.name)
+        if readings is None:
+            return {}
+        truth = node_labels(self.session.env.schema, read, self.broad.scenes).choices[:, 0].numpy()
+        likelihoods = self.reader.calibrations[read.name].choice_likelihoods(readings)
+        shared: dict[str, AttributeSummary] = {}
+        for place, each in enumerate(read.categorical):
+            summary = found.get(f"{key}.{each.name}")
+            if isinstance(summary, CategoricalSummary):
+                shared[f"{key}.{each.name}"] = shared_out(summary, likelihoods[place][:, 0], truth[:, place])
+        return shared
 
     def refine(self, frames: DrawnFrames, schedule: TrainingSchedule, seed: int) -> float:
         """Train on frames and as many of the broad ones; some of them calibrate. Returns the loss at the end."""
@@ -110,7 +130,10 @@ class DistributionReader:
         for read in self.reader.read:
             estimate |= aligned(found, known, read, self._slots(read))
         attributes = {keyed.key: keyed.attribute for keyed in self.prior.attributes()}
-        return {key: less_error(spec, known[key], estimate[key]) for key, spec in attributes.items() if key in estimate}
+        # What was shared out has no error of its own.
+        shared = {key for key, summary in estimate.items() if self.labels and isinstance(summary, CategoricalSummary)}
+        corrected = estimate.keys() - shared
+        return {key: less_error(attributes[key], known[key], estimate[key]) for key in attributes if key in corrected}
 
     def around(
         self, answer: ParametricGenerator, factor: float, least: float, count: int, seed: np.random.SeedSequence

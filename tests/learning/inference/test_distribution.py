@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from autosim.learning.inference.angles import GRID, normals
 from autosim.learning.inference.attributes import ReadClass
 from autosim.learning.inference.calibration import Calibration, Frequencies, Readings, corrected, tempered
-from autosim.learning.inference.distribution import aligned, inferred, likely
+from autosim.learning.inference.distribution import aligned, inferred, likely, shared_out
 from autosim.scenes.generator import AttributeSummary, CategoricalSummary, ContinuousSummary
 from autosim.scenes.graph import Categorical, Continuous
 
@@ -162,3 +162,24 @@ def test_probabilities_that_are_too_sure_are_tempered() -> None:
     assert tempered(sure, 1.0) == pytest.approx(sure)
     assert tempered(sure, 2.0)[0] == pytest.approx(np.sqrt([0.99, 0.01]) / np.sqrt([0.99, 0.01]).sum())
     assert (tempered(sure, 3.0).argmax(axis=1) == sure.argmax(axis=1)).all()
+
+
+def test_choices_that_are_taken_for_one_another_share_their_probability() -> None:
+    """Of four choices the first two look alike; the third is told from all, and nothing is known of the fourth."""
+    alike, told = [0.5, 0.5, 1e-9, 1e-9], [1e-9, 1e-9, 1.0, 1e-9]
+    likelihoods = np.array([alike, alike, told, alike])
+    shared = shared_out(CategoricalSummary((0.6, 0.0, 0.3, 0.1)), likelihoods, np.array([0, 1, 2, 0]))
+    assert shared.probabilities == pytest.approx((0.3, 0.3, 0.3, 0.1), abs=1e-6)
+
+
+def test_few_pictures_rule_out_most_of_many_choices() -> None:
+    """What is added to how often each choice is made does not grow with their number."""
+    many = ReadClass("lamp", True, 1, (), (Categorical("cell", tuple(map(str, range(54)))),), ())
+    truth = np.full(40, 7)
+    probability = np.full((40, 1, 54), 0.01 / 53)
+    probability[:, 0, truth] = 0.99
+    nothing = np.zeros((40, 1, 0))
+    found = Readings(np.ones((40, 1), dtype=bool), nothing, nothing, [], [probability])
+    summary = inferred(many, found, certain(many), {}, ("lamp",), SEED)["lamp.cell"]
+    assert isinstance(summary, CategoricalSummary)
+    assert summary.probabilities[7] > 0.95

@@ -64,15 +64,20 @@ def make(cell: Cell, limit: float) -> dict[str, Any]:
         if found["outcome"] in FINAL:
             return found
     cell.folder.mkdir(parents=True, exist_ok=True)
-    begun = (run / "checkpoint.pt").exists()
-    if not begun:
+    # Where nobody has written what a process used, it was killed together with this one: what the run cost is lost.
+    known = cell.folder / "used.json"
+    begun = (run / "checkpoint.pt").exists() and known.exists()
+    used = {"seconds": 0.0, "core_seconds": 0.0}
+    if begun:
+        used = dict(json.loads(known.read_text(encoding="utf-8")))
+    else:
         shutil.rmtree(run, ignore_errors=True)
-    used = _used(cell) if begun else {"seconds": 0.0, "core_seconds": 0.0}
+    known.unlink(missing_ok=True)
     options = ["--resume", str(run)] if begun else [*cell.options, "--out", str(run)]
     with (cell.folder / "log.txt").open("a", encoding="utf-8") as log:
         ended = watch([sys.executable, str(ROOT / "benchmarks" / "run.py"), *options], limit, log)
     used = {name: round(used[name] + getattr(ended, name), 1) for name in used}
-    write_whole(cell.folder / "used.json", json.dumps(used).encode())
+    write_whole(known, json.dumps(used).encode())
     if ended.interrupted:
         raise KeyboardInterrupt
     row = {"algo": cell.algo, "env": cell.env, "seed": cell.seed, **outcome(cell, ended.code)}
@@ -161,11 +166,6 @@ def write(rows: Sequence[dict[str, Any]], path: Path) -> None:
     texts = notes(known, closing, [pair for pair in all_pairs if pair not in pairs(known)])
     record = made_now("python benchmarks/matrix.py", matrix_table(known), known, seeds, texts)
     record.write(path)
-
-
-def _used(cell: Cell) -> dict[str, float]:
-    path = cell.folder / "used.json"
-    return dict(json.loads(path.read_text())) if path.exists() else {"seconds": 0.0, "core_seconds": 0.0}
 
 
 def main() -> int:

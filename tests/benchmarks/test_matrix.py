@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.matrix import Cell, outcome, write
+from benchmarks.matrix import Cell, make, outcome, write
 from benchmarks.parts.matrix_table import gaps, matrix_table, missed, noise, notes
-from benchmarks.parts.watched import watch
+from benchmarks.parts.watched import Watched, watch
 from benchmarks.record import read_record
 
 BUSY = "import subprocess, sys, time\n{}\nx = bytearray(100 << 20)\nend = time.process_time() + {}\n"
@@ -45,6 +45,27 @@ def test_time_that_is_up_and_ctrl_c_end_it(tmp_path: Path, heard_interrupts: Non
         threading.Timer(1.0, os.kill, (os.getpid(), 2)).start()
         assert watch(waiting, 60, log, look=0.1).interrupted
     assert (tmp_path / "log").read_text() == "ends\nends\n"
+
+
+@pytest.mark.parametrize(("known", "resumed"), [(True, True), (False, False)])
+def test_a_run_is_gone_on_with_where_it_is_known_what_it_has_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool, resumed: bool
+) -> None:
+    cell = Cell("a", "e", 1, tmp_path)
+    (cell.folder / "run").mkdir(parents=True)
+    (cell.folder / "run" / "checkpoint.pt").touch()
+    if known:
+        (cell.folder / "used.json").write_text('{"seconds": 50.0, "core_seconds": 80.0}')
+    commands: list[list[str]] = []
+
+    def ends(command: list[str], *_: object) -> Watched:
+        commands.append(command)
+        return Watched(1, 2.0, 3.0, 4)
+
+    monkeypatch.setattr("benchmarks.parts.watched.watch", ends)
+    found = make(cell, 60.0)
+    assert ("--resume" in commands[0]) == resumed == (cell.folder / "run").exists()
+    assert (found["seconds"], found["core_seconds"]) == ((52.0, 83.0) if known else (2.0, 3.0))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from autosim.rendering.annotations import Annotation, Boxes, class_mask
+from autosim.rendering.annotations import Annotation, class_mask, first_boxes, large_first
 from autosim.rendering.frames import Frames
 
 # Of a class to the next, how far hues are apart: the golden section spreads any number of them.
@@ -19,7 +19,7 @@ SATURATIONS, BRIGHTNESSES = (1.0, 0.55), (1.0, 0.6, 0.8)
 
 def labels_are_shown(declared: Mapping[str, Annotation]) -> bool:
     """Whether annotations say where things are: a class mask does, and boxes do."""
-    return class_mask(declared) is not None or _boxes(declared) is not None
+    return class_mask(declared) is not None or first_boxes(declared) is not None
 
 
 def label_pictures(frames: Frames, declared: Mapping[str, Annotation]) -> Frames:
@@ -28,7 +28,7 @@ def label_pictures(frames: Frames, declared: Mapping[str, Annotation]) -> Frames
 
     ``ValueError`` where neither is ``declared`` (:func:`labels_are_shown`).
     """
-    mask, boxes = class_mask(declared), _boxes(declared)
+    mask, boxes = class_mask(declared), first_boxes(declared)
     if mask is not None:
         name, classes = mask[0], mask[1].classes
         pictures = colours(len(classes) - 1)[np.asarray(frames.annotations[name])]
@@ -51,14 +51,9 @@ def colours(classes: int) -> NDArray[np.uint8]:
     return np.round(255 * np.array(found)).astype(np.uint8)
 
 
-def _boxes(declared: Mapping[str, Annotation]) -> tuple[str, Boxes] | None:
-    return next(((name, kind) for name, kind in declared.items() if isinstance(kind, Boxes)), None)
-
-
 def _painted(rows: NDArray[np.float32], height: int, width: int, palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
     picture = np.zeros((height, width, 3), dtype=np.uint8)
-    areas = (rows[:, 2] - rows[:, 0]) * (rows[:, 3] - rows[:, 1])
-    for row in rows[np.argsort(-areas, kind="stable")]:
+    for row in large_first(rows):
         x0, y0, x1, y1 = np.clip(row[:4].round().astype(int), 0, (width, height, width, height))
         colour = palette[1 + int(row[4])]
         picture[y0:y1, x0:x1] = colour // 2

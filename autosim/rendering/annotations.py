@@ -260,6 +260,17 @@ def class_mask(declared: Mapping[str, Annotation]) -> tuple[str, ClassMask] | No
     return next(((name, kind) for name, kind in declared.items() if isinstance(kind, ClassMask)), None)
 
 
+def first_boxes(declared: Mapping[str, Annotation]) -> tuple[str, Boxes] | None:
+    """The first boxes that are declared, with their name; None where there are none."""
+    return next(((name, kind) for name, kind in declared.items() if isinstance(kind, Boxes)), None)
+
+
+def large_first(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Boxes (k, 4 or more columns) in the order in which they are painted: small ones over large ones."""
+    areas = (rows[:, 2] - rows[:, 0]) * (rows[:, 3] - rows[:, 1])
+    return rows[np.argsort(-areas, kind="stable")]
+
+
 def _check_classes(classes: Sequence[str]) -> None:
     if isinstance(classes, str) or not all(isinstance(name, str) and name for name in classes) or not classes:
         raise ValueError(f"classes: {classes!r} are not one name or more, none of them empty")

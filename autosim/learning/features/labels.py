@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from autosim.learning.training import images_at_once
-from autosim.rendering.annotations import Annotation, Boxes, class_mask
+from autosim.rendering.annotations import Annotation, Boxes, class_mask, first_boxes, large_first
 from autosim.rendering.frames import Frames
 from autosim.scenes.graph import Categorical, Continuous, SceneGraph, Schema
 
@@ -273,7 +273,7 @@ def _boxes_alone(declared: Mapping[str, Annotation]) -> tuple[str, Boxes] | None
     """The first boxes that are declared, with their name, where no class mask is."""
     if class_mask(declared) is not None:
         return None
-    return next(((name, kind) for name, kind in declared.items() if isinstance(kind, Boxes)), None)
+    return first_boxes(declared)
 
 
 def _layout_classes(declared: Mapping[str, Annotation]) -> int:
@@ -295,8 +295,7 @@ def _rows(frames: Frames, declared: Mapping[str, Annotation], place: int) -> NDA
 def _painted(rows: NDArray[np.float32], height: int, width: int) -> NDArray[np.uint8]:
     """Boxes as a class mask, small ones over large ones."""
     mask = np.zeros((height, width), dtype=np.uint8)
-    areas = (rows[:, 2] - rows[:, 0]) * (rows[:, 3] - rows[:, 1])
-    for row in rows[np.argsort(-areas, kind="stable")]:
+    for row in large_first(rows):
         x0, y0, x1, y1 = row[:4].round().astype(int)
         mask[max(0, y0) : y1, max(0, x0) : x1] = int(row[4]) + 1
     return mask

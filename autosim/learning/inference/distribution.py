@@ -166,10 +166,9 @@ def shared_out(
     told apart keeps its probability.
     """
     taken_for = likelihoods / likelihoods.sum(axis=1, keepdims=True)
-    count = taken_for.shape[1]
-    confused = np.stack(
-        [taken_for[truth == k].mean(axis=0) if (truth == k).any() else np.eye(count)[k] for k in range(count)]
-    )
+    confused = np.eye(taken_for.shape[1])
+    for choice in np.unique(truth):
+        confused[choice] = taken_for[truth == choice].mean(axis=0)
     shares = np.array(summary.probabilities) @ confused
     return CategoricalSummary(tuple(float(share) for share in shares / shares.sum()))
 

@@ -91,9 +91,9 @@ class DistributionReader:
                 found = self.reader.readings(images, told)
             keys, calibration = self._slots(read), self.reader.calibrations[read.name]
             result |= inferred(read, found[read.name], calibration, before, keys, self.restarts, stay)
-            if read.single and self.labels:
-                result |= self._shared_out(read, result, keys[0])
             if read.single:
+                if self.labels:
+                    result |= self._shared_out(read, result, keys[0])
                 values, angles = likely(read, found[read.name], calibration, before | result, keys[0])
                 told |= self.reader.told_to_children(read, values, angles)
         return {key: summary for key, summary in result.items() if key in before}
@@ -104,17 +104,18 @@ class DistributionReader:
         """The choices of a single node, shared out among those that the labels of broad frames do not tell apart: much
         of a scene is not in them.
         """
-        readings = self.reader.readings(self.broad.frames.images, {}).get(read.name)
-        if readings is None:
+        known = {place: found.get(f"{key}.{each.name}") for place, each in enumerate(read.categorical)}
+        choices = {place: each for place, each in known.items() if isinstance(each, CategoricalSummary)}
+        # Children are read given their parent, which broad frames would have to be told first.
+        if not choices or read.parent:
             return {}
+        readings = self.reader.readings(self.broad.frames.images, {})[read.name]
         truth = node_labels(self.session.env.schema, read, self.broad.scenes).choices[:, 0].numpy()
         likelihoods = self.reader.calibrations[read.name].choice_likelihoods(readings)
-        shared: dict[str, AttributeSummary] = {}
-        for place, each in enumerate(read.categorical):
-            summary = found.get(f"{key}.{each.name}")
-            if isinstance(summary, CategoricalSummary):
-                shared[f"{key}.{each.name}"] = shared_out(summary, likelihoods[place][:, 0], truth[:, place])
-        return shared
+        return {
+            f"{key}.{read.categorical[place].name}": shared_out(summary, likelihoods[place][:, 0], truth[:, place])
+            for place, summary in choices.items()
+        }
 
     def refine(self, frames: DrawnFrames, schedule: TrainingSchedule, seed: int) -> float:
         """Train on frames and as many of the broad ones; some of them calibrate. Returns the loss at the end."""

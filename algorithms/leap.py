@@ -79,6 +79,7 @@ class Leap(Algorithm):
         self.start = ParametricGenerator(session.env.prior(), learn_spread=True)
         self.answer = copy.deepcopy(self.start)
         self.target = session.target.images
+        self._draw = session.annotate if config.reads == "labels" else session.draw
         labels: dict[str, Annotation] = {}
         if config.reads == "labels":
             require_labels(session, self.name, "it reads their labels")
@@ -145,7 +146,7 @@ class Leap(Algorithm):
         config, session = self.config, self.session
         seed = session.seed_sequence("scenes", iteration)
         scenes = self.reader.around(self.answer, config.widening, config.least_spread, config.frames, seed)
-        drawn = session.draw(scenes, "frames", iteration)
+        drawn = self._draw(scenes, "frames", iteration)
         schedule = TrainingSchedule(config.round_epochs, config.batch, config.round_rate)
         return self.reader.refine(drawn, schedule, session.integer_seed("refine", iteration))
 
@@ -153,7 +154,7 @@ class Leap(Algorithm):
         """Frames of the answer, what is inferred from them, and the difference taken off the answer."""
         session = self.session
         scenes = self.answer.sample(self.config.frames, session.seed_sequence("scenes", iteration)).scenes
-        drawn = session.draw(scenes, "frames", iteration)
+        drawn = self._draw(scenes, "frames", iteration)
         self._take(self.reader.debiased(self.answer, drawn))
 
     def state_dict(self) -> dict[str, Any]:

@@ -158,10 +158,15 @@ class Session:
         self.feature_usage += features.usage
         return features
 
-    def broad_frames(self, count: int) -> DrawnFrames:
-        """The first ``count`` broad frames of the environment, the same for every run on it."""
-        with self.uncounted(), self.stage("frames over all ranges"):
-            return broad_frames(self.env, self.pool, count)
+    def broad_frames(self, count: int, images: bool = True) -> DrawnFrames:
+        """The first ``count`` broad frames of the environment, the same for every run on it; without ``images`` those
+        of :meth:`annotate`. What drawing them took is charged to the run separately (``feature_usage``).
+        """
+        with self.uncounted(), self.stage("frames over all ranges" if images else "labels over all ranges"):
+            drawn = broad_frames(self.env, self.pool, count, images)
+        if images or self.pool.annotates_by_rendering:
+            self.feature_usage += self.pool.usage_of(drawn.scenes)
+        return drawn
 
     def seed_sequence(self, purpose: str, iteration: int = 0, index: int = 0) -> np.random.SeedSequence:
         """Seeds of one draw of this run."""
@@ -183,6 +188,13 @@ class Session:
         """The same together with scenes and seeds, which a method that holds frames stores in its state."""
         seeds = self.frame_seeds(purpose, iteration, len(scenes))
         return DrawnFrames(tuple(scenes), seeds, self.pool.render(scenes, seeds))
+
+    def annotate(self, scenes: Sequence[SceneGraph], purpose: str, iteration: int = 0) -> DrawnFrames:
+        """The same for a method that learns from labels alone: annotations, and black images that are not counted where
+        the renderer finds labels without one.
+        """
+        seeds = self.frame_seeds(purpose, iteration, len(scenes))
+        return DrawnFrames(tuple(scenes), seeds, self.pool.annotate(scenes, seeds))
 
     def redraw(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> Frames:
         """Draw again frames that this run has drawn and counted before; they are not counted a second time."""

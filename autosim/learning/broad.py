@@ -39,13 +39,16 @@ LARGEST = 2**30
 ANNOTATION, CORE_SECONDS = "annotation ", "core seconds"
 
 
-def broad_frames(env: Env, pool: RenderPool, count: int) -> DrawnFrames:
+def broad_frames(env: Env, pool: RenderPool, count: int, images: bool = True) -> DrawnFrames:
     """The first ``count`` broad frames of an environment, cached on disk up to :data:`LARGEST` bytes. Their
-    share of the CPU seconds that drawing the cached ones took is charged.
+    share of the CPU seconds that drawing the cached ones took is charged. Without ``images`` they have annotations and
+    black images, as :meth:`RenderPool.annotate` gives them.
     """
     scenes = broad_scenes(env, max(count, PROBES))
     seeds = broad_seeds(len(scenes))
-    probe = pool.render(scenes[:PROBES], seeds[:PROBES])
+    images = images or pool.annotates_by_rendering
+    draw = pool.render if images else pool.annotate
+    probe = draw(scenes[:PROBES], seeds[:PROBES])
     description = {
         "env": env.name,
         "scenes": [scene.to_json() for scene in scenes[:PROBES]],
@@ -60,11 +63,12 @@ def broad_frames(env: Env, pool: RenderPool, count: int) -> DrawnFrames:
         collector.put(0, frames)
         for start in range(len(frames), len(scenes), PART):
             places = slice(start, start + PART)
-            collector.put(start, pool.render(scenes[places], seeds[places]))
+            collector.put(start, draw(scenes[places], seeds[places]))
         frames = collector.frames
         seconds += pool.charged_core_seconds() - start_seconds
         arrays = {
-            "images": frames.images,
+            # Black ones are not kept.
+            "images": frames.images if images else frames.images[:, :0],
             CORE_SECONDS: np.array(seconds),
             **{f"{ANNOTATION}{k}": v for k, v in frames.annotations.items()},
         }
@@ -115,6 +119,8 @@ def _kept(description: dict[str, Any], pool: RenderPool, probe: Frames) -> tuple
         return None
     try:
         images, seconds = arrays.pop("images"), float(arrays.pop(CORE_SECONDS))
+        if images.shape[1:] == (0, pool.width, 3):
+            images = np.zeros((len(images), pool.height, pool.width, 3), dtype=np.uint8)
         if not 0 <= seconds < math.inf:
             return None
         frames = Frames(images, {key.removeprefix(ANNOTATION): values for key, values in arrays.items()})  # type: ignore[arg-type]

@@ -52,6 +52,7 @@ class RenderPool(ABC):
         self.renderer_name = type(renderer).__name__
         self.height, self.width = renderer.height, renderer.width
         self.annotations: Mapping[str, Annotation] = dict(renderer.annotations)
+        self.annotates_by_rendering = renderer.annotates_by_rendering
         self.workers = workers
         self.used = Usage()
         self.notice = ""
@@ -91,13 +92,24 @@ class RenderPool(ABC):
         ``ValueError`` where there are no scenes or the numbers of scenes and seeds differ; ``RendererError`` where the
         renderer fails.
         """
-        seeds = _checked(scenes, seeds)
+        frames = self._drawn(scenes, seeds, images=True)
+        self._look_again(scenes, seeds, frames)
+        return frames
+
+    def annotate(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> Frames:
+        """Frames of the scenes with their annotations and black images, which cost nothing and are not counted. Of a
+        renderer that finds annotations by rendering (``Renderer.annotates_by_rendering``), what :meth:`render` gives.
+        """
+        if self.annotates_by_rendering:
+            return self.render(scenes, seeds)
+        return self._drawn(scenes, seeds, images=False)
+
+    def _drawn(self, scenes: Sequence[SceneGraph], seeds: Sequence[int], images: bool) -> Frames:
+        numbers = _checked(scenes, seeds)
         if not scenes:
             raise ValueError("no scenes to render")
         with _with_scene(scenes):
-            frames = self._render(scenes, seeds)
-        self._look_again(scenes, seeds, frames)
-        return frames
+            return self._render(scenes, numbers, images)
 
     def _look_again(self, scenes: Sequence[SceneGraph], seeds: Sequence[int], frames: Frames) -> None:
         """Draw the last few scenes a second time, one for each hundred since the last time."""
@@ -192,8 +204,8 @@ class RenderPool(ABC):
         """Release the workers; safe to call twice."""
 
     @abstractmethod
-    def _render(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> Frames:
-        """Frames of the scenes, in order."""
+    def _render(self, scenes: Sequence[SceneGraph], seeds: Sequence[int], images: bool = True) -> Frames:
+        """Frames of the scenes, in order; without ``images`` black ones."""
 
     def _render_again(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> Frames:
         """The last scenes of the batch that was drawn last, by another worker where there is one."""
@@ -227,11 +239,12 @@ class LocalPool(RenderPool):
     def close(self) -> None:
         self._worker.close()
 
-    def _render(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> Frames:
+    def _render(self, scenes: Sequence[SceneGraph], seeds: Sequence[int], images: bool = True) -> Frames:
         collector = FrameCollector(len(scenes), self.height, self.width, self.annotations)
+        make = self._worker.render if images else self._worker.annotate
         for start in range(0, len(scenes), AT_ONCE):
             places = slice(start, start + AT_ONCE)
-            frames, _, used = self._worker.render(start, scenes[places], seeds[places])
+            frames, _, used = make(start, scenes[places], seeds[places])
             self.used += used
             collector.put(start, frames)
         return collector.frames

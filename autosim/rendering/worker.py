@@ -6,9 +6,10 @@ Runs in the process of a :class:`~autosim.rendering.pool.LocalPool` or inside a 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,8 +58,30 @@ class Worker:
     def render(self, first: int, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> tuple[Frames, float, Usage]:
         """Frames of scenes (``first`` is the place of the first in its batch), seconds taken, and what was used."""
         self.build()
+        return self._made(first, scenes, partial(self._frames, first, scenes, seeds), counted=True)
+
+    def annotate(self, first: int, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> tuple[Frames, float, Usage]:
+        """The same with black images, which are not counted, where the renderer finds the truth without one."""
+        self.build()
+        renderer = self._renderer
+        if renderer.annotates_by_rendering:
+            return self.render(first, scenes, seeds)
+        black = np.zeros((renderer.height, renderer.width, 3), dtype=np.uint8)
+
+        def made() -> Sequence[Frame]:
+            frames = []
+            for index, scene in enumerate(scenes, first):
+                with _named(renderer, f"scene {index}", index):
+                    frames.append(Frame(black, renderer.annotate(scene)))
+            return frames
+
+        return self._made(first, scenes, made, counted=False)
+
+    def _made(
+        self, first: int, scenes: Sequence[SceneGraph], make: Callable[[], Sequence[Frame]], counted: bool
+    ) -> tuple[Frames, float, Usage]:
         start, core_start = time.perf_counter(), self._renderer.core_seconds()
-        frames = self._frames(first, scenes, seeds)
+        frames = make()
         if len(frames) != len(scenes):
             name = type(self._renderer).__name__
             raise RendererError(f"{name}: render_many gave {len(frames)} frames of {len(scenes)} scenes")
@@ -67,8 +90,8 @@ class Worker:
             with _named(self._renderer, f"scene {index}", index):
                 checked.append(check_frame(self._declared, frame, self._renderer.height, self._renderer.width))
         stacked = Frames.stack(checked)
-        cost = sum(self._renderer.cost(scene) for scene in scenes)
-        used = Usage(len(stacked), cost, self._renderer.core_seconds() - core_start)
+        cost = sum(self._renderer.cost(scene) for scene in scenes) if counted else 0.0
+        used = Usage(len(stacked) if counted else 0, cost, self._renderer.core_seconds() - core_start)
         return stacked, time.perf_counter() - start, used
 
     def gradient_parts(

@@ -38,6 +38,13 @@ class Pose:
         """Points (n, 3) of the thing's own frame, rotated and moved."""
         return np.asarray(points, dtype=np.float64) @ rotation_matrix(self.rotation).T + np.array(self.place)
 
+    @property
+    def matrix(self) -> NDArray[np.float64]:
+        """(4, 4), of homogeneous coordinates: from the thing's own frame to the world's."""
+        found = np.eye(4)
+        found[:3, :3], found[:3, 3] = rotation_matrix(self.rotation), self.place
+        return found
+
 
 def rotation_matrix(quaternion: Sequence[float]) -> NDArray[np.float64]:
     """(3, 3) of a quaternion (w, x, y, z), which need not have unit length."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,10 @@ PARKED = (0.0, 0.0, -1.0)
 
 
 class RoomRenderer(MitsubaRenderer):
-    """One room. All things are one mesh with colours at its vertices: one update for each image, and one material."""
+    """One room. Objects are instances, so that the trees in which rays find their meshes' faces are built once, and not
+    for each image. Their faces have one colour each: Mitsuba interpolates colours at vertices between points of the
+    world, where an instance's mesh is not. Clutter, of few faces and of other colours in each image, is one mesh.
+    """
 
     field_of_view = FIELD_OF_VIEW
 
@@ -63,38 +66,19 @@ class RoomRenderer(MitsubaRenderer):
         return mi.ScalarTransform4f().look_at(origin=list(eye), target=list(target), up=list(up))
 
     def scene_dict(self, mi: Any) -> dict[str, Any]:
-        """The room, and the mesh of all things."""
-        models = (*self.objects, *self.clutter)
-        properties = mi.Properties()
-        properties["bsdf"] = mi.load_dict(
-            {
-                "type": "twosided",
-                "bsdf": {"type": "diffuse", "reflectance": {"type": "mesh_attribute", "name": "vertex_color"}},
-            }
-        )
-        starts = np.cumsum([0, *(len(model.vertices) for model in models)])
-        faces = np.concatenate([model.faces + start for model, start in zip(models, starts, strict=False)])
-        mesh = mi.Mesh("things", int(starts[-1]), len(faces), props=properties, has_vertex_normals=True)
-        mesh.add_attribute("vertex_color", 3, np.concatenate([model.colours for model in models]).ravel())
-        parameters = mi.traverse(mesh)
-        parameters["vertex_positions"] = np.concatenate([model.vertices for model in models]).ravel()
-        parameters["vertex_normals"] = np.concatenate([model.normals for model in models]).ravel()
-        parameters["faces"] = faces.astype(np.uint32).ravel()
-        parameters.update()
-        # Of each face the number of its object, from 1; 0 for clutter.
-        numbers = [i + 1 if i < len(self.objects) else 0 for i in range(len(models))]
-        self._owners = np.repeat(numbers, [len(model.faces) for model in models]).astype(np.uint16)
+        """The room, the objects as instances, and the mesh of clutter."""
         self._silhouettes = Silhouettes(mi, self.objects)
-        return {**room_dict(mi, self.room, self.surroundings), "things": mesh}
+        found = room_dict(mi, self.room, self.surroundings)
+        found["clutter"] = coloured_mesh(mi, "clutter", self.clutter, "vertex")
+        for i, model in enumerate(self.objects):
+            found[f"group-{i}"] = {"type": "shapegroup", "mesh": coloured_mesh(mi, model.name, [model], "face")}
+            found[f"object-{i}"] = {"type": "instance", "shapegroup": {"type": "ref", "id": f"group-{i}"}}
+        return found
 
     def pose(self, mi: Any, scene: SceneGraph) -> dict[str, Any]:
         """Things where they lie, light, and the table's pattern."""
         setting = setting_of(scene)
         vertices, normals, colours = [], [], []
-        for model, pose in zip(self.objects, self._placed(scene, setting), strict=True):
-            vertices.append(pose.apply(model.vertices))
-            normals.append(model.normals @ rotation_matrix(pose.rotation).T)
-            colours.append(model.colours)
         nodes = sorted(scene.find("clutter"), key=lambda node: node.slot)
         for i, (model, pose, node) in enumerate(
             zip(self.clutter, _moved(scene, "clutter", setting), nodes, strict=True)
@@ -104,11 +88,13 @@ class RoomRenderer(MitsubaRenderer):
             normals.append(model.normals @ rotation_matrix(pose.rotation).T)
             tint = np.array(linear_rgb(CLUTTER_COLOURS[str(node["colour"])]))
             colours.append(np.broadcast_to(tint, model.colours.shape))
+        placed = enumerate(self._placed(scene, setting))
         light = light_colour(setting.warmth)
         values = {
-            "things.vertex_positions": np.concatenate(vertices).astype(np.float32).ravel(),
-            "things.vertex_normals": np.concatenate(normals).astype(np.float32).ravel(),
-            "things.vertex_color": np.concatenate(colours).astype(np.float32).ravel(),
+            **{f"object-{i}.to_world": mi.ScalarTransform4f(pose.matrix) for i, pose in placed},
+            "clutter.vertex_positions": np.concatenate(vertices).astype(np.float32).ravel(),
+            "clutter.vertex_normals": np.concatenate(normals).astype(np.float32).ravel(),
+            "clutter.vertex_color": np.concatenate(colours).astype(np.float32).ravel(),
             "lamp.emitter.radiance.value": mi.ScalarColor3f(*(light * setting.lamp)),
             "table.bsdf.weight.value": setting.pattern,
             "table.bsdf.bsdf_1.reflectance.to_uv": mi.ScalarTransform3f().translate(list(setting.shift)),
@@ -133,8 +119,8 @@ class RoomRenderer(MitsubaRenderer):
         groups = [
             pose.apply(model.vertices) for model, pose in zip(self.objects, self._placed(scene, setting), strict=True)
         ]
-        shape = self._shapes["things"]
-        return seen_instances(self._types, self._scene, shape, self._owners, self._rays_of(setting), groups)
+        numbers = {self._shapes[f"object-{i}"]: i + 1 for i in range(len(self.objects))}
+        return seen_instances(self._types, self._scene, numbers, self._rays_of(setting), groups)
 
     def annotate(self, scene: SceneGraph) -> dict[str, NDArray[np.generic]]:
         """Boxes of the visible part of each object of which a tenth or more is seen, as BOP measures it."""
@@ -221,6 +207,25 @@ class LmoRenderer(Renderer):
 
     def _room(self, scene: SceneGraph) -> MitsubaRenderer:
         return self.rooms[setting_of(scene).room]
+
+
+def coloured_mesh(mi: Any, name: str, models: Sequence[Model], colours_of: Literal["vertex", "face"]) -> Any:
+    """Models as one mesh of Mitsuba's whose material is the colours at its vertices, or for each face their mean."""
+    properties = mi.Properties()
+    colours = {"type": "diffuse", "reflectance": {"type": "mesh_attribute", "name": f"{colours_of}_color"}}
+    properties["bsdf"] = mi.load_dict({"type": "twosided", "bsdf": colours})
+    starts = np.cumsum([0, *(len(model.vertices) for model in models)])
+    faces = np.concatenate([model.faces + start for model, start in zip(models, starts, strict=False)])
+    shades = np.concatenate([model.colours for model in models])
+    mesh = mi.Mesh(name, int(starts[-1]), len(faces), props=properties, has_vertex_normals=True)
+    values = shades if colours_of == "vertex" else shades[faces].mean(axis=1)
+    mesh.add_attribute(f"{colours_of}_color", 3, values.astype(np.float32).ravel())
+    parameters = mi.traverse(mesh)
+    parameters["vertex_positions"] = np.concatenate([model.vertices for model in models]).ravel()
+    parameters["vertex_normals"] = np.concatenate([model.normals for model in models]).ravel()
+    parameters["faces"] = faces.astype(np.uint32).ravel()
+    parameters.update()
+    return mesh
 
 
 def _moved(scene: SceneGraph, node_class: str, setting: Setting) -> list[Pose]:

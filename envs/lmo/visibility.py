@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,9 +73,9 @@ class Rays:
 
 
 def seen_instances(
-    mi: Any, scene: Any, shape: Any, owners: NDArray[np.uint16], rays: Rays, groups: Sequence[NDArray[np.float64]]
+    mi: Any, scene: Any, numbers: Mapping[Any, int], rays: Rays, groups: Sequence[NDArray[np.float64]]
 ) -> NDArray[np.uint16]:
-    """(height, width): the owner of the face of ``shape`` that each pixel's centre shows, 0 for all else. Only pixels
+    """(height, width): the number of the instance that each pixel's centre shows, 0 for what has none. Only pixels
     around ``groups``, the points of each object in the world, are looked at.
     """
     near = np.zeros((rays.height, rays.width), dtype=bool)
@@ -84,11 +84,8 @@ def seen_instances(
             near[window[0] : window[2], window[1] : window[3]] = True
     rows, columns = np.nonzero(near)
     found = np.zeros((rays.height, rays.width), dtype=np.uint16)
-    numbers = np.zeros(len(rows), dtype=np.uint16)
-    for i, hit in enumerate(_hits(mi, scene, rays.eye, rays.directions(rows, columns))):
-        if hit.is_valid() and hit.shape == shape:
-            numbers[i] = owners[hit.prim_index]
-    found[rows, columns] = numbers
+    hits = _hits(mi, scene, rays.eye, rays.directions(rows, columns))
+    found[rows, columns] = [numbers.get(hit.instance, 0) if hit.is_valid() else 0 for hit in hits]
     return found
 
 

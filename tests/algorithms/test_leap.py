@@ -106,6 +106,7 @@ def test_from_labels_it_finds_places_whatever_images_look_like() -> None:
     algorithm = Leap(session, config)
     start = algorithm.start.parameters_by_key()
     algorithm.step(0)
+    assert session.images == session.feature_usage.images == 0
     for key in ("blob.0.x", "blob.1.x"):
         assert left(algorithm, start, key) < 0.5, key
     light = algorithm.answer.parameters_by_key()["light.power"]

@@ -23,11 +23,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def made(count: int, size: int = 24) -> tuple[DrawnFrames, int]:
+def made(count: int, size: int = 24, images: bool = True) -> tuple[DrawnFrames, int]:
     """Broad frames of the blobs, and how many images were rendered for them."""
     env = BlobEnv(BlobConfig(size=size))
     with LocalPool(env.renderer()) as pool:
-        return broad_frames(env, pool, count), pool.images
+        return broad_frames(env, pool, count, images), pool.images
 
 
 def same(one: DrawnFrames, other: DrawnFrames) -> None:
@@ -56,6 +56,19 @@ def test_more_than_are_kept_have_only_the_rest_drawn() -> None:
     assert many.scenes[:9] == few.scenes and len(set(many.seeds)) == 30
     np.testing.assert_array_equal(many.frames.images[:9], few.frames.images)
     assert [len(made(count)[0]) for count in (1, 3)] == [1, 3]
+
+
+def test_labels_alone_are_those_of_the_frames_and_are_kept_too(folder: Path) -> None:
+    labels, rendered = made(30, images=False)
+    again, second = made(30, images=False)
+    (path,) = folder.rglob("*.npz")
+    frames, third = made(30)
+    assert (rendered, second, third) == (0, 0, 30)
+    same(again, labels)
+    same(labels, replace(frames, frames=replace(frames.frames, images=np.zeros_like(frames.frames.images))))
+    assert path.stat().st_size < frames.frames.images.nbytes / 2
+    path.write_bytes(path.read_bytes()[:200])
+    same(made(30, images=False)[0], labels)
 
 
 def test_what_drawing_took_is_charged_by_the_share_that_is_read() -> None:

@@ -264,6 +264,23 @@ def test_every_kind_of_annotation_comes_back_from_actors(ray_session: None) -> N
     assert [int((boxes[:, 4] >= 0).sum()) for boxes in found.annotations["boxes"]] == [1, 2, 3] * 3
 
 
+def test_annotations_without_images_are_those_of_the_frames_and_cost_none(ray_session: None) -> None:
+    with LocalPool(BlobRenderer()) as here, RayPool(BlobRenderer(), 2, chunk=2) as there:
+        found, others = here.annotate(SCENES, SEEDS), there.annotate(SCENES, SEEDS)
+        assert here.images == there.images == here.cost == there.cost == 0 < here.core_seconds
+        expected = here.render(SCENES, SEEDS)
+    assert_same(found, Frames(np.zeros_like(expected.images), expected.annotations))
+    assert_same(others, found)
+
+
+def test_annotations_of_a_renderer_that_renders_for_them_come_with_images_and_count() -> None:
+    with LocalPool(DiscRenderer()) as pool:
+        assert pool.annotates_by_rendering
+        found = pool.annotate(DISC_SCENES, [1, 2, 3])
+        assert pool.images == 3
+        assert_same(found, pool.render(DISC_SCENES, [1, 2, 3]))
+
+
 def test_annotations_that_are_not_as_declared_are_named_with_the_scene(ray_session: None) -> None:
     scenes = [blob_scene(0, 2), blob_scene(1, 2), blob_scene(2, 3)]
     once = SupervisorSettings(attempts=1)

@@ -56,8 +56,7 @@ class DistributionReader:
         labels: Mapping[str, Annotation],
     ) -> None:
         self.session, self.prior, self.labels = session, session.env.prior(), labels
-        self.broad = self._drawn_as_read(session.broad_frames(broad))
-        session.feature_usage += session.pool.usage_of(self.broad.scenes)
+        self.broad = self._drawn_as_read(session.broad_frames(broad, images=not labels))
         schema, declared, edge = session.env.schema, session.pool.annotations, session.env.feature_edge
         self.reader = SceneReader(schema, self.broad, declared, edge, SEED, even, second_looks)
         self.restarts = session.seed_sequence("restarts")

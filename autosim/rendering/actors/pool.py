@@ -38,6 +38,10 @@ class _RenderActor:
         worker = self._ready(sent)
         return Answer(*worker.render(*work), worker.memory_held())
 
+    def annotate(self, sent: Sequence[Any], *work: Any) -> Answer:
+        worker = self._ready(sent)
+        return Answer(*worker.annotate(*work), worker.memory_held())
+
     def gradient_parts(self, sent: Sequence[Any], *work: Any) -> Answer:
         worker = self._ready(sent)
         return Answer(*worker.gradient_parts(*work), worker.memory_held())
@@ -80,7 +84,8 @@ class RayPool(RenderPool):
         import ray
 
         self._chunk = chunk
-        self._frame_chunks, self._loss_chunks, self._adjoint_chunks = ChunkSize(), ChunkSize(), ChunkSize()
+        self._frame_chunks, self._label_chunks = ChunkSize(), ChunkSize()
+        self._loss_chunks, self._adjoint_chunks = ChunkSize(), ChunkSize()
         self._sent = [ray.put(renderer)]
         self._drew_last: Any = None
         self._reserved = own = ray_settings or RaySettings()
@@ -112,15 +117,17 @@ class RayPool(RenderPool):
         actor: Any = ray.remote(_RenderActor).options(max_restarts=0, **reserved, **placement()).remote()
         return actor, actor.build.remote(self._sent)
 
-    def _render(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> Frames:
+    def _render(self, scenes: Sequence[SceneGraph], seeds: Sequence[int], images: bool = True) -> Frames:
         collector = FrameCollector(len(scenes), self.height, self.width, self.annotations)
 
         def send(actor: Any, start: int, stop: int) -> Any:
             if stop == len(scenes):
                 self._drew_last = actor
-            return actor.render.remote(self._sent, start, scenes[start:stop], seeds[start:stop])
+            make = actor.render if images else actor.annotate
+            return make.remote(self._sent, start, scenes[start:stop], seeds[start:stop])
 
-        self._map(len(scenes), send, collector.put, lambda start, stop: (start, stop - 1), "", self._frame_chunks)
+        chunks = self._frame_chunks if images else self._label_chunks
+        self._map(len(scenes), send, collector.put, lambda start, stop: (start, stop - 1), "", chunks)
         return collector.frames
 
     def _render_again(self, scenes: Sequence[SceneGraph], seeds: Sequence[int]) -> Frames:

@@ -1,7 +1,8 @@
 """The papers' controlled experiments: ``python benchmarks/paper.py metasim-table1 [--seeds 3]``; see ``--help``.
 
 Makes the runs that a table or figure takes, two at once, and prints what was published beside what was measured; writes
-JSON, Markdown and pictures. Runs that are finished are not made again, and not measured again.
+JSON, Markdown and pictures. Runs that are finished are not made again, and not measured again. Long tables are made a
+few rows at a time: ``--only ROW,ROW`` makes these, and ``--known FILE`` keeps the rows that were measured earlier.
 """
 
 from __future__ import annotations
@@ -26,12 +27,18 @@ if TYPE_CHECKING:
 MEASURED = "measured.json"
 
 
-def work_of(trial: Trial, out: Path) -> PlannedRun:
-    """The run of a trial."""
+def work_of(trial: Trial, out: Path, cores: int = 0) -> PlannedRun:
+    """The run of a trial; on ``cores`` workers of its own, or in one process."""
     from autosim.cli.run_options import configure
     from autosim.runs.planned import PlannedRun
 
-    options = {"algo": trial.algo_options, "env": trial.env_options, "seed": trial.seed, "workers": 0, **trial.options}
+    options = {
+        "algo": trial.algo_options,
+        "env": trial.env_options,
+        "seed": trial.seed,
+        "workers": cores,
+        **trial.options,
+    }
     config = configure(trial.algo, trial.env, options)
     return PlannedRun(config, out / "runs" / trial.name, f"autosim run --config runs/{trial.name}/config.yaml")
 
@@ -48,7 +55,9 @@ def make_runs(name: str, works: Sequence[PlannedRun], out: Path, workers: int) -
         print(f"{waiting[event.index].folder.name}: {event.kind} {event.cause}".rstrip(), flush=True)
 
     (out / "runs").mkdir(parents=True, exist_ok=True)
-    with WorkerProcesses(min(workers, len(waiting)), out / "processes.log", import_libraries) as processes:
+    # A run that has all cores to itself starts its own workers, and is made in this process.
+    processes_needed = 0 if workers == 1 else min(workers, len(waiting))
+    with WorkerProcesses(processes_needed, out / "processes.log", import_libraries) as processes:
         processes.run(partial(make_and_measure, name), waiting, report)
 
 
@@ -72,6 +81,36 @@ def gather(trials: Sequence[Trial], works: Sequence[PlannedRun]) -> list[dict[st
         for trial, work in zip(trials, works, strict=True)
         if (work.folder / MEASURED).exists()
     ]
+
+
+def chosen_rows(trials: Sequence[Trial], only: str | None) -> list[Trial]:
+    """The trials of the rows that ``only`` names, with commas between them; all where it is None. ``ValueError``."""
+    if only is None:
+        return list(trials)
+    rows, wanted = list(dict.fromkeys(trial.row for trial in trials)), only.split(",")
+    if unknown := [row for row in wanted if row not in rows]:
+        raise ValueError(f"--only: no row {unknown[0]!r}; there are: {', '.join(rows)}")
+    return [trial for trial in trials if trial.row in wanted]
+
+
+def earlier_runs(known: Path | None, name: str) -> list[dict[str, Any]]:
+    """What was measured of the runs in an earlier record of the experiment; ``ValueError`` if it is of another."""
+    if known is None:
+        return []
+    details = json.loads(known.read_text(encoding="utf-8")).get("details", {})
+    if details.get("experiment") != name:
+        raise ValueError(f"--known: {known} has no runs of {name}")
+    return list(details["runs"])
+
+
+def with_earlier(
+    runs: Sequence[dict[str, Any]], earlier: Sequence[dict[str, Any]], trials: Sequence[Trial]
+) -> list[dict[str, Any]]:
+    """All runs in the order of the experiment's rows; of a row that was made again, none of the earlier ones."""
+    made = {run["row"] for run in runs}
+    order = list(dict.fromkeys(trial.row for trial in trials))
+    kept = [run for run in earlier if run["row"] in order and run["row"] not in made]
+    return sorted([*runs, *kept], key=lambda run: (order.index(run["row"]), run["seed"]))
 
 
 def copy_pictures(trials: Sequence[Trial], works: Sequence[PlannedRun], out: Path) -> None:
@@ -157,7 +196,10 @@ def main() -> int:
         type=Path,
         help="folder of MNIST's idx files, for --digits mnist; or of LM-O's photographs",
     )
-    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="runs at once")
+    cores = len(os.sched_getaffinity(0))
+    parser.add_argument("--workers", type=int, default=cores, help="runs at once; 1 gives each all cores")
+    parser.add_argument("--only", metavar="ROW,ROW", help="make these rows alone")
+    parser.add_argument("--known", type=Path, metavar="FILE", help="earlier record, whose other rows are kept")
     parser.add_argument("--out", type=Path, help="folder to write to (default: runs/EXPERIMENT)")
     arguments = parser.parse_args()
     if arguments.seeds < 1 or arguments.workers < 1:
@@ -169,10 +211,16 @@ def main() -> int:
     out = arguments.out or Path("runs") / f"{arguments.experiment}-{kind}"
     digits = {"digits": arguments.digits, "data_dir": arguments.data_dir}
     try:
-        trials = experiment.trials(arguments.seeds, digits)
-        works = [work_of(trial, out) for trial in trials]
+        all_trials = experiment.trials(arguments.seeds, digits)
+        try:
+            trials = chosen_rows(all_trials, arguments.only)
+            earlier = earlier_runs(arguments.known, arguments.experiment)
+        except (OSError, ValueError) as error:
+            parser.error(str(error))
+        works = [work_of(trial, out, cores if arguments.workers == 1 else 0) for trial in trials]
         make_runs(arguments.experiment, works, out, arguments.workers)
-        runs = gather(trials, works)
+        made = gather(trials, works)
+        runs = with_earlier(made, earlier, all_trials)
         copy_pictures(trials, works, out)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -184,6 +232,8 @@ def main() -> int:
     command = shlex.join(
         ["python", "benchmarks/paper.py", arguments.experiment, "--seeds", str(arguments.seeds), *asked]
     )
+    if arguments.only or earlier:
+        command += ", a few rows at a time (--only, --known)"
     details = {
         "experiment": arguments.experiment,
         "title": experiment.title,
@@ -198,7 +248,7 @@ def main() -> int:
     write_pictures(details, out)
     print(text)
     print(f"written to {out}")
-    return 0 if len(runs) == len(trials) else 1
+    return 0 if len(made) == len(trials) else 1
 
 
 if __name__ == "__main__":

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks.paper import held, number, summarise, table, work_of
+from benchmarks.paper import chosen_rows, earlier_runs, held, number, summarise, table, with_earlier, work_of
 from benchmarks.papers.experiments import EXPERIMENTS, road_numbers, total_variation
 from benchmarks.papers.lmo import OTHER_ROWS
-from benchmarks.papers.trial import Experiment
+from benchmarks.papers.trial import Experiment, Trial
 from envs.aerial.env import structure_string
 
 
@@ -70,6 +71,28 @@ def test_experiments_on_photographs_take_meshes_and_images_from_a_folder(tmp_pat
             target = config.settings.target
             assert (target.validation, target.test) == (tmp_path / "val", tmp_path / "test")
             assert trial.row in EXPERIMENTS[name].published or name != "autosimulate-table3" or trial.row in OTHER_ROWS
+
+
+TRIALS = [Trial(row, "random", "lmo", {}, {}, seed) for row in ("a", "b", "c") for seed in range(2)]
+
+
+def test_rows_are_chosen_by_name_and_unknown_ones_refused() -> None:
+    assert [trial.name for trial in chosen_rows(TRIALS, "c,a")] == ["a-s0", "a-s1", "c-s0", "c-s1"]
+    assert chosen_rows(TRIALS, None) == TRIALS
+    with pytest.raises(ValueError, match="no row 'd'; there are: a, b, c"):
+        chosen_rows(TRIALS, "a,d")
+
+
+def test_rows_of_an_earlier_record_are_kept_unless_they_were_made_again(tmp_path: Path) -> None:
+    earlier = [{"row": row, "seed": 0, "score": 0.1} for row in ("c", "b", "gone")]
+    made = [{"row": "b", "seed": seed, "score": 0.9} for seed in (1, 0)]
+    runs = with_earlier(made, earlier, TRIALS)
+    assert [(run["row"], run["seed"], run["score"]) for run in runs] == [("b", 0, 0.9), ("b", 1, 0.9), ("c", 0, 0.1)]
+    path = tmp_path / "paper.json"
+    path.write_text(json.dumps({"details": {"experiment": "x", "runs": earlier}}))
+    assert earlier_runs(path, "x") == earlier and earlier_runs(None, "x") == []
+    with pytest.raises(ValueError, match="has no runs of y"):
+        earlier_runs(path, "y")
 
 
 def test_total_variation_is_half_the_absolute_difference() -> None:

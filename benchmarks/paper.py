@@ -94,11 +94,16 @@ def chosen_rows(trials: Sequence[Trial], only: str | None) -> list[Trial]:
 
 
 def earlier_runs(known: Path | None, name: str) -> list[dict[str, Any]]:
-    """What was measured of the runs in an earlier record of the experiment; ``ValueError`` if it is of another."""
+    """What was measured of the runs in an earlier record of the experiment; ``ValueError`` if it is none, ``UserError``
+    if it cannot be read.
+    """
+    from autosim.files import read_json
+
     if known is None:
         return []
-    details = json.loads(known.read_text(encoding="utf-8")).get("details", {})
-    if details.get("experiment") != name:
+    record = read_json(known)
+    details = record.get("details") if isinstance(record, dict) else None
+    if not isinstance(details, dict) or details.get("experiment") != name or not isinstance(details.get("runs"), list):
         raise ValueError(f"--known: {known} has no runs of {name}")
     return list(details["runs"])
 
@@ -215,7 +220,7 @@ def main() -> int:
         try:
             trials = chosen_rows(all_trials, arguments.only)
             earlier = earlier_runs(arguments.known, arguments.experiment)
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             parser.error(str(error))
         works = [work_of(trial, out, cores if arguments.workers == 1 else 0) for trial in trials]
         make_runs(arguments.experiment, works, out, arguments.workers)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from autosim.errors import UserError
 from benchmarks.paper import chosen_rows, earlier_runs, held, number, summarise, table, with_earlier, work_of
 from benchmarks.papers.experiments import EXPERIMENTS, road_numbers, total_variation
 from benchmarks.papers.lmo import OTHER_ROWS
@@ -93,6 +95,12 @@ def test_rows_of_an_earlier_record_are_kept_unless_they_were_made_again(tmp_path
     assert earlier_runs(path, "x") == earlier and earlier_runs(None, "x") == []
     with pytest.raises(ValueError, match="has no runs of y"):
         earlier_runs(path, "y")
+    path.write_text("[]")
+    with pytest.raises(ValueError, match=re.escape(f"{path} has no runs of x")):
+        earlier_runs(path, "x")
+    path.write_text("# no record")
+    with pytest.raises(UserError, match=re.escape(str(path))):
+        earlier_runs(path, "x")
 
 
 def test_total_variation_is_half_the_absolute_difference() -> None:

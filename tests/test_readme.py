@@ -21,7 +21,7 @@ GUIDES = [path for path in DOCUMENTS if path.name not in ("CHANGELOG.md", "archi
 TEXT = "\n".join(path.read_text(encoding="utf-8") for path in GUIDES)
 OF_OTHER_COMMANDS = {
     "again", "envs", "networks", "help", "name", "documents", "editable", "logdir", "digits", "data-dir", "before",
-    "rounds", "scenes", "seeds", "bpy", "python", "engine.blender",
+    "rounds", "scenes", "only", "seeds", "bpy", "python", "engine.blender",
 }  # fmt: skip
 OF_THE_EXAMPLE = {"env.x", "algo.shift"}
 ALGORITHMS = (

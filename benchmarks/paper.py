@@ -83,28 +83,33 @@ def gather(trials: Sequence[Trial], works: Sequence[PlannedRun]) -> list[dict[st
     ]
 
 
+def rows_in_order(trials: Sequence[Trial]) -> list[str]:
+    """The experiment's rows, as its table has them."""
+    return list(dict.fromkeys(trial.row for trial in trials))
+
+
 def chosen_rows(trials: Sequence[Trial], only: str | None) -> list[Trial]:
-    """The trials of the rows that ``only`` names, with commas between them; all where it is None. ``ValueError``."""
+    """The trials of the rows that ``only`` names, with commas between them; all where it is None. ``UserError``."""
+    from autosim.errors import UserError
+
     if only is None:
         return list(trials)
-    rows, wanted = list(dict.fromkeys(trial.row for trial in trials)), only.split(",")
+    rows, wanted = rows_in_order(trials), only.split(",")
     if unknown := [row for row in wanted if row not in rows]:
-        raise ValueError(f"--only: no row {unknown[0]!r}; there are: {', '.join(rows)}")
+        raise UserError(f"--only: no row {unknown[0]!r}; there are: {', '.join(rows)}")
     return [trial for trial in trials if trial.row in wanted]
 
 
 def earlier_runs(known: Path | None, name: str) -> list[dict[str, Any]]:
-    """What was measured of the runs in an earlier record of the experiment; ``ValueError`` if it is none, ``UserError``
-    if it cannot be read.
-    """
-    from autosim.files import read_json
+    """What was measured of the runs in an earlier record of the experiment; ``UserError`` if it is none."""
+    from autosim.errors import UserError
+    from benchmarks.record import read_record
 
     if known is None:
         return []
-    record = read_json(known)
-    details = record.get("details") if isinstance(record, dict) else None
-    if not isinstance(details, dict) or details.get("experiment") != name or not isinstance(details.get("runs"), list):
-        raise ValueError(f"--known: {known} has no runs of {name}")
+    details = read_record(known).details
+    if details.get("experiment") != name or not isinstance(details.get("runs"), list):
+        raise UserError(f"--known: {known} has no runs of {name}")
     return list(details["runs"])
 
 
@@ -112,8 +117,7 @@ def with_earlier(
     runs: Sequence[dict[str, Any]], earlier: Sequence[dict[str, Any]], trials: Sequence[Trial]
 ) -> list[dict[str, Any]]:
     """All runs in the order of the experiment's rows; of a row that was made again, none of the earlier ones."""
-    made = {run["row"] for run in runs}
-    order = list(dict.fromkeys(trial.row for trial in trials))
+    made, order = {run["row"] for run in runs}, rows_in_order(trials)
     kept = [run for run in earlier if run["row"] in order and run["row"] not in made]
     return sorted([*runs, *kept], key=lambda run: (order.index(run["row"]), run["seed"]))
 
@@ -217,11 +221,8 @@ def main() -> int:
     digits = {"digits": arguments.digits, "data_dir": arguments.data_dir}
     try:
         all_trials = experiment.trials(arguments.seeds, digits)
-        try:
-            trials = chosen_rows(all_trials, arguments.only)
-            earlier = earlier_runs(arguments.known, arguments.experiment)
-        except ValueError as error:
-            parser.error(str(error))
+        trials = chosen_rows(all_trials, arguments.only)
+        earlier = earlier_runs(arguments.known, arguments.experiment)
         works = [work_of(trial, out, cores if arguments.workers == 1 else 0) for trial in trials]
         make_runs(arguments.experiment, works, out, arguments.workers)
         made = gather(trials, works)
@@ -234,11 +235,11 @@ def main() -> int:
         print(f"interrupted; the same with --out {out} goes on from here", file=sys.stderr)
         return 130
     rows = summarise(experiment, runs)
+    asked += ["--only", arguments.only] if arguments.only else []
+    asked += ["--known", str(arguments.known)] if arguments.known else []
     command = shlex.join(
         ["python", "benchmarks/paper.py", arguments.experiment, "--seeds", str(arguments.seeds), *asked]
     )
-    if arguments.only or earlier:
-        command += ", a few rows at a time (--only, --known)"
     details = {
         "experiment": arguments.experiment,
         "title": experiment.title,

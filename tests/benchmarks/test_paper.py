@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,12 @@ import numpy as np
 import pytest
 
 from autosim.errors import UserError
+from autosim.reports.table import Table
 from benchmarks.paper import chosen_rows, earlier_runs, held, number, summarise, table, with_earlier, work_of
 from benchmarks.papers.experiments import EXPERIMENTS, road_numbers, total_variation
 from benchmarks.papers.lmo import OTHER_ROWS
 from benchmarks.papers.trial import Experiment, Trial
+from benchmarks.record import made_now
 from envs.aerial.env import structure_string
 
 
@@ -81,7 +82,7 @@ TRIALS = [Trial(row, "random", "lmo", {}, {}, seed) for row in ("a", "b", "c") f
 def test_rows_are_chosen_by_name_and_unknown_ones_refused() -> None:
     assert [trial.name for trial in chosen_rows(TRIALS, "c,a")] == ["a-s0", "a-s1", "c-s0", "c-s1"]
     assert chosen_rows(TRIALS, None) == TRIALS
-    with pytest.raises(ValueError, match="no row 'd'; there are: a, b, c"):
+    with pytest.raises(UserError, match="no row 'd'; there are: a, b, c"):
         chosen_rows(TRIALS, "a,d")
 
 
@@ -91,16 +92,15 @@ def test_rows_of_an_earlier_record_are_kept_unless_they_were_made_again(tmp_path
     runs = with_earlier(made, earlier, TRIALS)
     assert [(run["row"], run["seed"], run["score"]) for run in runs] == [("b", 0, 0.9), ("b", 1, 0.9), ("c", 0, 0.1)]
     path = tmp_path / "paper.json"
-    path.write_text(json.dumps({"details": {"experiment": "x", "runs": earlier}}))
+    shown = Table(["row"], [["b"]], "l")
+    made_now("python", shown, [], details={"experiment": "x", "runs": earlier}).write(path)
     assert earlier_runs(path, "x") == earlier and earlier_runs(None, "x") == []
-    with pytest.raises(ValueError, match="has no runs of y"):
+    with pytest.raises(UserError, match="has no runs of y"):
         earlier_runs(path, "y")
-    path.write_text("[]")
-    with pytest.raises(ValueError, match=re.escape(f"{path} has no runs of x")):
-        earlier_runs(path, "x")
-    path.write_text("# no record")
-    with pytest.raises(UserError, match=re.escape(str(path))):
-        earlier_runs(path, "x")
+    for content in ("[]", "# no record"):
+        path.write_text(content)
+        with pytest.raises(UserError, match=re.escape(str(path))):
+            earlier_runs(path, "x")
 
 
 def test_total_variation_is_half_the_absolute_difference() -> None:

@@ -92,7 +92,7 @@ def test_rows_of_an_earlier_record_are_kept_unless_they_were_made_again(tmp_path
     runs = with_earlier(made, earlier, TRIALS)
     assert [(run["row"], run["seed"], run["score"]) for run in runs] == [("b", 0, 0.9), ("b", 1, 0.9), ("c", 0, 0.1)]
     path = tmp_path / "paper.json"
-    shown = Table(["row"], [["b"]], "l")
+    shown = Table(("row",), (("b",),), "l")
     made_now("python", shown, [], details={"experiment": "x", "runs": earlier}).write(path)
     assert earlier_runs(path, "x") == earlier and earlier_runs(None, "x") == []
     with pytest.raises(UserError, match="has no runs of y"):

@@ -30,8 +30,9 @@ OTHER_ROWS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "leap": ("leap", {}),
 }
 # Of EfficientNet-lite0's 17 parts those that do not learn, and options that suit photographs.
-FROZEN, WIDTH, STRIDE, TRAIN_FRAMES = 4, 320, 8, 240
-DETECTOR = {"network": "lite0", "frozen": FROZEN, "look": True}
+FROZEN, WIDTH, STRIDE, TRAIN_FRAMES = 10, 320, 8, 240
+VARIED = {"look": True, "zoom": 1.6}
+DETECTOR = {"network": "lite0", "frozen": FROZEN, **VARIED}
 
 
 def asked(data: Mapping[str, Any], detector: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -130,7 +131,7 @@ LMO_EXPERIMENTS: dict[str, Experiment] = {
         f"{TITLE}: a small and a large detector (table 6)",
         rows_of(
             {"AutoSimulate linear": PAPER_ROWS["AutoSimulate linear"]},
-            {"small": {"network": "scratch", "look": True}, "large": DETECTOR},
+            {"small": {"network": "scratch", **VARIED}, "large": DETECTOR},
         ),
         measure,
         HEADS,

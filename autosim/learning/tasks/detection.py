@@ -22,6 +22,7 @@ from autosim.learning.tasks.detection_scores import BoxScorer, KittiScorer
 from autosim.learning.tasks.detector_settings import OF_KITTI, SCORE_NAMES, DetectorSettings, Score
 from autosim.learning.tasks.kitti_precision import LEVELS
 from autosim.learning.tasks.task import Task
+from autosim.learning.tasks.zoom import zoomed
 from autosim.learning.training import to_tensor
 from autosim.rendering.annotations import RatedBoxes
 from autosim.rendering.frames import Frames
@@ -47,7 +48,8 @@ class Detection(Task):
     Targets are a list with float32 (k, 5) for each image: x0, y0, x1, y1 in pixels, and the class. ``width`` (a
     multiple of 4) is the number of filters of the first layer; ``stride``, 2 or 4, the edge of a cell in pixels.
     Training flips images and changes their brightness and contrast; ``flips`` and ``colour`` turn that off. With
-    ``look`` it changes their look as :func:`varied_look` does, in place of ``colour``.
+    ``look`` it changes their look as :func:`varied_look` does, in place of ``colour``; with ``zoom`` above 1 it makes
+    them larger or smaller by up to that factor (:func:`zoomed`).
 
     ``backbone`` is ``scratch``, or ``lite0`` for EfficientNet-lite0 with ImageNet weights, of whose 17 parts the first
     ``frozen`` do not learn; its ``stride`` is 4 or 8, and its pyramid has ``4 * width`` filters. ``size`` are width and
@@ -73,16 +75,17 @@ class Detection(Task):
         size: tuple[float, float] | None = None,
         score: Score = "AP50",
         look: bool = False,
+        zoom: float = 1.0,
     ) -> None:
         if not classes or len(set(classes)) != len(classes):
             raise ValueError(f"classes: {list(classes)} are not one name or more, all different")
         if size is not None and not min(size) > 0:
             raise ValueError(f"size: {size} is not two lengths above 0")
         # Checks the rest, and that lite0 is installed.
-        DetectorSettings(backbone, width, stride, frozen, score=score)  # type: ignore[arg-type]
+        DetectorSettings(backbone, width, stride, frozen, zoom=zoom, score=score)  # type: ignore[arg-type]
         self.classes = tuple(classes)
         self.width, self.stride = width, stride
-        self.flips, self.colour, self.look = flips, colour, look
+        self.flips, self.colour, self.look, self.zoom = flips, colour, look, zoom
         self.backbone, self.frozen = backbone, frozen
         self.size = (1.0, 1.0) if size is None else (size[0] / stride, size[1] / stride)
         self.score, self.score_name = score, SCORE_NAMES[score]
@@ -114,7 +117,9 @@ class Detection(Task):
         return images, [torch.from_numpy(each[each[:, -1] >= 0]).to(device) for each in rows]
 
     def vary(self, inputs: Tensor, targets: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Half of the images mirrored with their boxes; brightness and contrast, or the whole look, of each changed."""
+        """Half of the images mirrored with their boxes; brightness and contrast, or the whole look, of each changed;
+        each at another size.
+        """
         images, boxes = inputs.clone(), list(targets)
         if self.flips:
             for i in torch.nonzero(torch.rand(len(images)) < 0.5).flatten().tolist():
@@ -129,7 +134,7 @@ class Detection(Task):
             contrast = (1 + CONTRAST * (2 * torch.rand(shape) - 1)).to(images.device)
             brightness = (BRIGHTNESS * (2 * torch.rand(shape) - 1)).to(images.device)
             images = ((images - 0.5) * contrast + 0.5 + brightness).clamp(0.0, 1.0)
-        return images, boxes
+        return (images, boxes) if self.zoom == 1 else zoomed(images, boxes, self.zoom)
 
     def losses(self, outputs: Tensor, targets: list[Tensor]) -> Tensor:
         """(n,): the focal loss of the heat maps, and the smooth L1 loss of places and sizes, each a mean over the

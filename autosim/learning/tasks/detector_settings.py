@@ -34,6 +34,7 @@ class DetectorSettings(Checked):
         colour: change brightness and contrast in training.
         look: change in training how a camera sees, for renders of what will be photographed: exposure, white balance,
             saturation, sharpness and noise; in place of colour.
+        zoom: largest factor by which training makes pictures larger or smaller; 1 leaves them as they are.
         score: average precision at half overlap (AP50), COCO's mean over overlaps (mAP), or KITTI's at the moderate
             level, at its own overlaps (kitti) or at half (kitti50); these two follow KITTI's rules of what counts.
     """
@@ -45,6 +46,7 @@ class DetectorSettings(Checked):
     flips: bool = True
     colour: bool = True
     look: bool = False
+    zoom: Annotated[float, Range(least=1, most=4)] = 1.0
     score: Score = "AP50"
 
     def __post_init__(self) -> None:
@@ -71,7 +73,9 @@ class DetectorSettings(Checked):
         if self.network == "faster_rcnn":
             from autosim.learning.tasks.faster_rcnn import FasterRcnn
 
-            return FasterRcnn(classes, self.width, self.flips, self.colour, self.frozen, size, self.score, self.look)
+            return FasterRcnn(
+                classes, self.width, self.flips, self.colour, self.frozen, size, self.score, self.look, self.zoom
+            )
         from autosim.learning.tasks.detection import Detection
 
         finest = stride if stride in STRIDES[self.network] else STRIDES[self.network][0]
@@ -86,4 +90,5 @@ class DetectorSettings(Checked):
             size,
             self.score,
             self.look,
+            self.zoom,
         )

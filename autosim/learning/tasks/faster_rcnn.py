@@ -51,8 +51,9 @@ class FasterRcnn(Detection):
         size: tuple[float, float] | None = None,
         score: Score = "AP50",
         look: bool = False,
+        zoom: float = 1.0,
     ) -> None:
-        super().__init__(classes, width, 4, flips, colour, "lite0", frozen, size, score, look)
+        super().__init__(classes, width, 4, flips, colour, "lite0", frozen, size, score, look, zoom)
         self.usual = USUAL if size is None else (size[0] * size[1]) ** 0.5
         self.rates = {"model.backbone.body": BACKBONE_RATE, "model": HEAD_RATE}
 

@@ -19,6 +19,7 @@ from autosim.learning.schedule import TrainingSchedule
 from autosim.learning.tasks.average_precision import OVERLAPS, AveragePrecision, Found
 from autosim.learning.tasks.detection import Detection
 from autosim.learning.tasks.detector_settings import DetectorSettings
+from autosim.learning.tasks.zoom import zoomed
 from autosim.rendering.frames import Frames
 from autosim.rendering.pool import LocalPool
 from autosim.seeding import frame_seeds, seed_sequence, torch_seeded
@@ -123,6 +124,17 @@ def test_a_look_is_varied_in_place_of_colours() -> None:
     with torch_seeded(0):
         assert torch.equal(varied, varied_look(images))
     assert all(torch.equal(a, b) for a, b in zip(boxes, kept, strict=True)) and not torch.equal(varied, images)
+
+
+def test_pictures_are_zoomed_after_their_look_is_varied() -> None:
+    task = Detection(KINDS, flips=False, look=True, zoom=2.0)
+    images, boxes = task.prepare(frames(4))
+    with torch_seeded(0):
+        varied, moved = task.vary(images, boxes)
+    with torch_seeded(0):
+        expected, also = zoomed(varied_look(images), boxes, 2.0)
+    assert torch.equal(varied, expected) and all(torch.equal(a, b) for a, b in zip(moved, also, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(moved, boxes, strict=True))
 
 
 def test_gauss_newton_products_are_those_of_a_matrix() -> None:
@@ -314,6 +326,7 @@ def test_without_objects_there_is_nothing_to_find() -> None:
         ({"frozen": 1}, "frozen"),
         ({"frozen": 18, "backbone": "lite0"}, "frozen"),
         ({"size": (0, 4)}, "size"),
+        ({"zoom": 0.5}, "zoom"),
     ],
 )
 def test_options_out_of_range_are_named(options: dict[str, Any], named: str) -> None:

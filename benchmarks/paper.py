@@ -55,21 +55,27 @@ def make_runs(name: str, works: Sequence[PlannedRun], out: Path, workers: int) -
         print(f"{waiting[event.index].folder.name}: {event.kind} {event.cause}".rstrip(), flush=True)
 
     (out / "runs").mkdir(parents=True, exist_ok=True)
-    # A run that has all cores to itself starts its own workers, and is made in this process.
-    processes_needed = 0 if workers == 1 else min(workers, len(waiting))
+    # A run that has all cores to itself starts its own workers, and is made in this process, where it shows itself.
+    alone = workers == 1
+    processes_needed = 0 if alone else min(workers, len(waiting))
     with WorkerProcesses(processes_needed, out / "processes.log", import_libraries) as processes:
-        processes.run(partial(make_and_measure, name), waiting, report)
+        processes.run(partial(make_and_measure, name, shown=alone), waiting, report)
 
 
-def make_and_measure(name: str, work: PlannedRun) -> None:
-    """Make a run of an experiment, unless it is finished, and note in its folder what is measured of it."""
+def make_and_measure(name: str, work: PlannedRun, shown: bool = False) -> None:
+    """Make a run of an experiment, unless it is finished, and note in its folder what is measured of it; ``shown`` says
+    whether its progress is.
+    """
+    from rich.console import Console
+
     from autosim.files import write_whole
     from autosim.runs.folder import RunFolder
     from autosim.runs.planned import is_finished, make_run
     from benchmarks.papers.experiments import EXPERIMENTS
 
     if not is_finished(work):
-        make_run(work)
+        # What a job prints goes to a file; this is for the terminal.
+        make_run(work, console=Console(file=sys.__stdout__) if shown else None)
     figures = EXPERIMENTS[name].measure(work.config, work.folder, RunFolder(work.folder).read_summary())
     write_whole(work.folder / MEASURED, json.dumps(figures, indent=1).encode())
 

@@ -15,6 +15,8 @@ from autosim.runs.config import RunConfig, plain
 from autosim.runs.folder import RunFolder
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from autosim.runs.loop import Observer
     from autosim.target import Target
 
@@ -38,13 +40,16 @@ class PlannedRun:
     command: str
 
 
-def make_run(work: PlannedRun, observe: Observer | None = None) -> None:
-    """Make a run, silently, with ``observe`` as in :func:`execute`; ``KeyboardInterrupt`` where it was interrupted."""
-    from rich.console import Console
+def make_run(work: PlannedRun, observe: Observer | None = None, console: Console | None = None) -> None:
+    """Make a run, with ``observe`` as in :func:`execute`, silently where there is no ``console`` to show its progress
+    on; ``KeyboardInterrupt`` where it was interrupted.
+    """
+    import rich.console
 
     from autosim.runs.loop import execute
 
-    summary = execute(work.config, work.folder, Console(quiet=True), work.command, TARGETS, observe)
+    shown = console or rich.console.Console(quiet=True)
+    summary = execute(work.config, work.folder, shown, work.command, TARGETS, observe)
     if summary["interrupted"]:
         raise KeyboardInterrupt
 

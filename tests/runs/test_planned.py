@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from rich.console import Console
 
 from algorithms.metasim import MetaSimConfig
+from autosim.cli.run_options import parse_run
 from autosim.errors import UserError
 from autosim.runs.config import RunConfig, RunSettings
-from autosim.runs.planned import PlannedRun, is_finished
+from autosim.runs.planned import PlannedRun, is_finished, make_run
 from envs.mnist.env import MnistConfig
 
 SUMMARY = {"algo": "a", "env": "b", "seed": 0, "iterations": 1, "images": 2, "seconds": 0.5, "date": "2026-01-01"}
@@ -40,3 +43,12 @@ def test_a_run_that_lacks_an_option_is_another_where_that_is_not_the_default(tmp
     finished(tmp_path, older)
     with pytest.raises(UserError, match=r"env\.yaw_std: 0\.0 there, 15\.0 here"):
         is_finished(PlannedRun(config, tmp_path, ""))
+
+
+@pytest.mark.usefixtures("blank_pictures", "one_thread")
+def test_a_planned_run_shows_its_progress_on_the_console_that_it_gets(tmp_path: Path) -> None:
+    words = ["--algo=random", "--env=mnist", "--env.train_frames=2", "--workers=0", "--algo.frames=2"]
+    config = parse_run([*words, "--algo.datasets=1", "--algo.epochs=1", "--budget.iterations=1"]).config
+    shown, work = io.StringIO(), PlannedRun(config, tmp_path / "run", "")
+    make_run(work, console=Console(file=shown))
+    assert "iteration" in shown.getvalue() and is_finished(work)

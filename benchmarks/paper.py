@@ -166,8 +166,8 @@ def summarise(experiment: Experiment, runs: Sequence[Mapping[str, Any]]) -> list
 
 def number(value: float | None) -> str:
     """Three digits or so."""
-    if value is None:
-        return "–"
+    if not value:
+        return "–" if value is None else "0"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 1.5 else f"{value:.3f}"
 
 

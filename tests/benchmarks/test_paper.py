@@ -45,7 +45,9 @@ def test_what_a_run_never_reached_does_not_hold() -> None:
     assert row["figures"]["error"]["holds"] is False and row["figures"]["score"]["holds"] is None
 
 
-@pytest.mark.parametrize(("value", "text"), [(None, "–"), (0.0, "0"), (1234.4, "1,234"), (12.34, "12.3"), (0.0512, "0.051")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "–"), (0.0, "0"), (1234.4, "1,234"), (12.34, "12.3"), (0.0512, "0.051")]
+)
 def test_numbers_have_three_digits_or_so(value: float | None, text: str) -> None:
     assert number(value) == text
 

@@ -99,9 +99,9 @@ def test_rows_of_an_earlier_record_are_kept_unless_they_were_made_again(tmp_path
     assert earlier_runs(path, "x") == earlier and earlier_runs(None, "x") == []
     with pytest.raises(UserError, match="has no runs of y"):
         earlier_runs(path, "y")
-    for content in ("[]", "# no record"):
+    for content, fault in (("[]", f"{path}: not a mapping"), ("# no record", f"{path} cannot be read")):
         path.write_text(content)
-        with pytest.raises(UserError, match=re.escape(str(path))):
+        with pytest.raises(UserError, match=re.escape(fault)):
             earlier_runs(path, "x")
 
 

@@ -1,8 +1,9 @@
 """The papers' controlled experiments: ``python benchmarks/paper.py metasim-table1 [--seeds 3]``; see ``--help``.
 
 Makes the runs that a table or figure takes, two at once, and prints what was published beside what was measured; writes
-JSON, Markdown and pictures. Runs that are finished are not made again, and not measured again. Long tables are made a
-few rows at a time: ``--only ROW,ROW`` makes these, and ``--known FILE`` keeps the rows that were measured earlier.
+JSON, Markdown and pictures. Runs that are finished are not made again, and not measured again; one that was interrupted
+goes on from its last checkpoint. Long tables are made a few rows at a time: ``--only ROW,ROW`` makes these, and
+``--known FILE`` keeps the rows that were measured earlier.
 """
 
 from __future__ import annotations
@@ -44,11 +45,11 @@ def work_of(trial: Trial, out: Path, cores: int = 0) -> PlannedRun:
 
 
 def make_runs(name: str, works: Sequence[PlannedRun], out: Path, workers: int) -> None:
-    """Make and measure those that are not finished; says which has started, is done or has failed."""
-    from autosim.runs.planned import discard, import_libraries, is_finished
+    """Make, or go on with, those that are not finished, and measure them; says which has started, is done or failed."""
+    from autosim.runs.planned import discard, has_checkpoint, import_libraries, is_finished
     from autosim.runs.processes import Event, WorkerProcesses
 
-    discard([work for work in works if not is_finished(work)])
+    discard([work for work in works if not (is_finished(work) or has_checkpoint(work))])
     waiting = [work for work in works if not (work.folder / MEASURED).exists()]
 
     def report(event: Event) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from autosim.errors import UserError
 from autosim.files import read_yaml
 from autosim.runs.config import RunConfig, plain
-from autosim.runs.folder import RunFolder
+from autosim.runs.folder import CHECKPOINT, RunFolder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,17 +41,26 @@ class PlannedRun:
 
 
 def make_run(work: PlannedRun, observe: Observer | None = None, console: Console | None = None) -> None:
-    """Make a run, with ``observe`` as in :func:`execute`, silently where there is no ``console`` to show its progress
-    on; ``KeyboardInterrupt`` where it was interrupted.
+    """Make a run, or go on with one that has a checkpoint, with ``observe`` as in :func:`execute` (of a run that goes
+    on, nothing is observed), silently where there is no ``console`` to show its progress on; ``KeyboardInterrupt``
+    where it was interrupted.
     """
     import rich.console
 
-    from autosim.runs.loop import execute
+    from autosim.runs.loop import execute, resume
 
     shown = console or rich.console.Console(quiet=True)
-    summary = execute(work.config, work.folder, shown, work.command, TARGETS, observe)
+    if has_checkpoint(work):
+        summary = resume(work.config, work.folder, shown, work.command)
+    else:
+        summary = execute(work.config, work.folder, shown, work.command, TARGETS, observe)
     if summary["interrupted"]:
         raise KeyboardInterrupt
+
+
+def has_checkpoint(work: PlannedRun) -> bool:
+    """Whether the run can be gone on with."""
+    return (work.folder / CHECKPOINT).exists()
 
 
 def is_finished(work: PlannedRun) -> bool:

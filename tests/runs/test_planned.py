@@ -45,10 +45,35 @@ def test_a_run_that_lacks_an_option_is_another_where_that_is_not_the_default(tmp
         is_finished(PlannedRun(config, tmp_path, ""))
 
 
+SHORT = ("--algo=random", "--env=mnist", "--env.train_frames=2", "--workers=0", "--algo.frames=2", "--algo.epochs=1")
+
+
 @pytest.mark.usefixtures("blank_pictures", "one_thread")
 def test_a_planned_run_shows_its_progress_on_the_console_that_it_gets(tmp_path: Path) -> None:
-    words = ["--algo=random", "--env=mnist", "--env.train_frames=2", "--workers=0", "--algo.frames=2"]
-    config = parse_run([*words, "--algo.datasets=1", "--algo.epochs=1", "--budget.iterations=1"]).config
+    config = parse_run([*SHORT, "--algo.datasets=1", "--budget.iterations=1"]).config
     shown, work = io.StringIO(), PlannedRun(config, tmp_path / "run", "")
     make_run(work, console=Console(file=shown))
     assert "iteration" in shown.getvalue() and is_finished(work)
+
+
+@pytest.mark.usefixtures("blank_pictures", "one_thread")
+def test_a_planned_run_that_was_interrupted_goes_on_from_its_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from algorithms.searches.random_search import RandomSearch
+
+    config = parse_run([*SHORT, "--algo.datasets=1", "--budget.iterations=3", "--checkpoint_every=1"]).config
+    work, steps, step = PlannedRun(config, tmp_path / "run", ""), [], RandomSearch.step
+
+    def interrupted_once(search: RandomSearch, iteration: int) -> dict[str, Any]:
+        steps.append(iteration)
+        if steps == [0, 1]:
+            raise KeyboardInterrupt
+        return dict(step(search, iteration))
+
+    monkeypatch.setattr(RandomSearch, "step", interrupted_once)
+    with pytest.raises(KeyboardInterrupt):
+        make_run(work)
+    assert not is_finished(work)
+    make_run(work)
+    assert is_finished(work) and steps == [0, 1, 1, 2]

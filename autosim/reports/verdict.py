@@ -5,15 +5,12 @@ Everything is read off the summary, so that a report that is written again says 
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from autosim.learning.tasks.score_noise import score_noise
 from autosim.reports.formatting import percent_text, score_text
 
-# Standard deviation of a score between networks of other seeds, as repeated runs of segmentation showed it; used where
-# a run has trained fewer than three closing networks.
-NETWORK_NOISE = 0.015
 # Shares of the way from the start to the target.
 FOUND, APPROACHED = 0.75, 0.25
 # Below this share of its variance on held-out frames, an attribute is not in what the features tell.
@@ -32,10 +29,8 @@ def verdict(summary: Mapping[str, Any]) -> list[str]:
 
 
 def noise(summary: Mapping[str, Any]) -> float:
-    """By how much two scores have to differ: twice the standard error of a difference between means of networks."""
-    each: Sequence[float] = summary.get("test_scores") or ()
-    spread = statistics.stdev(each) if len(each) > 2 else NETWORK_NOISE
-    return 2 * spread * (2 / max(len(each), 1)) ** 0.5
+    """By how much two scores have to differ."""
+    return score_noise(summary.get("test_scores") or ())
 
 
 def gain(summary: Mapping[str, Any]) -> float | None:

@@ -18,6 +18,7 @@ import torch
 from autosim import seeding
 from autosim.cache import cached_json, is_cached
 from autosim.errors import UserError
+from autosim.learning.tasks.score_noise import score_noise
 from autosim.learning.tasks.task import TaskScore
 from autosim.parallel import Begun, begin, parallel_map
 from autosim.runs.config import plain
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 UNLABELLED = "the target is unlabelled: distribution matching only, scores cannot be computed"
 NO_TEST = "the target has no labelled images for the test: scores cannot be computed (--target.test DIR gives them)"
 NO_ORACLE = "the target's own distribution is not known: there is no oracle score"
-NO_GAP = "the oracle is no better than the prior: there is no gap to close"
+NO_GAP = "the oracle is no better than the prior by more than chance: there is no gap to close"
 INTERRUPTED = "interrupted: test scores were not computed"
 # Kind of file in the cache.
 KNOWN = "closing scores"
@@ -61,8 +62,12 @@ class Scores:
 
     @property
     def gap_closed(self) -> float | None:
-        """``(learned - prior) / (oracle - prior)``; None where a score is missing or the oracle is no better."""
-        if self.prior is None or self.learned is None or self.oracle is None or self.oracle <= self.prior:
+        """``(learned - prior) / (oracle - prior)``; None where a score is missing, or where the oracle is no better by
+        more than chance: a share of noise means nothing.
+        """
+        if self.prior is None or self.learned is None or self.oracle is None:
+            return None
+        if self.oracle - self.prior <= score_noise(self.each):
             return None
         return (self.learned - self.prior) / (self.oracle - self.prior)
 
@@ -123,7 +128,7 @@ def closing_scores(
     by_class = {name: score.by_class for name, score in found.items() if score.by_class}
     each = tuple(score.value for score in computed["learned"])
     prior, best = values["prior"], values.get("oracle")
-    note = NO_ORACLE if best is None else "" if best > prior else NO_GAP
+    note = NO_ORACLE if best is None else "" if best - prior > score_noise(each) else NO_GAP
     return Scores(prior, values["learned"], best, note, each, values.get("broad"), values.get("real"), by_class)
 
 

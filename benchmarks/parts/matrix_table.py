@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from autosim.learning.tasks.score_noise import score_noise
 from autosim.reports.formatting import DASH, memory_text, percent_text, score_text, seconds_text
 from autosim.reports.table import Table
 
@@ -37,7 +38,8 @@ def pairs(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
 
 
 def gaps(rows: Sequence[Row]) -> list[float]:
-    """Shares of the gap closed, one for each run and closing network; empty where scores are not known.
+    """Shares of the gap closed, one for each run and closing network; empty where scores are not known, or where there
+    is no gap: no more than chance between start and target.
 
     A network is compared with those of the same seed on frames of the start and of the target's own distribution. Where
     single networks were not measured, it is the run's own figure.
@@ -46,12 +48,17 @@ def gaps(rows: Sequence[Row]) -> list[float]:
     for row in rows:
         networks = row.get("networks")
         if networks is None:
-            found += [row["gap_closed"]] if row.get("gap_closed") is not None else []
+            found += [row["gap_closed"]] if row.get("gap_closed") is not None and has_gap(row) else []
             continue
         start, oracle = statistics.fmean(networks["prior"]), statistics.fmean(networks["oracle"])
-        if oracle > start:
+        if oracle - start > score_noise(networks["learned"]):
             found += [(score - start) / (oracle - start) for score in networks["learned"]]
     return found
+
+
+def has_gap(row: Row) -> bool:
+    """Whether the target's own distribution gives more than the start's, by more than chance."""
+    return bool(row["oracle_score"] - row["prior_score"] > score_noise(()))
 
 
 def noise(rows: Sequence[Row]) -> float:
@@ -141,11 +148,11 @@ def notes(
     if refused:
         clauses = dict.fromkeys(reason.partition("; algorithms")[0] for reason in refused.values())
         texts.append(f"Refused: {'; '.join(clauses)}.")
-    gapless = sorted({row["env"] for row in rows if row["outcome"] == "ended" and row.get("gap_closed") is None})
+    gapless = sorted({row["env"] for row in rows if row["outcome"] == "ended" and not gaps([row])})
     if gapless:
         texts.append(
             f"No gap on {', '.join(gapless)}: networks that learn from the target's own distribution score no better "
-            "than those that learn from the start."
+            "than those that learn from the start, by more than chance."
         )
     if lacking:
         by_env: dict[str, list[str]] = {}

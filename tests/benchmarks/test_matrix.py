@@ -109,6 +109,7 @@ def test_a_pair_has_a_line_and_a_refusal_its_reason() -> None:
     texts = notes(rows, {("e", "a"): True}, [("f", "a"), ("f", "b")])
     assert "Not run yet: a, b on f." in texts and not any(text.startswith("No gap") for text in texts)
     assert any(text.startswith("No gap on e: ") for text in notes([row(gap_closed=None)], {}))
+    assert any(text.startswith("No gap on e: ") for text in notes([row(oracle_score=0.22, gap_closed=20.0)], {}))
     assert "Refused: b cannot work on e." in texts and texts[-1].endswith("Missed by: a on e (gap closed).")
 
 

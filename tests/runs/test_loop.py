@@ -227,6 +227,9 @@ def test_the_gap_is_closed_in_proportion() -> None:
     assert Scores(0.2, 0.5, 0.8).gap_closed == pytest.approx(0.5)
     assert Scores(0.2, 0.1, 0.7).gap_closed == pytest.approx(-0.2)
     assert Scores(0.5, 0.6, 0.5).gap_closed is None
+    # No more than chance between one network and another; three that agree tell a smaller one.
+    assert Scores(0.5, 0.6, 0.53).gap_closed is None
+    assert Scores(0.5, 0.515, 0.53, each=(0.514, 0.515, 0.516)).gap_closed == pytest.approx(0.5)
     assert Scores(0.5, None, 0.9).gap_closed is None
 
 

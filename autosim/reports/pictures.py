@@ -30,6 +30,10 @@ STAGE_COLOURS = {"start": COLOURS["start"], "middle": "#5b6770", "end": COLOURS[
 MASK_COLOURS = ("#1b1f24", "#e0a030", "#4f8fd6", "#c8553d", "#6aab5c", "#9a6fb0", "#4db6ac", "#d88fb4", "#a1887f")
 DOTS_PER_INCH = 120
 MOST_CURVES = 16
+# Characters of choices that fit below an axis; where there are more, the bars lie, and are so many at most.
+FITTING, MOST_BARS = 32, 10
+# Least width of a figure in inches, for its legend.
+LEAST_WIDTH = 4.2
 
 
 def plot_scenes(path: Path, frames: Mapping[str, Frames], declared: Mapping[str, Annotation]) -> None:
@@ -123,10 +127,10 @@ def plot_attribute_histograms(path: Path, attributes: Mapping[str, AttributeSamp
     for axis, (key, samples) in zip(panels.axes, attributes.items(), strict=False):
         if isinstance(samples.spec, Continuous):
             _continuous_histogram(axis, samples, samples.spec)
+            axis.set_yticks([])
         else:
             _category_bars(axis, samples)
         axis.set_title(key, fontsize=9, color=INK, loc="left")
-        axis.set_yticks([])
         axis.spines["left"].set_visible(False)
     stages = [stage for stage in COLOURS if stage != "target" or any(s.target is not None for s in attributes.values())]
     _legend(panels, stages)
@@ -184,25 +188,57 @@ def _continuous_histogram(axis: Axes, samples: AttributeSamples, spec: Continuou
 
 def _category_bars(axis: Axes, samples: AttributeSamples) -> None:
     assert not isinstance(samples.spec, Continuous)
-    choices = samples.spec.choices
+    choices = [str(choice) for choice in samples.spec.choices]
     stages = {"start": samples.start, "learned": samples.learned, "target": samples.target}
     known = {stage: values for stage, values in stages.items() if values is not None and len(values)}
-    width = 0.8 / len(known)
-    for i, (stage, values) in enumerate(known.items()):
-        shares = np.bincount(values.astype(int), minlength=len(choices)) / len(values)
-        places = np.arange(len(choices)) + (i - (len(known) - 1) / 2) * width
+    shares = {
+        stage: np.bincount(values.astype(int), minlength=len(choices)) / len(values) for stage, values in known.items()
+    }
+    if lying := sum(map(len, choices)) > FITTING:
+        choices, shares = most_probable(choices, shares, MOST_BARS)
+    width = 0.8 / len(shares)
+    for i, (stage, heights) in enumerate(shares.items()):
+        places = np.arange(len(choices)) + (i - (len(shares) - 1) / 2) * width
         outline = stage == "start"
-        face = "none" if outline else COLOURS[stage]
-        axis.bar(places, shares, width * 0.9, facecolor=face, edgecolor=COLOURS[stage], alpha=1.0 if outline else 0.7)
-    axis.set_xticks(range(len(choices)), [str(choice) for choice in choices])
-    axis.set_ylim(0, 1.02)
+        look = {
+            "facecolor": "none" if outline else COLOURS[stage],
+            "edgecolor": COLOURS[stage],
+            "alpha": 1.0 if outline else 0.7,
+        }
+        if lying:
+            axis.barh(places, heights, width * 0.9, **look)
+        else:
+            axis.bar(places, heights, width * 0.9, **look)
+    if lying:
+        axis.set_yticks(range(len(choices)), choices, fontsize=6)
+        axis.invert_yaxis()
+        axis.set_xlim(left=0)
+    else:
+        axis.set_xticks(range(len(choices)), choices)
+        axis.set_yticks([])
+        axis.set_ylim(0, 1.02)
+
+
+def most_probable(
+    choices: Sequence[str], shares: Mapping[str, NDArray[np.float64]], most: int
+) -> tuple[list[str], dict[str, NDArray[np.float64]]]:
+    """At most ``most`` choices with their shares at each stage: those that have the largest share at any, the largest
+    first, and one for all the others together where there are any.
+    """
+    if len(choices) <= most:
+        return list(choices), dict(shares)
+    largest = np.max(list(shares.values()), axis=0)
+    order = np.argsort(-largest, kind="stable")
+    shown, rest = order[: most - 1], order[most - 1 :]
+    found = {stage: np.append(values[shown], values[rest].sum()) for stage, values in shares.items()}
+    return [*(choices[i] for i in shown), f"{len(rest)} others"], found
 
 
 def _panels(count: int, height: float) -> Figure:
     """A figure with ``count`` axes in rows of at most four."""
     columns = max(1, min(4, count))
     rows = max(1, -(-count // columns))
-    figure = _figure(2.6 * columns, height * rows + 0.4, layout="constrained")
+    figure = _figure(max(2.6 * columns, LEAST_WIDTH), height * rows + 0.4, layout="constrained")
     for i in range(max(1, count)):
         axis = figure.add_subplot(rows, columns, i + 1)
         axis.tick_params(labelsize=8, colors=INK, length=3)

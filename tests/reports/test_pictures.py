@@ -22,6 +22,7 @@ from autosim.reports.pictures import (
     box_image,
     curve_names,
     mask_image,
+    most_probable,
     plot_attribute_histograms,
     plot_curves,
     plot_scenes,
@@ -117,6 +118,25 @@ def test_histograms_take_any_attribute(tmp_path: Path, with_target: bool) -> Non
         attributes = {key: AttributeSamples(a.spec, a.start, a.learned, None) for key, a in attributes.items()}
     plot_attribute_histograms(tmp_path / "attributes.png", attributes)
     assert shape_of(tmp_path / "attributes.png")[1] > 500
+
+
+def test_of_many_choices_the_likeliest_at_any_stage_are_shown_and_the_others_together(tmp_path: Path) -> None:
+    choices = tuple(f"room {i} from afar" for i in range(54))
+    start, learned = np.arange(54.0), np.r_[np.full(30, 7.0), np.full(20, 3.0), np.arange(40.0, 44.0)]
+    names, shares = most_probable(
+        choices,
+        {stage: np.bincount(v.astype(int), minlength=54) / 54 for stage, v in (("start", start), ("learned", learned))},
+        4,
+    )
+    assert names[:2] == [choices[7], choices[3]] and names[3] == "51 others"
+    assert all(values.sum() == pytest.approx(1) for values in shares.values())
+    assert shares["learned"][:2] == pytest.approx([30 / 54, 20 / 54])
+    few = {"start": np.array([0.5, 0.5])}
+    assert most_probable(choices[:2], few, 4)[0] == list(choices[:2])
+    cell = AttributeSamples(Categorical("cell", choices), start, learned, None)
+    plot_attribute_histograms(tmp_path / "attributes.png", {"scene.cell": cell})
+    # Wide enough for its legend.
+    assert shape_of(tmp_path / "attributes.png")[1] > 480
 
 
 def test_curves_leave_out_times_counts_and_what_is_unknown(tmp_path: Path) -> None:

@@ -200,7 +200,7 @@ def _category_bars(axis: Axes, samples: AttributeSamples) -> None:
     for i, (stage, heights) in enumerate(shares.items()):
         places = np.arange(len(choices)) + (i - (len(shares) - 1) / 2) * width
         outline = stage == "start"
-        look = {
+        look: dict[str, Any] = {
             "facecolor": "none" if outline else COLOURS[stage],
             "edgecolor": COLOURS[stage],
             "alpha": 1.0 if outline else 0.7,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from autosim.ranges import Checked, Range
 
@@ -70,25 +70,21 @@ class DetectorSettings(Checked):
         """The task of finding ``classes``; ``stride`` is used where the settings have none and the network allows it.
         ``size``: width and height in pixels of a usual box.
         """
+        alike: dict[str, Any] = {
+            "width": self.width,
+            "flips": self.flips,
+            "colour": self.colour,
+            "frozen": self.frozen,
+            "size": size,
+            "score": self.score,
+            "look": self.look,
+            "zoom": self.zoom,
+        }
         if self.network == "faster_rcnn":
             from autosim.learning.tasks.faster_rcnn import FasterRcnn
 
-            return FasterRcnn(
-                classes, self.width, self.flips, self.colour, self.frozen, size, self.score, self.look, self.zoom
-            )
+            return FasterRcnn(classes, **alike)
         from autosim.learning.tasks.detection import Detection
 
         finest = stride if stride in STRIDES[self.network] else STRIDES[self.network][0]
-        return Detection(
-            classes,
-            self.width,
-            self.stride or finest,
-            self.flips,
-            self.colour,
-            self.network,
-            self.frozen,
-            size,
-            self.score,
-            self.look,
-            self.zoom,
-        )
+        return Detection(classes, stride=self.stride or finest, backbone=self.network, **alike)

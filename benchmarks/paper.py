@@ -181,16 +181,22 @@ def held(figure: Mapping[str, Any]) -> str:
 
 
 def table(heads: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """For each row what was published, our median, our least and largest, and what they are held to."""
+    """For each row what was published, our median, our least and largest where there are several runs, and what they are
+    held to.
+    """
     lines = []
     for row in rows:
-        figures = [row["figures"][name] for name in heads]
-        lines.append([row["row"], "published", *(number(figure["published"]) for figure in figures)])
-        lines.append(["", f"ours, median of {row['seeds']}", *(number(figure["median"]) for figure in figures)])
-        spread = [f"{number(figure['least'])} to {number(figure['largest'])}" for figure in figures]
-        lines.append(["", "least to largest", *spread])
+        figures, own = [row["figures"][name] for name in heads], []
+        if any(figure["published"] is not None for figure in figures):
+            own.append(["published", *(number(figure["published"]) for figure in figures)])
+        ours = f"ours, median of {row['seeds']}" if row["seeds"] > 1 else "ours, one run"
+        own.append([ours, *(number(figure["median"]) for figure in figures)])
+        if row["seeds"] > 1:
+            spread = [f"{number(figure['least'])} to {number(figure['largest'])}" for figure in figures]
+            own.append(["least to largest", *spread])
         if any(figure["bound"] is not None for figure in figures):
-            lines.append(["", "held to", *map(held, figures)])
+            own.append(["held to", *map(held, figures)])
+        lines += [["" if place else row["row"], *line] for place, line in enumerate(own)]
     return {"heads": ["experiment", "figures", *heads.values()], "lines": lines, "alignment": "ll" + "r" * len(heads)}
 
 

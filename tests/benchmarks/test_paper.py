@@ -39,6 +39,14 @@ def test_a_row_tells_the_median_the_spread_and_whether_the_worst_run_holds() -> 
     assert lines[2][2:] == ["0.700 to 0.950", "0.020 to 0.100"]
 
 
+def test_one_run_has_no_spread_and_a_row_without_published_figures_no_line_for_them() -> None:
+    made = experiment({})
+    lines = table(made.figures, summarise(made, [{"row": row, "score": 0.9, "error": 0.1} for row in ("a", "b")]))[
+        "lines"
+    ]
+    assert [line[:2] for line in lines] == [["a", "published"], ["", "ours, one run"], ["b", "ours, one run"]]
+
+
 def test_what_a_run_never_reached_does_not_hold() -> None:
     runs: list[dict[str, Any]] = [{"row": "a", "score": 0.9, "error": None}, {"row": "a", "score": 0.9, "error": 0.01}]
     (row,) = summarise(experiment({"a": {"error": -0.1}}), runs)

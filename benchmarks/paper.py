@@ -181,8 +181,8 @@ def held(figure: Mapping[str, Any]) -> str:
 
 
 def table(heads: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """For each row what was published, our median, our least and largest where there are several runs, and what they are
-    held to.
+    """For each row what was published, our median, our least and largest where there are several runs, and what they
+    are held to.
     """
     lines = []
     for row in rows:

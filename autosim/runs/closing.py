@@ -39,6 +39,8 @@ NO_GAP = "the oracle is no better than the prior by more than chance: there is n
 INTERRUPTED = "interrupted: test scores were not computed"
 # Kind of file in the cache.
 KNOWN = "closing scores"
+# What else than distributions networks are trained on.
+LEARNED, REAL = "learned", "real"
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,11 @@ def begin_known_scores(session: Session, networks: int = 1, seed: int = TARGET_S
     test = session.target.test
     if test is None or session.workers < 2:
         return None
-    own, described = known_distributions(session), describe_target(session, networks, seed)
+    own, described = known_names(session), describe_target(session, networks, seed)
     if is_cached(KNOWN, described, partial(are_known_scores, names=own)):
         return None
     with session.stage("frames to compare with"):
-        datasets = [closing_frames(session, each, seed) for each in own.values()]
+        datasets = [known_frames(session, name, seed) for name in own]
     return begin(partial(_train_and_score_all, _training(session, test)), _trainings(datasets, networks, seed))
 
 
@@ -96,40 +98,42 @@ def closing_scores(
     begun: Begun[list[TaskScore]] | None = None,
 ) -> Scores:
     """Prior, learned and oracle test scores, the means over ``networks`` fresh networks; ``seed`` is that of their
-    frames and of the first network. Prior and oracle are computed once for a target and cached; ``begun`` is what
-    :func:`begin_known_scores` gave.
+    frames and of the first network. What runs are compared with is computed once for a target and cached; ``begun`` is
+    what :func:`begin_known_scores` gave.
     """
     if unscored := missing_scores(session.target):
         return Scores(note=unscored)
-    own = known_distributions(session)
+    own, test = known_names(session), session.target.test
+    assert test is not None
     computed: dict[str, list[TaskScore]] = {}
 
+    def compute(names: Sequence[str]) -> None:
+        datasets = [
+            closing_frames(session, learned, seed) if name == LEARNED else known_frames(session, name, seed)
+            for name in names
+        ]
+        found = frames_scores_by_class(session, datasets, test, networks, seed)
+        computed.update(zip(names, found, strict=True))
+
     def compute_all() -> dict[str, Any]:
-        generators = {**own, "learned": learned}
         if begun is not None:
-            computed["learned"] = generator_scores_by_class(session, [learned], networks, seed)[0]
+            compute([LEARNED])
             if (scores := begun.result()) is not None:
                 computed.update(zip(own, _rows(scores, networks), strict=True))
-        names = [name for name in generators if name not in computed]
-        found = generator_scores_by_class(session, [generators[name] for name in names], networks, seed)
-        computed.update(zip(names, found, strict=True))
+        compute([name for name in (*own, LEARNED) if name not in computed])
         return {name: asdict(TaskScore.mean(computed[name])) for name in own}
 
     described = describe_target(session, networks, seed)
     fixed = cached_json(KNOWN, described, compute_all, partial(are_known_scores, names=own))
-    if "learned" not in computed:
-        computed["learned"] = generator_scores_by_class(session, [learned], networks, seed)[0]
-    found = {name: TaskScore(**entry) for name, entry in fixed.items()} | {
-        "learned": TaskScore.mean(computed["learned"])
-    }
-    if (train := session.target.train) is not None:
-        found["real"] = real_score(session, train, networks, seed)
+    if LEARNED not in computed:
+        compute([LEARNED])
+    found = {name: TaskScore(**entry) for name, entry in fixed.items()} | {LEARNED: TaskScore.mean(computed[LEARNED])}
     values = {name: score.value for name, score in found.items()}
     by_class = {name: score.by_class for name, score in found.items() if score.by_class}
-    each = tuple(score.value for score in computed["learned"])
+    each = tuple(score.value for score in computed[LEARNED])
     prior, best = values["prior"], values.get("oracle")
     note = NO_ORACLE if best is None else "" if best - prior > score_noise(each) else NO_GAP
-    return Scores(prior, values["learned"], best, note, each, values.get("broad"), values.get("real"), by_class)
+    return Scores(prior, values[LEARNED], best, note, each, values.get("broad"), values.get("real"), by_class)
 
 
 def are_known_scores(found: object, names: Collection[str]) -> bool:
@@ -172,14 +176,6 @@ def generator_scores_by_class(
         raise UserError("the target is unlabelled: there is nothing to score against")
     datasets = [closing_frames(session, each, seed) for each in generators]
     return frames_scores_by_class(session, datasets, test, networks, seed)
-
-
-def real_score(session: Session, train: Frames, networks: int = 1, seed: int = TARGET_SEED) -> TaskScore:
-    """The mean test score of fresh networks that were trained on real images."""
-    test = session.target.test
-    assert test is not None
-    repeated = repeated_to_train(session, train)
-    return TaskScore.mean(frames_scores_by_class(session, [repeated], test, networks, seed)[0])
 
 
 def repeated_to_train(session: Session, train: Frames) -> Frames:
@@ -266,9 +262,26 @@ def known_distributions(session: Session) -> dict[str, SceneGenerator]:
     return {name: GrammarSource(grammar) for name, grammar in known.items() if grammar is not None}
 
 
+def known_names(session: Session) -> list[str]:
+    """What the learned distribution's score is compared with: distributions, and ``real`` where there are labelled
+    images to train on.
+    """
+    return [*known_distributions(session), *([REAL] if session.target.train is not None else [])]
+
+
+def known_frames(session: Session, name: str, seed: int) -> Frames:
+    """The frames behind the score that is compared with under one of these names."""
+    if name == REAL:
+        assert session.target.train is not None
+        return repeated_to_train(session, session.target.train)
+    return closing_frames(session, known_distributions(session)[name], seed)
+
+
 def describe_target(session: Session, networks: int = 1, seed: int = TARGET_SEED) -> dict[str, Any]:
-    """What prior and oracle scores depend on, for the cache: by content, so that no stale score is ever found."""
-    env, test = session.env, session.target.test
+    """What the scores that are compared with depend on, for the cache: by content, so that no stale one is ever
+    found.
+    """
+    env, test, train = session.env, session.target.test, session.target.train
     assert test is not None
     scenes = {}
     for name, generator in known_distributions(session).items():
@@ -276,8 +289,10 @@ def describe_target(session: Session, networks: int = 1, seed: int = TARGET_SEED
         scenes[name] = _digest(json.dumps([scene.to_json() for scene in first], sort_keys=True).encode())
     weights = session.task.network(seed).state_dict()
     others = {} if (networks, seed) == (1, TARGET_SEED) else {"networks": networks, "seed": seed}
+    real = {} if train is None else {REAL: _digest(*_frame_bytes(train))}
     return {
         **others,
+        **real,
         "env": env.name,
         "config": plain(asdict(env.config)),
         "train_frames": env.train_frames,

@@ -18,6 +18,7 @@ from autosim.errors import UserError
 from autosim.formats.dataset import DataSet
 from autosim.formats.frame_reader import frame_classes, from_frame
 from autosim.formats.masks import write as write_masks
+from autosim.parallel import parallel_map
 from autosim.rendering.pool import LocalPool
 from autosim.runs.closing import Scores
 from autosim.runs.loop import execute
@@ -129,9 +130,19 @@ def test_an_unlabelled_target_has_no_scores_and_says_why(toy: Path) -> None:
     assert set(summary["attributes"]["spot.x"]) == {"recovered", "start", "learned"}
 
 
-def test_labelled_images_steer_score_and_are_compared_with_broad_and_real_ones(toy: Path) -> None:
+def test_labelled_images_steer_score_and_are_compared_with_broad_and_real_ones(
+    toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from autosim.api import make_env
+    from autosim.runs import closing
 
+    trained: list[int] = []
+
+    def counted(function: Any, work: Any, limit: int) -> Any:
+        trained.append(len(work))
+        return parallel_map(function, work, limit)
+
+    monkeypatch.setattr(closing, "parallel_map", counted)
     env = make_env("spot")
     with LocalPool(env.renderer()) as pool:
         scenes = env.target().sample_many(12, np.random.SeedSequence(1))  # type: ignore[union-attr]
@@ -152,6 +163,10 @@ def test_labelled_images_steer_score_and_are_compared_with_broad_and_real_ones(t
     for text in ("masks (masks/ beside images/)", "4 to match, 4 for validation, 4 for test, 4 for train"):
         assert text in screen.getvalue() and text in report
     assert "broad randomisation" in report and "trained on real" in report and "trained on real" in screen.getvalue()
+    again = execute(request.config, Path("b"), Console(quiet=True), "")
+    # Start, broad randomisation, real images and what was learned; then the last alone.
+    assert trained == [4, 1]
+    assert [again[key] for key in ("prior_score", "broad_score", "real_score")] == [scores[0], *scores[2:]]
 
 
 def test_a_configuration_with_a_target_folder_is_read_from_any_other_folder(

@@ -30,6 +30,7 @@ from autosim.reports.formatting import score_text  # noqa: E402
 from autosim.reports.table import Table  # noqa: E402
 from autosim.runs.folder import RunFolder  # noqa: E402
 from envs.lmo.cells import CELLS, LOCATIONS, QUALITIES, ROOMS  # noqa: E402
+from envs.lmo.env import Lmo  # noqa: E402
 
 if TYPE_CHECKING:
     import torch
@@ -106,13 +107,13 @@ def measure(session: Session, cells: Sequence[str], done: Path) -> None:
     from envs.lmo.scene import lmo_grammar
 
     env, test = session.env, session.target.test
-    assert test is not None
+    assert isinstance(env, Lmo) and test is not None
     train = partial(scores_of, session.task, env.schedule, (session.validation, test), session.device)
     at_once = max(1, session.workers)
     for start in range(0, len(cells), at_once):
         together = cells[start : start + at_once]
         alone = [Choice([float(cell == other) for other in CELLS]) for cell in together]
-        grammars = [lmo_grammar(env.schema, env.library, {KEY: prior}) for prior in alone]  # type: ignore[attr-defined]
+        grammars = [lmo_grammar(env.schema, env.library, {KEY: prior}) for prior in alone]
         work = [(closing_frames(session, GrammarSource(grammar)), TARGET_SEED) for grammar in grammars]
         for cell, (validation, tested) in zip(together, parallel_map(train, work, session.workers), strict=True):
             write_whole(file_of(done, cell), json.dumps({"validation": validation, "test": tested}).encode())

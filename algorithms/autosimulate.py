@@ -52,6 +52,7 @@ class AutoSimulateConfig(Checked):
         generator: what is learned: independent attributes, or Meta-Sim's distribution transformer.
         fresh: measure influences at the network of the steps before and fine-tune it afterwards, so that it has not
             seen the scenes that it judges; not in the paper.
+        restart: fine-tune from the network's initial weights in every step; not in the paper.
         permute: give each validation frame another one's labels: the control that has to learn nothing.
     """
 
@@ -68,6 +69,7 @@ class AutoSimulateConfig(Checked):
     generator: Literal["parametric", "transformer"] = "parametric"
     permute: bool = False
     fresh: bool = False
+    restart: bool = False
 
 
 class AutoSimulate(Algorithm):
@@ -133,8 +135,11 @@ class AutoSimulate(Algorithm):
         return {"val_score": score, **self.history[-1]}
 
     def fine_tune(self, frames: Frames, iteration: int) -> None:
-        """Train the task network from where it was."""
+        """Train the task network from where it was, or from its initial weights."""
         session, config = self.session, self.config
+        if config.restart:
+            self.network.load_state_dict(session.network().state_dict())
+            self.optimiser = session.task.optimiser(self.network, config.learning_rate)
         schedule = replace(session.env.schedule, epochs=config.epochs, learning_rate=config.learning_rate)
         seed = session.integer_seed("fine-tuning", iteration)
         session.task.train(self.network, frames, schedule, seed, session.device, self.optimiser)

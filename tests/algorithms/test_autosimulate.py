@@ -93,6 +93,21 @@ def test_fresh_influences_are_measured_before_the_network_sees_the_scenes(
     assert torch.equal(means[0], means[1]) == fresh and not torch.equal(means[1], means[2])
 
 
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_restarted_network_is_that_of_its_step_alone(restart: bool) -> None:
+    whole, last = (AutoSimulate(blob_session(), replace(QUICK, restart=restart)) for _ in range(2))
+    for iteration in range(3):
+        frames = whole.session.draw(
+            whole.psi.sample(8, seed_sequence(0, "x", iteration)).scenes, "frames", iteration
+        ).frames
+        whole.fine_tune(frames, iteration)
+    last.fine_tune(frames, 2)
+    same = [torch.equal(a, b) for a, b in zip(whole.network.parameters(), last.network.parameters(), strict=True)]
+    assert all(same) == restart
+    # Influences are measured at the same network.
+    assert whole.probe.network is whole.network
+
+
 def test_permuted_labels_are_those_of_other_images() -> None:
     algorithm = AutoSimulate(blob_session(), replace(QUICK, permute=True))
     own, permuted = algorithm.session.validation, algorithm.validation

@@ -25,6 +25,7 @@ PAPER_ROWS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "AutoSimulate blind": ("autosimulate", {"approximation": "none"}),
 }
 OTHER_ROWS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "AutoSimulate restarted": ("autosimulate", {"approximation": "linear", "restart": True, "epochs": 2}),
     "cmaes": ("cmaes", {}),
     "optuna": ("optuna", {}),
     "leap": ("leap", {}),

@@ -20,7 +20,7 @@ from autosim.learning.broad import broad_frames
 from autosim.learning.features.sources import FeatureSource, ReferencedFeatures
 from autosim.learning.schedule import TrainingSchedule
 from autosim.learning.stopwatch import Stages
-from autosim.learning.tasks.task import Task, TaskScore
+from autosim.learning.tasks.task import Task
 from autosim.parallel import Result, in_background, parallel_map
 from autosim.rendering.differences import GradientSettings
 from autosim.rendering.drawn import DrawnFrames
@@ -278,22 +278,6 @@ def train_and_score(
     """Train a fresh network on ``frames`` and score it on ``against``; NaN where the training diverged."""
     network = trained(task, schedule, seed, frames, device)
     return float("nan") if network is None else task.evaluate(network, against, device)
-
-
-def train_and_score_classes(
-    task: Task,
-    schedule: TrainingSchedule,
-    seed: int,
-    frames: Frames,
-    against: Frames,
-    device: torch.device | str = "cpu",
-) -> TaskScore:
-    """The same with the score of each class."""
-    network = trained(task, schedule, seed, frames, device)
-    if network is None:
-        return TaskScore(float("nan"))
-    scorer = task.scored(network, against, device)
-    return TaskScore(scorer.compute(), scorer.by_class())
 
 
 def trained(

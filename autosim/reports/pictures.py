@@ -32,8 +32,8 @@ DOTS_PER_INCH = 120
 MOST_CURVES = 16
 # Characters of choices that fit below an axis; where there are more, the bars lie, and are so many at most.
 FITTING, MOST_BARS = 32, 10
-# Least width of a figure in inches, for its legend.
-LEAST_WIDTH = 4.2
+# Least width of a figure in inches, for its legend, and that of rows of images.
+LEAST_WIDTH, WIDTH = 4.2, 13.0
 
 
 def plot_scenes(path: Path, frames: Mapping[str, Frames], declared: Mapping[str, Annotation]) -> None:
@@ -64,11 +64,26 @@ def plot_scenes(path: Path, frames: Mapping[str, Frames], declared: Mapping[str,
         axis.set_title(part, fontsize=10, color=INK)
         axis.set(xticks=[], yticks=[], frame_on=False)
         if part == "images":
-            axis.set_yticks((np.arange(len(stages)) + 0.5) * height / len(stages), stages, rotation=90, va="center")
-            axis.tick_params(length=0, labelsize=10)
-            for label in axis.get_yticklabels():
-                label.set(color=STAGE_COLOURS[label.get_text()], fontweight="bold")
+            _label_rows(axis, height, stages, [STAGE_COLOURS[stage] for stage in stages])
     _save(figure, path)
+
+
+def save_rows(path: Path, pixels: NDArray[np.uint8], names: Sequence[str], colours: Sequence[str]) -> None:
+    """A :func:`montage`, with a name in a colour of its own beside each row. A PNG file."""
+    height, width = pixels.shape[:2]
+    figure = _figure(WIDTH, WIDTH * height / width + 0.2, layout="constrained")
+    axis = figure.add_subplot()
+    axis.imshow(pixels, interpolation="nearest")
+    axis.set(xticks=[], frame_on=False)
+    _label_rows(axis, height, names, colours)
+    _save(figure, path)
+
+
+def _label_rows(axis: Axes, height: int, names: Sequence[str], colours: Sequence[str]) -> None:
+    axis.set_yticks((np.arange(len(names)) + 0.5) * height / len(names), names, rotation=90, va="center")
+    axis.tick_params(length=0, labelsize=10)
+    for label, colour in zip(axis.get_yticklabels(), colours, strict=True):
+        label.set(color=colour, fontweight="bold")
 
 
 def write_strips(folder: Path, frames: Mapping[str, Frames]) -> None:
@@ -97,21 +112,23 @@ def montage(rows: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
 
 def mask_image(masks: NDArray[Any]) -> NDArray[np.uint8]:
     """Masks of classes or instances, integers (n, H, W), as colours (n, H, W, 3); 0 is the background."""
-    colours = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in MASK_COLOURS], dtype=np.uint8)
+    colours = _rgb(MASK_COLOURS)
     classes = np.asarray(masks).astype(np.int64)
     painted: NDArray[np.uint8] = colours[np.where(classes > 0, 1 + (classes - 1) % (len(MASK_COLOURS) - 1), 0)]
     return painted
 
 
-def box_image(images: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.uint8]:
+def box_image(
+    images: NDArray[np.uint8], boxes: NDArray[np.float32], colours: Sequence[str] = MASK_COLOURS[1:]
+) -> NDArray[np.uint8]:
     """Images (n, H, W, 3) with their boxes (n, most, 5) drawn on them, a line of one pixel in the colour of the class;
     the pixels of a line are the outermost that the box covers a part of.
     """
-    painted = images.copy()
+    painted, palette = images.copy(), _rgb(colours)
     last_row, last_column = images.shape[1] - 1, images.shape[2] - 1
     for image, rows in zip(painted, boxes, strict=True):
         used = rows[rows[:, 4] >= 0]
-        for (x0, y0, x1, y1), colour in zip(used[:, :4], mask_image(used[:, 4] + 1), strict=True):
+        for (x0, y0, x1, y1), colour in zip(used[:, :4], palette[used[:, 4].astype(int) % len(palette)], strict=True):
             left, right = (int(np.clip(edge, 0, last_column)) for edge in (np.floor(x0), np.ceil(x1) - 1))
             top, bottom = (int(np.clip(edge, 0, last_row)) for edge in (np.floor(y0), np.ceil(y1) - 1))
             # A box without an area covers a part of no pixel; it is drawn as one.
@@ -119,6 +136,11 @@ def box_image(images: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[
             image[[top, bottom], left : right + 1] = colour
             image[top : bottom + 1, [left, right]] = colour
     return painted
+
+
+def _rgb(colours: Sequence[str]) -> NDArray[np.uint8]:
+    """(n, 3) of colours as "#rrggbb"."""
+    return np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in colours], dtype=np.uint8)
 
 
 def plot_attribute_histograms(path: Path, attributes: Mapping[str, AttributeSamples]) -> None:

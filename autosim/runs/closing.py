@@ -22,8 +22,9 @@ from autosim.learning.tasks.score_noise import score_noise
 from autosim.learning.tasks.task import TaskScore
 from autosim.parallel import Begun, begin, parallel_map
 from autosim.runs.config import plain
+from autosim.runs.gallery import SCENES_SHOWN
 from autosim.scenes.generator import GrammarSource, SceneGenerator
-from autosim.session import Session, train_and_score_classes
+from autosim.session import Session, trained
 from autosim.target import TARGET_SEED, Target
 
 if TYPE_CHECKING:
@@ -44,13 +45,24 @@ LEARNED, REAL = "learned", "real"
 
 
 @dataclass(frozen=True)
+class Trained:
+    """What came of a training: its score, and what the network finds in the first frames that it was scored on, where
+    there is something to show.
+    """
+
+    score: TaskScore
+    found: Frames | None = None
+
+
+@dataclass(frozen=True)
 class Scores:
     """Test scores in [0, 1]; None where they cannot be known, and then ``note`` says why.
 
     Each is the mean over the closing networks; ``each`` holds those of the single ones on the learned distribution.
     On a user's own images ``broad`` is the score of broad randomisation, attributes uniform over their ranges, and
     ``real`` that of networks trained on real images, where there are labelled ones to train on. ``by_class`` holds the
-    score of each class, by the names of these scores.
+    score of each class, by the names of these scores. ``shown`` are a few test frames, with their truth and with what
+    the first closing network finds in them.
     """
 
     prior: float | None = None
@@ -61,6 +73,7 @@ class Scores:
     broad: float | None = None
     real: float | None = None
     by_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    shown: tuple[Frames, Frames] | None = field(default=None, compare=False, repr=False)
 
     @property
     def gap_closed(self) -> float | None:
@@ -74,7 +87,7 @@ class Scores:
         return (self.learned - self.prior) / (self.oracle - self.prior)
 
 
-def begin_known_scores(session: Session, networks: int = 1, seed: int = TARGET_SEED) -> Begun[list[TaskScore]] | None:
+def begin_known_scores(session: Session, networks: int = 1, seed: int = TARGET_SEED) -> Begun[list[Trained]] | None:
     """Draw the frames of the distributions that a run is compared with, and begin to train networks on them, in one
     process beside what this one goes on with; None where their scores are cached, where there can be none, or where
     fewer than two workers leave no process for it.
@@ -95,7 +108,7 @@ def closing_scores(
     learned: SceneGenerator,
     networks: int = 1,
     seed: int = TARGET_SEED,
-    begun: Begun[list[TaskScore]] | None = None,
+    begun: Begun[list[Trained]] | None = None,
 ) -> Scores:
     """Prior, learned and oracle test scores, the means over ``networks`` fresh networks; ``seed`` is that of their
     frames and of the first network. What runs are compared with is computed once for a target and cached; ``begun`` is
@@ -105,15 +118,14 @@ def closing_scores(
         return Scores(note=unscored)
     own, test = known_names(session), session.target.test
     assert test is not None
-    computed: dict[str, list[TaskScore]] = {}
+    computed: dict[str, list[Trained]] = {}
 
     def compute(names: Sequence[str]) -> None:
         datasets = [
             closing_frames(session, learned, seed) if name == LEARNED else known_frames(session, name, seed)
             for name in names
         ]
-        found = frames_scores_by_class(session, datasets, test, networks, seed)
-        computed.update(zip(names, found, strict=True))
+        computed.update(zip(names, _trained_on(session, datasets, test, networks, seed), strict=True))
 
     def compute_all() -> dict[str, Any]:
         if begun is not None:
@@ -121,19 +133,21 @@ def closing_scores(
             if (scores := begun.result()) is not None:
                 computed.update(zip(own, _rows(scores, networks), strict=True))
         compute([name for name in (*own, LEARNED) if name not in computed])
-        return {name: asdict(TaskScore.mean(computed[name])) for name in own}
+        return {name: asdict(_mean_score(computed[name])) for name in own}
 
     described = describe_target(session, networks, seed)
     fixed = cached_json(KNOWN, described, compute_all, partial(are_known_scores, names=own))
     if LEARNED not in computed:
         compute([LEARNED])
-    found = {name: TaskScore(**entry) for name, entry in fixed.items()} | {LEARNED: TaskScore.mean(computed[LEARNED])}
+    found = {name: TaskScore(**entry) for name, entry in fixed.items()} | {LEARNED: _mean_score(computed[LEARNED])}
     values = {name: score.value for name, score in found.items()}
     by_class = {name: score.by_class for name, score in found.items() if score.by_class}
-    each = tuple(score.value for score in computed[LEARNED])
+    each = tuple(network.score.value for network in computed[LEARNED])
+    seen = computed[LEARNED][0].found
+    shown = None if seen is None else (test.select(slice(len(seen))), seen)
     prior, best = values["prior"], values.get("oracle")
     note = NO_ORACLE if best is None else "" if best - prior > score_noise(each) else NO_GAP
-    return Scores(prior, values[LEARNED], best, note, each, values.get("broad"), values.get("real"), by_class)
+    return Scores(prior, values[LEARNED], best, note, each, values.get("broad"), values.get("real"), by_class, shown)
 
 
 def are_known_scores(found: object, names: Collection[str]) -> bool:
@@ -164,18 +178,10 @@ def closing_test_scores(
     session: Session, generators: Sequence[SceneGenerator], networks: int = 1, seed: int = TARGET_SEED
 ) -> list[list[float]]:
     """For each generator the test scores of ``networks`` fresh networks, trained on the same frames of it."""
-    return [[score.value for score in row] for row in generator_scores_by_class(session, generators, networks, seed)]
-
-
-def generator_scores_by_class(
-    session: Session, generators: Sequence[SceneGenerator], networks: int = 1, seed: int = TARGET_SEED
-) -> list[list[TaskScore]]:
-    """The same with the score of each class."""
     test = session.target.test
     if test is None:
         raise UserError("the target is unlabelled: there is nothing to score against")
-    datasets = [closing_frames(session, each, seed) for each in generators]
-    return frames_scores_by_class(session, datasets, test, networks, seed)
+    return frames_scores(session, [closing_frames(session, each, seed) for each in generators], test, networks, seed)
 
 
 def repeated_to_train(session: Session, train: Frames) -> Frames:
@@ -190,16 +196,19 @@ def frames_scores(
     session: Session, datasets: Sequence[Frames], against: Frames, networks: int = 1, seed: int = TARGET_SEED
 ) -> list[list[float]]:
     """For each data set the scores against labelled frames of ``networks`` fresh networks that were trained on it."""
-    found = frames_scores_by_class(session, datasets, against, networks, seed)
-    return [[score.value for score in row] for row in found]
+    found = _trained_on(session, datasets, against, networks, seed)
+    return [[network.score.value for network in row] for row in found]
 
 
-def frames_scores_by_class(
-    session: Session, datasets: Sequence[Frames], against: Frames, networks: int = 1, seed: int = TARGET_SEED
-) -> list[list[TaskScore]]:
-    """The same with the score of each class."""
+def _trained_on(
+    session: Session, datasets: Sequence[Frames], against: Frames, networks: int, seed: int
+) -> list[list[Trained]]:
     work = _trainings(datasets, networks, seed)
     return _rows(parallel_map(_training(session, against), work, limit=session.workers), networks)
+
+
+def _mean_score(row: Sequence[Trained]) -> TaskScore:
+    return TaskScore.mean([network.score for network in row])
 
 
 Training = tuple["Frames", int]
@@ -209,22 +218,27 @@ def _trainings(datasets: Sequence[Frames], networks: int, seed: int) -> list[Tra
     return [(frames, own) for frames in datasets for own in network_seeds(networks, seed)]
 
 
-def _rows(scores: list[TaskScore], networks: int) -> list[list[TaskScore]]:
-    return [scores[start : start + networks] for start in range(0, len(scores), networks)]
+def _rows(found: list[Trained], networks: int) -> list[list[Trained]]:
+    return [found[start : start + networks] for start in range(0, len(found), networks)]
 
 
-def _training(session: Session, against: Frames) -> Callable[[Training], TaskScore]:
+def _training(session: Session, against: Frames) -> Callable[[Training], Trained]:
     return partial(_train_and_score, session.task, session.env.schedule, against, session.device)
 
 
 def _train_and_score(
     task: Task, schedule: TrainingSchedule, against: Frames, device: torch.device, work: Training
-) -> TaskScore:
+) -> Trained:
     frames, seed = work
-    return train_and_score_classes(task, schedule, seed, frames, against, device)
+    network = trained(task, schedule, seed, frames, device)
+    if network is None:
+        return Trained(TaskScore(float("nan")))
+    scorer = task.scored(network, against, device)
+    found = task.found(network, against.select(slice(SCENES_SHOWN)), device)
+    return Trained(TaskScore(scorer.compute(), scorer.by_class()), found)
 
 
-def _train_and_score_all(train: Callable[[Training], TaskScore], work: Sequence[Training]) -> list[TaskScore]:
+def _train_and_score_all(train: Callable[[Training], Trained], work: Sequence[Training]) -> list[Trained]:
     return [train(each) for each in work]
 
 

@@ -57,21 +57,24 @@ class LiveReport:
         summary = summarise_run(self._config, self._env, asdict(tally), scores, {}, self._command, self._notes)
         summary["verdict"] = []
         with suppress(OSError):  # a full disk, say
-            write_evidence(self._folder, self._env, self._gallery, {}, summary)
+            write_evidence(self._folder, self._env, self._gallery, {}, summary, scores)
         self._due = time.monotonic() + max(LEAST, PUT_OFF * (time.monotonic() - began))
 
 
 def write_evidence(
-    folder: RunFolder, env: Env, gallery: Gallery, recoveries: dict[str, Any], summary: dict[str, Any]
+    folder: RunFolder, env: Env, gallery: Gallery, recoveries: dict[str, Any], summary: dict[str, Any], scores: Scores
 ) -> None:
-    """Pictures and report of a finished run."""
+    """Pictures and report of a run."""
     from autosim.reports.attribute_samples import attribute_samples
+    from autosim.reports.found import plot_found
     from autosim.reports.pictures import plot_attribute_histograms, plot_curves, plot_scenes, write_strips
     from autosim.reports.run_page import write_report
 
     if gallery.frames:
         plot_scenes(folder.pictures / "scenes.png", gallery.frames, env.renderer().annotations)
         write_strips(folder.pictures, gallery.frames)
+    if scores.shown is not None:
+        plot_found(folder.pictures / "found.png", *scores.shown)
     if "start" in gallery.scenes and "end" in gallery.scenes:
         target = gallery.scenes.get("target")
         samples = attribute_samples(env.schema, gallery.scenes["start"], gallery.scenes["end"], target, recoveries)

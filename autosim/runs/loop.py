@@ -18,7 +18,7 @@ from autosim.parallel import Begun, tell_if_ray_dies
 from autosim.registry import one_line
 from autosim.rendering.usage import Usage
 from autosim.reports.formatting import clock_text
-from autosim.runs.closing import INTERRUPTED, Scores, begin_known_scores, closing_scores, missing_scores
+from autosim.runs.closing import INTERRUPTED, Scores, Trained, begin_known_scores, closing_scores, missing_scores
 from autosim.runs.config import RunConfig
 from autosim.runs.folder import RunFolder, check_free, default_folder, locked
 from autosim.runs.gallery import Gallery
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from autosim.algorithm import Algorithm
     from autosim.env import Env
-    from autosim.learning.tasks.task import TaskScore
     from autosim.scenes.generator import SceneGenerator
     from autosim.session import Session
     from autosim.target import Target
@@ -151,7 +150,7 @@ def make(
     """
     tally, gallery, scores = Tally(), Gallery(), Scores(note=INTERRUPTED)
     notes: tuple[str, ...] = ()
-    begun: Begun[list[TaskScore]] | None = None
+    begun: Begun[list[Trained]] | None = None
     resumed, started = folder.begun, time.perf_counter()
     to_go_on = f"autosim run --resume {folder.path} goes on"
     tell_if_ray_dies(to_go_on)
@@ -231,7 +230,7 @@ def make(
     summary = summarise_run(config, env, asdict(tally), scores, recoveries, command, notes)
     folder.write_summary(summary)
     try:
-        write_evidence(folder, env, gallery, recoveries, summary)
+        write_evidence(folder, env, gallery, recoveries, summary, scores)
     except (OSError, MemoryError) as error:
         raise told_how_to_go_on(error, f"the run has ended; autosim report {folder.path} writes its report") from error
     title = f"{config.algo} on {config.env}, seed {config.settings.seed}"

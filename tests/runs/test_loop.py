@@ -130,19 +130,22 @@ def test_an_unlabelled_target_has_no_scores_and_says_why(toy: Path) -> None:
     assert set(summary["attributes"]["spot.x"]) == {"recovered", "start", "learned"}
 
 
-def test_labelled_images_steer_score_and_are_compared_with_broad_and_real_ones(
-    toy: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from autosim.api import make_env
-    from autosim.runs import closing
-
-    trained: list[int] = []
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many closing networks were trained, each time that some were."""
+    counts: list[int] = []
 
     def counted(function: Any, work: Any, limit: int) -> Any:
-        trained.append(len(work))
+        counts.append(len(work))
         return parallel_map(function, work, limit)
 
-    monkeypatch.setattr(closing, "parallel_map", counted)
+    monkeypatch.setattr("autosim.runs.closing.parallel_map", counted)
+    return counts
+
+
+def test_labelled_images_steer_score_and_are_compared_with_broad_and_real_ones(toy: Path, trained: list[int]) -> None:
+    from autosim.api import make_env
+
     env = make_env("spot")
     with LocalPool(env.renderer()) as pool:
         scenes = env.target().sample_many(12, np.random.SeedSequence(1))  # type: ignore[union-attr]
@@ -163,6 +166,7 @@ def test_labelled_images_steer_score_and_are_compared_with_broad_and_real_ones(
     for text in ("masks (masks/ beside images/)", "4 to match, 4 for validation, 4 for test, 4 for train"):
         assert text in screen.getvalue() and text in report
     assert "broad randomisation" in report and "trained on real" in report and "trained on real" in screen.getvalue()
+    assert "Found in the test images" in report and Path("a/pictures/found.png").exists()
     again = execute(request.config, Path("b"), Console(quiet=True), "")
     # Start, broad randomisation, real images and what was learned; then the last alone.
     assert trained == [4, 1]
@@ -218,21 +222,11 @@ def test_the_mean_of_several_closing_networks_comes_with_the_single_scores(toy: 
     assert several["oracle_score"] != one["oracle_score"]
 
 
-def test_prior_and_oracle_are_computed_once_for_a_target(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from autosim.runs import closing as scores
-
-    counts: list[int] = []
-    original = scores.generator_scores_by_class
-
-    def counting(session: Any, generators: Any, *arguments: Any) -> Any:
-        counts.append(len(generators))
-        return original(session, generators, *arguments)
-
-    monkeypatch.setattr(scores, "generator_scores_by_class", counting)
+def test_prior_and_oracle_are_computed_once_for_a_target(toy: Path, trained: list[int]) -> None:
     first = run("a", "--algo.iterations=1")
     second = run("b", "--algo.iterations=1", "--seed=1")
     run("c", "--algo.iterations=1", "--env.contrast=0.4")
-    assert counts == [3, 1, 3]
+    assert trained == [3, 1, 3]
     assert [first[key] for key in ("prior_score", "oracle_score")] == [
         second[key] for key in ("prior_score", "oracle_score")
     ]

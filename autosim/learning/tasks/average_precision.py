@@ -75,6 +75,17 @@ class AveragePrecision:
         return float(means.mean() if overlap is None else means[int(np.argmin(np.abs(OVERLAPS - overlap)))])
 
 
+def found_right(found: NDArray[np.floating], truth: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Whether boxes (k, 5), the surest first, are those of true ones (m, 5) of the same class at half overlap: (k,). A
+    true box is found once.
+    """
+    right = np.zeros(len(found), dtype=bool)
+    for kind in np.unique(found[:, 4]):
+        own = found[:, 4] == kind
+        right[own] = _matched(overlaps(found[own, :4], truth[truth[:, 4] == kind, :4]))[0]
+    return right
+
+
 def _matched(shares: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Whether each detection (rows, the surest first) finds a true box (columns) at each overlap: (10, rows). A box is
     found once, by the detection that comes first; a detection takes the box that it covers best of those left.

@@ -201,6 +201,19 @@ class Detection(Task):
             found.append(Found(clipped.detach().cpu().double().numpy(), *_read(kind, score)))
         return found
 
+    def found(self, network: nn.Module, frames: Frames, device: torch.device | str = "cpu") -> Frames:
+        """The surest boxes first, as many as there are objects in the picture that count."""
+        boxes = []
+        for outputs, targets in self.predict(network, frames, device):
+            for read, truth in zip(self.boxes(outputs, *self.size_of(outputs)), targets, strict=True):
+                counts = (truth[:, 4] >= 0) & (truth[:, -1] < len(LEVELS)) if truth.shape[1] == 6 else truth[:, 4] >= 0
+                surest = np.argsort(-read.scores, kind="stable")[: int(counts.sum())]
+                boxes.append(np.column_stack([read.boxes[surest], read.classes[surest]]).astype(np.float32))
+        rows = np.full((len(boxes), max([1, *map(len, boxes)]), 5), -1.0, dtype=np.float32)
+        for row, own in zip(rows, boxes, strict=True):
+            row[: len(own)] = own
+        return Frames(frames.images, {"boxes": rows})
+
     def size_of(self, outputs: Tensor) -> tuple[int, int]:
         """(height, width) in pixels of the pictures that outputs are of, rounded up to whole cells."""
         return outputs.shape[-2] * self.stride, outputs.shape[-1] * self.stride

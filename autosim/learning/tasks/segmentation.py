@@ -128,6 +128,11 @@ class Segmentation(Task):
         weights = share.gather(1, flat) ** -self.balance
         return (cross_entropy * weights).sum(dim=1) / weights.sum(dim=1)
 
+    def found(self, network: nn.Module, frames: Frames, device: torch.device | str = "cpu") -> Frames:
+        """The likeliest class of each pixel."""
+        classes = [outputs.argmax(dim=1).cpu() for outputs, _ in self.predict(network, frames, device)]
+        return Frames(frames.images, {"mask": torch.cat(classes).numpy().astype("uint8")})
+
     def scorer(self) -> IntersectionOverUnion:
         """Intersection over union."""
         return IntersectionOverUnion(self.classes, self.average)

@@ -157,6 +157,12 @@ class Task(ABC):
             scorer.update(outputs, targets)
         return scorer
 
+    def found(self, network: nn.Module, frames: Frames, device: torch.device | str = "cpu") -> Frames | None:
+        """A few frames with what a network finds in them in place of the truth, as annotations of the same names and
+        forms, for the report; None where a task has nothing to show.
+        """
+        return None
+
     def predict(
         self, network: nn.Module, frames: Frames, device: torch.device | str = "cpu", batch_size: int | None = None
     ) -> Iterator[tuple[Tensor, Targets]]:

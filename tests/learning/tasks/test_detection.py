@@ -16,7 +16,7 @@ from autosim.learning.appearance import varied_look
 from autosim.learning.influence.curvature import LossSurface
 from autosim.learning.lite0 import ENDS, FILTERS, STRIDES, Lite0
 from autosim.learning.schedule import TrainingSchedule
-from autosim.learning.tasks.average_precision import OVERLAPS, AveragePrecision, Found
+from autosim.learning.tasks.average_precision import OVERLAPS, AveragePrecision, Found, found_right
 from autosim.learning.tasks.detection import Detection
 from autosim.learning.tasks.detector_settings import DetectorSettings
 from autosim.learning.tasks.zoom import zoomed
@@ -229,6 +229,28 @@ class TestByKittisRules(TaskSuite):
 
     def frames(self) -> Frames:
         return rated(6)
+
+
+@pytest.mark.parametrize("score", ["AP50", "kitti50"])
+def test_as_many_boxes_are_shown_as_there_are_objects_that_count(score: Any) -> None:
+    task, shown = Detection(KINDS, width=4, score=score), rated(5)
+    truth = np.asarray(shown.annotations["rated" if score == "kitti50" else "boxes"])
+    counts = (truth[..., 4] >= 0) & (truth[..., -1] < 3 if score == "kitti50" else True)
+    found = task.found(task.network(0), shown)
+    boxes = np.asarray(found.annotations["boxes"], dtype=np.float32)
+    assert ((boxes[..., 4] >= 0).sum(axis=1) == counts.sum(axis=1)).all()
+    assert boxes[..., 4].max() < len(KINDS) and np.array_equal(found.images, shown.images)
+    assert len(task.found(task.network(0), frames(2).select(slice(0)))) == 0
+
+
+def test_a_box_is_right_where_it_is_the_first_on_one_of_its_class() -> None:
+    truth = np.array([[0, 0, 10, 10, 0], [20, 20, 30, 30, 1]], dtype=np.float32)
+    found = np.array(
+        [[0, 0, 10, 8, 0], [0, 0, 10, 10, 0], [20, 20, 30, 30, 0], [20, 21, 30, 31, 1], [50, 50, 60, 60, 1]],
+        dtype=np.float32,
+    )
+    assert found_right(found, truth).tolist() == [True, False, False, True, False]
+    assert found_right(found[:0], truth).shape == (0,) and not found_right(found, truth[:0]).any()
 
 
 def test_the_loss_asks_for_nothing_where_anything_may_be() -> None:

@@ -153,6 +153,15 @@ def test_nothing_seen_is_no_score() -> None:
         TASK.evaluate(TASK.network(0), shape_frames(2, seed=0)[1].select(slice(0)))
 
 
+def test_what_is_found_is_the_likeliest_class_of_each_pixel() -> None:
+    _, shown = shape_frames(3, seed=0)
+    network = TASK.network(0)
+    found = TASK.found(network, shown)
+    with torch.no_grad():
+        wanted = network(TASK.prepare(shown)[0]).argmax(dim=1).numpy()
+    assert np.array_equal(found.annotations["mask"], wanted) and found.annotations["mask"].dtype == np.uint8
+
+
 def test_it_learns_shapes() -> None:
     _, training = shape_frames(128, seed=0)
     _, test = shape_frames(64, seed=1)

@@ -39,6 +39,10 @@ class SpotTask(Task):
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return nn.functional.cross_entropy(outputs, targets, reduction="none").mean(dim=(1, 2))
 
+    def found(self, network: nn.Module, frames: Frames, device: torch.device | str = "cpu") -> Frames:
+        masks = [outputs.argmax(dim=1).cpu() for outputs, _ in self.predict(network, frames, device)]
+        return Frames(frames.images, {"mask": torch.cat(masks).numpy().astype(np.uint8)})
+
     def scorer(self) -> SpotScorer:
         return SpotScorer()
 

@@ -21,8 +21,8 @@ PICTURES = (
     (
         "found.png",
         "Found in the test images",
-        "A few of the target's test images with their truth, and what a network trained on the learned images finds. Of "
-        "boxes the surest are shown, as many as there are objects, right ones green and wrong ones red.",
+        "A few of the target's test images with their truth, and what a network trained on the learned images finds. "
+        "Of boxes the surest are shown, as many as there are objects, right ones green and wrong ones red.",
     ),
     ("attributes.png", "Attributes", "How often each value occurs; slots of a class are lined up with the target's."),
     ("curves.png", "Curves", "Figures of each iteration."),

@@ -28,7 +28,7 @@ PICTURES = (
     ("curves.png", "Curves", "Figures of each iteration."),
 )
 RECOVERY_NOTE = (
-    "Mean ± standard deviation, or the share of each choice. Moved: 100 % is at the target, 0 % at the start; "
+    "Mean ± standard deviation, or the share of each choice, of many the largest alone. Moved: 100 % is at the target, 0 % at the start; "
     "a dash where the start was there already. Slots of a class are compared as a set."
 )
 # What closing scores are of, and what it is called.
@@ -39,6 +39,8 @@ COMPARED = {
     "real": "trained on real",
     "oracle": "target's own",
 }
+# Choices whose shares a table has; of more it tells the largest.
+MOST_SHARES = 10
 NOT_IN_TABLE = {"attributes", "versions", "command", "note", "date"}
 
 
@@ -152,8 +154,10 @@ def figures_section(summary: Mapping[str, Any]) -> Section:
 def _spread(summary: Mapping[str, Any] | None) -> str:
     if summary is None:
         return DASH
-    if "probabilities" in summary:
-        return " / ".join(f"{100 * p:.0f}" for p in summary["probabilities"]) + " %"
+    if chances := summary.get("probabilities"):
+        if len(chances) > MOST_SHARES:
+            return f"{100 * max(chances):.0f} % for one of {len(chances)}"
+        return " / ".join(f"{100 * p:.0f}" for p in chances) + " %"
     return f"{summary['mean']:.3g} ± {summary['std']:.2g}"
 
 

@@ -200,5 +200,13 @@ def test_a_report_needs_a_summary(tmp_path: Path) -> None:
         write_report(tmp_path, RunFolder(tmp_path).read_summary())
 
 
+def test_of_many_choices_the_table_tells_the_largest_share() -> None:
+    few, many = {"probabilities": [0.25, 0.75]}, {"probabilities": [0.5, *[0.01] * 50]}
+    entries = {"few": {"start": few, "learned": few}, "many": {"start": many, "learned": many}}
+    (section,) = attribute_section(entries)
+    assert section.table is not None
+    assert [line[1] for line in section.table.lines] == ["25 / 75 %", "50 % for one of 51"]
+
+
 def test_a_report_without_attributes_has_no_table() -> None:
     assert attribute_section({}) == []

@@ -28,8 +28,8 @@ PICTURES = (
     ("curves.png", "Curves", "Figures of each iteration."),
 )
 RECOVERY_NOTE = (
-    "Mean ± standard deviation, or the share of each choice, of many the largest alone. Moved: 100 % is at the target, 0 % at the start; "
-    "a dash where the start was there already. Slots of a class are compared as a set."
+    "Mean ± standard deviation, or the share of each choice, of many the largest alone. Moved: 100 % is at the target, "
+    "0 % at the start; a dash where the start was there already. Slots of a class are compared as a set."
 )
 # What closing scores are of, and what it is called.
 COMPARED = {

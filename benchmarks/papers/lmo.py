@@ -25,7 +25,10 @@ PAPER_ROWS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "AutoSimulate blind": ("autosimulate", {"approximation": "none"}),
 }
 OTHER_ROWS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "AutoSimulate restarted": ("autosimulate", {"approximation": "linear", "restart": True, "epochs": 2}),
+    "AutoSimulate restarted": (
+        "autosimulate",
+        {"approximation": "linear", "restart": True, "epochs": 2, "choice_rate": 1.5},
+    ),
     "cmaes": ("cmaes", {}),
     "optuna": ("optuna", {}),
     "leap": ("leap", {}),

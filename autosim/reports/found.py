@@ -12,7 +12,7 @@ from autosim.rendering.frames import Frames
 from autosim.reports.pictures import COLOURS, box_image, mask_image, montage, save_rows
 
 # Colours of boxes: true ones, those that were found right, and those that were found and are not there.
-TRUE, RIGHT, WRONG = "#ffffff", "#37d67a", "#ff5a3c"
+TRUE, RIGHT, WRONG = "#ffd23c", "#37d67a", "#ff5a3c"
 
 
 def plot_found(path: Path, truth: Frames, found: Frames) -> None:

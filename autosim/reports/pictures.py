@@ -32,6 +32,8 @@ DOTS_PER_INCH = 120
 MOST_CURVES = 16
 # Characters of choices that fit below an axis; where there are more, the bars lie, and are so many at most.
 FITTING, MOST_BARS = 32, 10
+# Pixels of a picture's width for each pixel of a line on it.
+LINE = 128
 # Least width of a figure in inches, for its legend, and that of rows of images.
 LEAST_WIDTH, WIDTH = 4.2, 13.0
 
@@ -60,7 +62,7 @@ def plot_scenes(path: Path, frames: Mapping[str, Frames], declared: Mapping[str,
     figure = _figure(*size, layout="constrained")
     for i, (part, pixels) in enumerate(zip(parts, montages, strict=True)):
         axis = figure.add_subplot(rows, columns, i + 1)
-        axis.imshow(pixels, interpolation="nearest")
+        axis.imshow(pixels, interpolation="antialiased")
         axis.set_title(part, fontsize=10, color=INK)
         axis.set(xticks=[], yticks=[], frame_on=False)
         if part == "images":
@@ -71,9 +73,11 @@ def plot_scenes(path: Path, frames: Mapping[str, Frames], declared: Mapping[str,
 def save_rows(path: Path, pixels: NDArray[np.uint8], names: Sequence[str], colours: Sequence[str]) -> None:
     """A :func:`montage`, with a name in a colour of its own beside each row. A PNG file."""
     height, width = pixels.shape[:2]
-    figure = _figure(WIDTH, WIDTH * height / width + 0.2, layout="constrained")
+    # Large enough for every pixel.
+    inches = max(WIDTH, 1.04 * width / DOTS_PER_INCH)
+    figure = _figure(inches, inches * height / width + 0.2, layout="constrained")
     axis = figure.add_subplot()
-    axis.imshow(pixels, interpolation="nearest")
+    axis.imshow(pixels, interpolation="antialiased")
     axis.set(xticks=[], frame_on=False)
     _label_rows(axis, height, names, colours)
     _save(figure, path)
@@ -121,8 +125,8 @@ def mask_image(masks: NDArray[Any]) -> NDArray[np.uint8]:
 def box_image(
     images: NDArray[np.uint8], boxes: NDArray[np.float32], colours: Sequence[str] = MASK_COLOURS[1:]
 ) -> NDArray[np.uint8]:
-    """Images (n, H, W, 3) with their boxes (n, most, 5) drawn on them, a line of one pixel in the colour of the class;
-    the pixels of a line are the outermost that the box covers a part of.
+    """Images (n, H, W, 3) with their boxes (n, most, 5) drawn on them in the colour of the class, by lines of one pixel,
+    or of more where pictures are large; the outermost pixels of a line are those that the box covers a part of.
     """
     painted, palette = images.copy(), _rgb(colours)
     last_row, last_column = images.shape[1] - 1, images.shape[2] - 1
@@ -133,8 +137,11 @@ def box_image(
             top, bottom = (int(np.clip(edge, 0, last_row)) for edge in (np.floor(y0), np.ceil(y1) - 1))
             # A box without an area covers a part of no pixel; it is drawn as one.
             right, bottom = max(left, right), max(top, bottom)
-            image[[top, bottom], left : right + 1] = colour
-            image[top : bottom + 1, [left, right]] = colour
+            for _ in range(max(1, images.shape[2] // LINE)):
+                image[[top, bottom], left : right + 1] = colour
+                image[top : bottom + 1, [left, right]] = colour
+                left, top = min(left + 1, right), min(top + 1, bottom)
+                right, bottom = max(right - 1, left), max(bottom - 1, top)
     return painted
 
 

@@ -82,6 +82,12 @@ def test_boxes_are_drawn_on_the_images_with_their_outermost_pixels() -> None:
     assert (images == 7).all() and (painted[1] == 7).all()
 
 
+def test_lines_are_thicker_on_large_pictures() -> None:
+    boxes = np.array([[[20, 20, 60, 60, 0]]], dtype=np.float32)
+    small, large = (box_image(np.zeros((1, 80, width, 3), dtype=np.uint8), boxes) for width in (100, 300))
+    assert (small > 0).any(axis=-1).sum() == 4 * 39 and (large > 0).any(axis=-1).sum() == 4 * 39 + 4 * 37
+
+
 @given(
     box=st.tuples(*[st.floats(-0.5, 8.5)] * 2, *[st.floats(-0.5, 8.5)] * 2),
 )

@@ -125,8 +125,8 @@ def mask_image(masks: NDArray[Any]) -> NDArray[np.uint8]:
 def box_image(
     images: NDArray[np.uint8], boxes: NDArray[np.float32], colours: Sequence[str] = MASK_COLOURS[1:]
 ) -> NDArray[np.uint8]:
-    """Images (n, H, W, 3) with their boxes (n, most, 5) drawn on them in the colour of the class. Lines are one pixel wide,
-    or more where pictures are large; their outermost pixels are those that the box covers a part of.
+    """Images (n, H, W, 3) with their boxes (n, most, 5) drawn on them in the colour of the class. Lines are one
+    pixel wide, or more where pictures are large; their outermost pixels are those that the box covers a part of.
     """
     painted, palette = images.copy(), _rgb(colours)
     last_row, last_column = images.shape[1] - 1, images.shape[2] - 1

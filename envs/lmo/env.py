@@ -95,12 +95,14 @@ class Lmo(Env):
 
     @classmethod
     def defaults(cls, algorithm: str, config: LmoConfig) -> Mapping[str, Any]:
-        """A choice of 54 is drawn seldom each: it takes larger steps, and directions that cost no curvature leave more
-        of them. Data sets take longer to draw and to train on than elsewhere: there are fewer of them. Leap reads
+        """Cells are 54, and each is drawn seldom: it takes larger steps, and directions that cost no curvature leave more
+        of them. Networks begin anew in each step: one that has learned what cells show gains most from those that show
+        nothing. Data sets take longer to draw and to train on than elsewhere: there are fewer of them. Leap reads
         labels, which tell places from one another in photographs too.
         """
         if algorithm == "autosimulate":
-            return {"algo.iterations": 30, "algo.approximation": "linear", "algo.choice_rate": 0.4}
+            steps = {"algo.iterations": 30, "algo.approximation": "linear", "algo.choice_rate": 1.5}
+            return {**steps, "algo.restart": True, "algo.epochs": 2}
         if algorithm == "lts":
             return {"algo.iterations": 5, "algo.datasets": 4, "algo.frames": 50, "algo.epochs": 10}
         if algorithm == "leap":

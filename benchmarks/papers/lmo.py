@@ -27,10 +27,7 @@ PAPER_ROWS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "AutoSimulate blind": ("autosimulate", {"approximation": "none", **GOING_ON}),
 }
 OTHER_ROWS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "AutoSimulate restarted": (
-        "autosimulate",
-        {"approximation": "linear", "restart": True, "epochs": 2, "choice_rate": 1.5},
-    ),
+    "AutoSimulate restarted": ("autosimulate", {}),
     "cmaes": ("cmaes", {}),
     "optuna": ("optuna", {}),
     "leap": ("leap", {}),

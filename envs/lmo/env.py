@@ -95,8 +95,8 @@ class Lmo(Env):
 
     @classmethod
     def defaults(cls, algorithm: str, config: LmoConfig) -> Mapping[str, Any]:
-        """Cells are 54, each is drawn seldom: it takes larger steps, and directions that cost no curvature leave more of
-        them. Networks begin anew in each step: one that has learned what cells show gains most from those that show
+        """Cells are 54, each is drawn seldom: it takes larger steps, and directions that cost no curvature leave more
+        of them. Networks begin anew in each step: one that has learned what cells show gains most from those that show
         nothing. Data sets take longer to draw and to train on than elsewhere: there are fewer of them. Leap reads
         labels, which tell places from one another in photographs too.
         """

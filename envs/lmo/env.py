@@ -101,8 +101,10 @@ class Lmo(Env):
         labels, which tell places from one another in photographs too.
         """
         if algorithm == "autosimulate":
-            steps = {"algo.iterations": 30, "algo.approximation": "linear", "algo.choice_rate": 1.5}
-            return {**steps, "algo.restart": True, "algo.epochs": 2}
+            cheap = {"algo.iterations": 30, "algo.approximation": "linear"}
+            if config.profile == "continuous":
+                return {**cheap, "algo.choice_rate": 0.4}
+            return {**cheap, "algo.choice_rate": 1.5, "algo.restart": True, "algo.epochs": 2}
         if algorithm == "lts":
             return {"algo.iterations": 5, "algo.datasets": 4, "algo.frames": 50, "algo.epochs": 10}
         if algorithm == "leap":

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from algorithms.autosimulate import AutoSimulateConfig
+from autosim.cli.run_options import configure
 from autosim.errors import UserError
 from autosim.reports.table import Table
 from benchmarks.paper import chosen_rows, earlier_runs, held, number, summarise, table, with_earlier, work_of
@@ -122,3 +124,11 @@ def test_total_variation_is_half_the_absolute_difference() -> None:
 def test_roads_and_their_cars_are_counted() -> None:
     found = road_numbers([structure_string([2, 0, 3]), structure_string([]), structure_string([5])])
     assert found == {"roads": [3, 0, 1], "first": [2, 5], "others": [0, 3]}
+
+
+def test_the_published_autosimulate_goes_on_training_and_the_plain_command_on_lmo_does_not() -> None:
+    trials = EXPERIMENTS["autosimulate-table3"].trials(1, {"digits": "bundled", "data_dir": None})
+    found = {trial.row: work_of(trial, Path("runs")).config.algo_config for trial in trials}
+    published, plain = found["AutoSimulate linear"], configure("autosimulate", "lmo", {}).algo_config
+    assert isinstance(published, AutoSimulateConfig) and isinstance(plain, AutoSimulateConfig)
+    assert found["AutoSimulate restarted"] == plain and plain.restart and not published.restart

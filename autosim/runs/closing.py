@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -145,9 +145,18 @@ def closing_scores(
     each = tuple(network.score.value for network in computed[LEARNED])
     seen = computed[LEARNED][0].found
     shown = None if seen is None else (test.select(slice(len(seen))), seen)
-    prior, best = values["prior"], values.get("oracle")
-    note = NO_ORACLE if best is None else "" if best - prior > score_noise(each) else NO_GAP
-    return Scores(prior, values[LEARNED], best, note, each, values.get("broad"), values.get("real"), by_class, shown)
+    scores = Scores(
+        values["prior"],
+        values[LEARNED],
+        values.get("oracle"),
+        each=each,
+        broad=values.get("broad"),
+        real=values.get(REAL),
+        by_class=by_class,
+        shown=shown,
+    )
+    note = NO_ORACLE if scores.oracle is None else NO_GAP if scores.gap_closed is None else ""
+    return replace(scores, note=note)
 
 
 def are_known_scores(found: object, names: Collection[str]) -> bool:

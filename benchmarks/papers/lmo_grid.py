@@ -89,11 +89,14 @@ def scores_of(
     device: torch.device,
     work: tuple[Frames, int],
 ) -> list[float]:
-    """Scores on each of the sets of frames ``against`` of a fresh network that was trained on others."""
+    """Scores on each of the sets of frames ``against`` of a fresh network that was trained on others; 0 where the
+    training diverged, which finds nothing.
+    """
+    from autosim.session import trained
+
     frames, seed = work
-    network = task.network(seed).to(device)
-    task.train(network, frames, schedule, seed, device)
-    return [task.evaluate(network, others, device) for others in against]
+    network = trained(task, schedule, seed, frames, device)
+    return [0.0 if network is None else task.evaluate(network, others, device) for others in against]
 
 
 def measure(session: Session, cells: Sequence[str], done: Path) -> None:
@@ -147,6 +150,7 @@ def told(name: str, found: Standing) -> str:
 def main() -> int:
     """Measure the grid and write it."""
     from autosim.cli.run_options import configure
+    from autosim.runs.config import available_cpus
     from autosim.runs.opening import choose_device, open_environment, open_session
     from benchmarks.papers.lmo import DETECTOR, asked
     from benchmarks.record import made_now
@@ -154,7 +158,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path, help="folder of LM-O's models and photographs")
     parser.add_argument("--frames", type=int, default=60, help="of each cell, to learn from (default: 60)")
-    parser.add_argument("--cores", type=int, default=2, help="processes (default: 2)")
+    parser.add_argument("--cores", type=int, default=available_cpus(), help="processes (default: all cores)")
     parser.add_argument("--learned", action="append", default=[], metavar="NAME=RUN", help="folder of a finished run")
     parser.add_argument("--out", type=Path, default=Path("runs") / "lmo-grid", help="folder to write to")
     arguments = parser.parse_args()

@@ -48,17 +48,13 @@ def gaps(rows: Sequence[Row]) -> list[float]:
     for row in rows:
         networks = row.get("networks")
         if networks is None:
-            found += [row["gap_closed"]] if row.get("gap_closed") is not None and has_gap(row) else []
+            known = row.get("gap_closed") is not None
+            found += [row["gap_closed"]] if known and row["oracle_score"] - row["prior_score"] > score_noise(()) else []
             continue
         start, oracle = statistics.fmean(networks["prior"]), statistics.fmean(networks["oracle"])
         if oracle - start > score_noise(networks["learned"]):
             found += [(score - start) / (oracle - start) for score in networks["learned"]]
     return found
-
-
-def has_gap(row: Row) -> bool:
-    """Whether the target's own distribution gives more than the start's, by more than chance."""
-    return bool(row["oracle_score"] - row["prior_score"] > score_noise(()))
 
 
 def noise(rows: Sequence[Row]) -> float:

@@ -172,7 +172,7 @@ class Detection(Task):
         """
         if boxes.shape[1] < 6:
             return boxes, None
-        counts = (boxes[:, 4] >= 0) & (boxes[:, 5] < len(LEVELS))
+        counts = counting(boxes)
         asked = torch.ones((len(self.classes), rows, columns), dtype=torch.bool, device=boxes.device)
         for *corners, kind, _ in boxes[~counts].tolist():
             x0, y0, x1, y1 = (corner / self.stride for corner in corners)
@@ -206,8 +206,7 @@ class Detection(Task):
         boxes = []
         for outputs, targets in self.predict(network, frames, device):
             for read, truth in zip(self.boxes(outputs, *self.size_of(outputs)), targets, strict=True):
-                counts = (truth[:, 4] >= 0) & (truth[:, -1] < len(LEVELS)) if truth.shape[1] == 6 else truth[:, 4] >= 0
-                surest = np.argsort(-read.scores, kind="stable")[: int(counts.sum())]
+                surest = np.argsort(-read.scores, kind="stable")[: int(counting(truth).sum())]
                 boxes.append(np.column_stack([read.boxes[surest], read.classes[surest]]).astype(np.float32))
         rows = np.full((len(boxes), max([1, *map(len, boxes)]), 5), -1.0, dtype=np.float32)
         for row, own in zip(rows, boxes, strict=True):
@@ -221,6 +220,12 @@ class Detection(Task):
     def scorer(self) -> BoxScorer | KittiScorer:
         """Average precision, as ``score`` says."""
         return KittiScorer(self) if self.score in OF_KITTI else BoxScorer(self)
+
+
+def counting(boxes: Tensor) -> Tensor:
+    """Which of the boxes (k, 5 or 6) are objects that count, of a class and, where levels are told, of one: (k,)."""
+    of_a_class = boxes[:, 4] >= 0
+    return of_a_class if boxes.shape[1] < 6 else of_a_class & (boxes[:, 5] < len(LEVELS))
 
 
 def _peaks(centres: Tensor, sizes: Tensor, kinds: Tensor, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:

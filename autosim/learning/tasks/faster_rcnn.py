@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from autosim.errors import UserError
 from autosim.learning.lite0 import FILTERS, Lite0
 from autosim.learning.tasks.average_precision import Found
-from autosim.learning.tasks.detection import BACKBONE_RATE, MOST, Detection
+from autosim.learning.tasks.detection import BACKBONE_RATE, MOST, Detection, counting
 from autosim.learning.tasks.detector_settings import Score
-from autosim.learning.tasks.kitti_precision import LEVELS
 from autosim.seeding import torch_seeded
 
 # Edges of the anchors of each level, as multiples of the usual box, and their shapes.
@@ -88,10 +87,8 @@ class FasterRcnn(Detection):
 
 def _counted(rows: Tensor) -> Tensor:
     """Boxes that count and have an area, (k, 5)."""
-    counts = (rows[:, 2] > rows[:, 0]) & (rows[:, 3] > rows[:, 1])
-    if rows.shape[1] == 6:
-        counts &= (rows[:, 4] >= 0) & (rows[:, 5] < len(LEVELS))
-    return rows[counts, :5]
+    has_area = (rows[:, 2] > rows[:, 0]) & (rows[:, 3] > rows[:, 1])
+    return rows[has_area & counting(rows), :5]
 
 
 def _as_it_is(image: Tensor, target: Any = None) -> tuple[Tensor, Any]:

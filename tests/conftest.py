@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from autosim.parallel import start_ray
@@ -19,6 +20,10 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXP
 os.environ.update(dict.fromkeys(THREADS, "1"))
 # Threads that wait would keep a core busy which another process needs. Inherited by all processes that tests start.
 os.environ["OMP_WAIT_POLICY"] = "passive"
+
+# How long one example takes depends on what else runs; a test that hangs is ended by its own limit.
+settings.register_profile("autosim", deadline=None)
+settings.load_profile("autosim")
 
 
 # Files whose tests share one Ray, see ``ray_session``. In two groups: one would be the last to end.

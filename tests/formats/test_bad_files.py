@@ -295,7 +295,7 @@ def test_a_damaged_file_is_read_or_refused_and_nothing_else(name: str, file: str
     damages = texts if content is None else st.one_of(texts, damaged_json(content).map(str.encode))
     refused = [0]
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(damaged=damages)
     def check(damaged: bytes) -> None:
         path.write_bytes(damaged)

@@ -31,7 +31,7 @@ def cases(draw: st.DrawFn) -> tuple[tuple[int, int], tuple[int, int], tuple[int,
     return (height, width), target, (x0, y0, x1, y1), draw(st.sampled_from(FITS))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(case=cases())
 def test_a_box_stays_around_its_mask(
     case: tuple[tuple[int, int], tuple[int, int], tuple[int, int, int, int], Fit],
@@ -48,7 +48,7 @@ def test_a_box_stays_around_its_mask(
         assert not left or min(found[2] - found[0], found[3] - found[1]) < 1 + 1e-4
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(case=cases())
 def test_a_picture_lies_where_its_mask_lies(
     case: tuple[tuple[int, int], tuple[int, int], tuple[int, int, int, int], Fit],
@@ -112,7 +112,7 @@ def test_a_very_thin_picture_still_has_a_pixel() -> None:
         assert found.shape == (8, 8, 3) and (found == 7).all()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.floats(0.3, 3.3), st.sampled_from([28, 48, 64, 128, 256, 480]))
 @example(aspect=0.78125, edge=28)
 def test_frames_of_the_photographs_aspect_have_as_many_pixels_and_are_filled(aspect: float, edge: int) -> None:

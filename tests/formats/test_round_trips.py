@@ -104,7 +104,7 @@ def random_boxes(draw: st.DrawFn) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.array(found, dtype=np.float32)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(boxes=random_boxes(), seed=st.integers(0, 100))
 def test_any_boxes_come_back_to_the_last_bit(
     boxes: np.ndarray[Any, np.dtype[np.float32]], seed: int, tmp_path_factory: pytest.TempPathFactory
@@ -119,7 +119,7 @@ def test_any_boxes_come_back_to_the_last_bit(
         assert boxes_of(image, CLASSES)[0][2] == [float(value) for value in boxes[0]]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(boxes=random_boxes())
 def test_voc_rounds_to_whole_pixels(
     boxes: np.ndarray[Any, np.dtype[np.float32]], tmp_path_factory: pytest.TempPathFactory
@@ -198,7 +198,7 @@ def test_outlines_of_yolo_are_masks_to_the_pixel_for_us_and_within_one_for_super
         assert (found.mask[i] | ~mask).all() and (i == 3 or not (different & ~near(mask)).any())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10**6), height=st.integers(1, 30), width=st.integers(1, 30), share=st.floats(0, 1))
 def test_any_mask_has_an_outline_that_gives_it_back(seed: int, height: int, width: int, share: float) -> None:
     mask = np.random.default_rng(seed).random((height, width)) < share

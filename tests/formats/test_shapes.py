@@ -30,7 +30,7 @@ def coordinates() -> st.SearchStrategy[float]:
     return st.one_of(st.floats(-4, 30), st.integers(-4, 30).map(float))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(points=st.lists(st.tuples(coordinates(), coordinates()), min_size=3, max_size=9))
 def test_a_polygon_is_filled_as_by_the_coco_tools(points: list[tuple[float, float]]) -> None:
     ring = np.array(points, dtype=np.float64)
@@ -53,7 +53,7 @@ def random_masks(draw: st.DrawFn) -> np.ndarray[Any, np.dtype[np.bool_]]:
     return np.array(bits, dtype=bool).reshape(height, width)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(mask=random_masks())
 def test_run_lengths_and_their_text_are_those_of_the_coco_tools(mask: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
     counts = run_lengths(mask)
@@ -69,7 +69,7 @@ def test_long_runs_take_several_characters() -> None:
     assert decode_text(encode_text(counts)) == counts
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=st.text(alphabet=st.characters(min_codepoint=40, max_codepoint=120), max_size=30))
 def test_any_text_is_run_lengths_or_refused(text: str) -> None:
     try:

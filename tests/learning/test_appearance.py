@@ -27,7 +27,7 @@ def varied(images: Tensor, seed: int) -> Tensor:
 
 
 @given(st.integers(0, 5), st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**31 - 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_shape_and_range_stay(count: int, height: int, width: int, seed: int) -> None:
     images = torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(seed))
     before = images.clone()

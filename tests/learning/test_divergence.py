@@ -39,7 +39,7 @@ def mmd2_by_hand(x: Tensor, y: Tensor, bandwidths: list[float], biased: bool) ->
 
 
 @given(n=st.integers(2, 6), m=st.integers(2, 6), d=st.integers(1, 4), seed=st.integers(0, 2**31), biased=st.booleans())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_matrix_form_equals_double_loop(n: int, m: int, d: int, seed: int, biased: bool) -> None:
     x, y = normal(seed, n, d), normal(seed + 1, m, d) + 0.5
     bandwidths = [0.5, 1.5]
@@ -74,7 +74,7 @@ def test_unbiased_has_mean_zero_for_one_distribution_and_biased_has_not() -> Non
 
 
 @given(scale=st.floats(1e-3, 1e3), seed=st.integers(0, 2**31))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_scaling_features_and_bandwidths_together_changes_nothing(scale: float, seed: int) -> None:
     x, y = normal(seed, 6, 3), normal(seed + 1, 5, 3)
     bandwidths = median_bandwidths(y, (0.5, 1.0))

@@ -146,7 +146,7 @@ def test_values_must_be_those_of_the_scenes() -> None:
 knob = st.floats(0.0, 1.0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(knob, knob, knob, st.floats(0.1, 60.0), st.sampled_from(["central", "forward"]))
 def test_differences_of_a_linear_renderer_are_exact_even_at_the_bounds(
     a: float, b: float, c: float, step: float, method: str

@@ -115,7 +115,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", FORMATS)
 @given(data=st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_cut_or_changed_files_are_read_or_refused_in_a_line(tmp_path: Path, form: str, data: st.DataObject) -> None:
     content = bytearray(header(form) + body(form))
     if data.draw(st.booleans()):

@@ -113,7 +113,7 @@ def test_objects_are_told_apart_by_the_sprite_on_top() -> None:
 
 
 @given(x=st.floats(10, 22), y=st.floats(10, 22), width=st.floats(2, 10), height=st.floats(2, 10), yaw=st.floats(0, 359))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_light_of_a_patch_is_its_area(x: float, y: float, width: float, height: float, yaw: float) -> None:
     patch = built()
     shifts = [(x + i / 4, y + j / 4) for i in range(4) for j in range(4)]
@@ -126,7 +126,7 @@ def test_the_light_of_a_patch_is_its_area(x: float, y: float, width: float, heig
 @given(
     x=st.floats(0, EDGE), y=st.floats(0, EDGE), width=st.floats(3, 14), height=st.floats(3, 14), yaw=st.floats(0, 359)
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_mask_holds_the_pixels_whose_centres_are_within(
     x: float, y: float, width: float, height: float, yaw: float
 ) -> None:
@@ -179,7 +179,7 @@ def test_what_is_out_of_the_picture_leaves_it_black() -> None:
     ),
     others=st.integers(0, 5),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_frame_does_not_depend_on_its_chunk(
     patches: list[tuple[float, float, float, float, float]], others: int
 ) -> None:

@@ -20,7 +20,7 @@ def _tensor(*values: float) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(mean=MEANS, std=STDS)
 def test_censored_normal_has_mass_one(mean: float, std: float) -> None:
     x = torch.linspace(1e-5, 1 - 1e-5, 20001, dtype=torch.float64)
@@ -44,7 +44,7 @@ def test_censored_normal_is_stable_far_in_the_tail_and_near_a_bound() -> None:
     assert torch.equal(single.log_prob(rounded), single.log_prob(_tensor(0, 1)))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(mean=st.floats(-2, 2), std=STDS, turns=st.integers(-3, 3))
 def test_wrapped_normal_integrates_to_one_and_is_periodic(mean: float, std: float, turns: int) -> None:
     x = torch.linspace(0, 1, 20001, dtype=torch.float64)
@@ -53,7 +53,7 @@ def test_wrapped_normal_integrates_to_one_and_is_periodic(mean: float, std: floa
     assert torch.allclose(distribution.log_prob(x), distribution.log_prob(x + turns), atol=1e-6)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(mean=st.floats(0.02, 0.98), std=STDS, at=st.floats(0, 1), kind=st.sampled_from([CensoredNormal, WrappedNormal]))
 def test_log_prob_gradients_are_those_of_differences(
     mean: float, std: float, at: float, kind: type[CensoredNormal] | type[WrappedNormal]
@@ -87,7 +87,7 @@ def test_samples_follow_the_density_and_pass_the_gradient() -> None:
     assert float(torch.autograd.grad(y.sum(), [mean])[0]) == pytest.approx(20000)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(logits=st.lists(st.floats(-6, 6), min_size=2, max_size=6), log_odds=st.floats(-30, 30))
 def test_choices_have_probabilities_that_sum_to_one(logits: list[float], log_odds: float) -> None:
     several = Categorical(_tensor(*logits))

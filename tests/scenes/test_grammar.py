@@ -36,7 +36,7 @@ GRAMMARS: list[Callable[[], Grammar]] = [table, digits, roads]
 
 
 @pytest.mark.parametrize("make", GRAMMARS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(key=st.integers(0, 2**32))
 def test_every_sample_is_derived_by_its_own_rules(make: Callable[[], Grammar], key: int) -> None:
     grammar = make()
@@ -195,7 +195,7 @@ def test_bad_grammars_are_named() -> None:
     check("'x' is mutable", emissions={**good.emissions, "car": Emission("car", 0, {"x": 1})})
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     low=st.floats(-1e3, 1e3), span=st.floats(1e-2, 1e3), at=st.floats(0, 1), periodic=st.booleans(), key=st.integers(0)
 )

@@ -18,7 +18,7 @@ from tests.scenes.examples import digits, roads, seed, table
 KEYS = st.integers(0, 2**32)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(key=KEYS, count=st.integers(0, 4))
 def test_arrays_and_json_read_back_the_scenes(key: int, count: int) -> None:
     for grammar in (table(), digits(), roads()):
@@ -37,7 +37,7 @@ def test_arrays_and_json_read_back_the_scenes(key: int, count: int) -> None:
         assert schema.network_features(arrays).shape == (len(arrays.scene), schema.feature_count)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(low=st.floats(-1e3, 1e3), span=st.floats(1e-2, 1e3), unit=st.floats(-2, 3), periodic=st.booleans())
 def test_denormalised_values_are_in_range_and_normalise_back(
     low: float, span: float, unit: float, periodic: bool
@@ -50,7 +50,7 @@ def test_denormalised_values_are_in_range_and_normalise_back(
     assert min(difference, 1 - difference if periodic else difference) < 1e-9
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(key=KEYS)
 def test_values_are_read_and_replaced_in_order(key: int) -> None:
     schema = digits().schema

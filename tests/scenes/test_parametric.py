@@ -86,7 +86,7 @@ def test_samples_are_valid_seeded_and_prefix_stable(make: type) -> None:
     assert torch.isfinite(generator.log_prob(samples)).all()
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(key=st.integers(0, 2**32))
 def test_log_prob_gradient_is_that_of_differences(key: int) -> None:
     generator = ParametricGenerator(digits(), learn_spread=True).double()
@@ -178,7 +178,7 @@ def test_gradient_steps_reach_a_target() -> None:
     assert _continuous(generator, "object.0.x").std == pytest.approx(0.4, abs=0.15)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_unit_view_round_trip(data: st.DataObject) -> None:
     generator = ParametricGenerator(table())
@@ -317,7 +317,7 @@ def numbers(parameters: dict[str, AttributeSummary]) -> dict[str, list[float]]:
 
 @pytest.mark.parametrize("grammar", [table(), digits()], ids=["table", "digits"])
 @given(point=st.integers(0, 2**32 - 1))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_parameters_that_are_read_can_be_set_again(grammar: Grammar, point: int) -> None:
     one, other = ParametricGenerator(grammar), ParametricGenerator(grammar)
     with torch.no_grad():

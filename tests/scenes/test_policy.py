@@ -30,7 +30,7 @@ def spread(policy: GrammarPolicy, scale: float, key: int) -> GrammarPolicy:
 
 
 @given(grammar=st.sampled_from([digits, roads]), scale=st.floats(0, 1), key=st.integers(0, 1000), context=st.booleans())
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_every_string_derives_from_the_grammar(grammar: object, scale: float, key: int, context: bool) -> None:
     assert callable(grammar)
     policy = spread(GrammarPolicy(grammar(), longest=60, width=8, context=context), scale, key)
@@ -49,7 +49,7 @@ def test_every_string_derives_from_the_grammar(grammar: object, scale: float, ke
 
 
 @given(scale=st.floats(0, 2), key=st.integers(0, 1000), context=st.booleans(), lengths=st.booleans())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_log_prob_is_the_sum_over_the_steps(scale: float, key: int, context: bool, lengths: bool) -> None:
     """Step by step, each string on its own: a softmax over the rules of the open symbol."""
     policy = spread(GrammarPolicy(roads(), longest=40, width=8, context=context, lengths=lengths), scale, key)
@@ -105,7 +105,7 @@ def test_only_with_context_do_choices_depend_on_each_other() -> None:
 
 
 @given(grammar=st.sampled_from([digits, roads]), key=st.integers(0, 1000), count=st.integers(1, 12))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_same_seed_gives_the_same_strings(grammar: object, key: int, count: int) -> None:
     assert callable(grammar)
     policies = [spread(GrammarPolicy(grammar(), longest=40, width=8), 0.5, key) for _ in range(2)]

@@ -133,7 +133,7 @@ def test_with_many_samples_enumeration_is_exact_where_the_choice_alone_decides()
     assert found[1:].tolist() == pytest.approx([-0.5, -0.3, 0.8], rel=1e-4)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(count=st.integers(1, 12), key=st.integers(0, 2**32), weights=st.integers(0, 1000))
 def test_only_categorical_parts_change_and_keys_that_a_scene_repeats_keep_the_score_function(
     count: int, key: int, weights: int

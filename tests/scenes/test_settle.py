@@ -127,14 +127,14 @@ quaternions = st.tuples(*[st.floats(-1.0, 1.0)] * 4).filter(lambda q: np.linalg.
 
 
 @given(quaternions)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_rotations_are_those_of_scipy(quaternion: tuple[float, float, float, float]) -> None:
     w, x, y, z = quaternion
     np.testing.assert_allclose(rotation_matrix(quaternion), Rotation.from_quat([x, y, z, w]).as_matrix(), atol=1e-12)
 
 
 @given(quaternions, angles)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_turned_pose_turns_every_point(quaternion: tuple[float, float, float, float], angle: float) -> None:
     pose = Pose((0.3, -0.2, 0.1), quaternion)
     expected = pose.apply(THINGS[1]) @ Rotation.from_euler("z", angle).as_matrix().T

@@ -36,7 +36,7 @@ def test_attributes_are_normalised_and_angles_are_on_the_circle() -> None:
 
 
 @given(number=st.integers(0, 200))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_scenes_can_be_read_back(number: int) -> None:
     for grammar in (table(), digits(), roads()):
         scenes = [grammar.sample(seed(number, i)) for i in range(3)]

@@ -146,7 +146,7 @@ def test_products_on_the_segmentation_network_are_those_of_autograd() -> None:
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10_000))
 def test_gauss_newton_is_positive_semidefinite_and_both_are_symmetric(seed: int) -> None:
     surface = array_surface("classification", seed)
@@ -244,7 +244,7 @@ def test_largest_eigenvalue_takes_no_more_products_than_allowed_and_says_where_t
     assert math.isnan(largest_eigenvalue(lambda v: v * float("inf"), 3))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     eigenvalues=st.lists(st.floats(0, 100), min_size=1, max_size=12),
     damping=st.floats(0.5, 10),

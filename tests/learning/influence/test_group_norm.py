@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from autosim.learning.influence.group_norm import CheapGroupNorm
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     groups=st.integers(1, 3),
     each=st.integers(1, 3),

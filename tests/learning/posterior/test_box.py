@@ -12,7 +12,7 @@ PERIODIC = np.array([False, True, False])
 
 
 @given(st.integers(0, 10_000), st.sampled_from([0.001, 0.05, 0.4]), st.floats(0, 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_boxes_shrink_around_points_one_within_the_other(seed: int, spread: float, centre: float) -> None:
     rng = np.random.default_rng(seed)
     box = Box.whole(PERIODIC)

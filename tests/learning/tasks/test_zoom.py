@@ -28,7 +28,7 @@ def area(rows: Tensor) -> Tensor:
 
 
 @given(st.integers(0, 40), st.integers(0, 30), st.integers(0, 2**31 - 1), st.floats(1.0, 4.0))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_boxes_stay_around_what_they_are_of(x: int, y: int, seed: int, most: float) -> None:
     image, row = picture((x, y, x + 20, y + 16))
     before = image.clone()

@@ -181,7 +181,8 @@ def run(algo: str, env: str, *, out: str | Path | None = None, quiet: bool = Fal
     from rich.console import Console
 
     from autosim.runs.folder import default_folder
-    from autosim.runs.loop import Tally, execute
+    from autosim.runs.iterations import Tally
+    from autosim.runs.loop import execute
 
     given = given_arguments(algo, env, options)
     config = configure(algo, env, options)

@@ -119,7 +119,8 @@ def measure(cell: Cell, networks: int) -> dict[str, list[float]]:
     """
     from autosim.cache import cached_json
     from autosim.cli.run_options import parse_run
-    from autosim.runs.closing import closing_test_scores, describe_target, known_distributions
+    from autosim.runs.closing.known import describe_target, known_distributions
+    from autosim.runs.closing.trainings import closing_test_scores
     from autosim.runs.folder import RunFolder
     from autosim.runs.learned import learned_generator
     from autosim.runs.opening import choose_device, open_environment, open_session

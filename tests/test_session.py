@@ -20,7 +20,8 @@ from autosim.rendering.differences import GradientSettings
 from autosim.rendering.drawn import DrawnFrames
 from autosim.rendering.frames import Frames
 from autosim.rendering.usage import Usage
-from autosim.runs.closing import begin_known_scores, closing_scores, closing_test_scores
+from autosim.runs.closing.scores import begin_known_scores, closing_scores
+from autosim.runs.closing.trainings import closing_test_scores
 from autosim.scenes.graph import SceneGraph
 from autosim.scenes.parametric import ParametricGenerator
 from autosim.session import Session
@@ -288,7 +289,7 @@ def test_known_scores_that_are_computed_beside_a_run_are_those_of_its_end(
             return self.found
 
     trained: list[int] = []
-    monkeypatch.setattr("autosim.runs.closing.begin", Done)
+    monkeypatch.setattr("autosim.runs.closing.scores.begin", Done)
     session = blob_session(workers=2)
     monkeypatch.setenv("AUTOSIM_CACHE", str(tmp_path / "beside"))
     begun = begin_known_scores(session, networks=2)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from autosim.errors import UserError
 from autosim.files import read_json, write_whole
-from autosim.runs.closing import closing_scenes
-from autosim.runs.loop import Tally
+from autosim.runs.closing.frames import closing_scenes
+from autosim.runs.iterations import Tally
 from autosim.scenes.graph import SceneGraph
 
 if TYPE_CHECKING:

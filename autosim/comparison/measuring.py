@@ -89,7 +89,8 @@ def measure_references(work: References) -> None:
     """Write the scores of the start, of broad randomisation and, where they are known, of the oracle and of networks
     that were trained on real images.
     """
-    from autosim.runs.closing import closing_scenes, frames_scores, repeated_to_train
+    from autosim.runs.closing.frames import closing_scenes, repeated_to_train
+    from autosim.runs.closing.trainings import frames_scores
     from autosim.runs.opening import choose_device, open_environment, open_session
     from autosim.scenes.generator import GrammarSource
 
@@ -112,7 +113,8 @@ def measure_references(work: References) -> None:
 
 def scene_scores(session: Session, scenes: Sequence[SceneGraph], measure: Measure) -> list[float]:
     """Scores of fresh networks trained on frames of scenes; seeds of frames and networks are the same for all."""
-    from autosim.runs.closing import closing_frames_of, frames_scores
+    from autosim.runs.closing.frames import closing_frames_of
+    from autosim.runs.closing.trainings import frames_scores
 
     frames = closing_frames_of(session, scenes)
     return frames_scores(session, [frames], scored_on(session, measure), measure.networks)[0]

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from autosim.runs.closing import Scores
+from autosim.runs.closing.scores import Scores
 from autosim.runs.summary import summarise_run
 from autosim.scenes.generator import GrammarSource
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from autosim.runs.config import RunConfig
     from autosim.runs.folder import RunFolder
     from autosim.runs.gallery import Gallery
-    from autosim.runs.loop import Tally
+    from autosim.runs.iterations import Tally
     from autosim.session import Session
 
 # Seconds of a run before which there is no report of it, and the least between two: it is over before one looks.

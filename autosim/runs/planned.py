@@ -17,7 +17,7 @@ from autosim.runs.folder import CHECKPOINT, RunFolder
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from autosim.runs.loop import Observer
+    from autosim.runs.iterations import Observer
     from autosim.target import Target
 
 # What takes long to import and is imported where it is used.

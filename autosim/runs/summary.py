@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from autosim.registry import DISTRIBUTION
 from autosim.reports.recovery import Recovery, recoveries
 from autosim.reports.verdict import verdict
-from autosim.runs.closing import Scores
+from autosim.runs.closing.scores import Scores
 from autosim.runs.config import RunConfig
 from autosim.runs.gallery import Gallery
 from autosim.scenes.generator import summarise

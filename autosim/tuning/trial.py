@@ -17,7 +17,7 @@ from autosim.errors import UserError
 from autosim.runs.config import RunConfig
 from autosim.runs.folder import RunFolder
 from autosim.runs.gallery import Gallery
-from autosim.runs.loop import Tally, advance, take_up, write_checkpoint
+from autosim.runs.iterations import Tally, advance, take_up, write_checkpoint
 from autosim.runs.opening import choose_device, open_environment, open_session
 
 Report = Callable[[dict[str, Any]], None]

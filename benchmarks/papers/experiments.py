@@ -111,7 +111,8 @@ def measure_aerial(config: RunConfig, folder: Path, summary: Mapping[str, Any]) 
     """
     from autosim.cache import cached_json
     from autosim.learning.tasks.segmentation import Segmentation
-    from autosim.runs.closing import closing_frames, describe_target, known_distributions
+    from autosim.runs.closing.frames import closing_frames
+    from autosim.runs.closing.known import describe_target, known_distributions
     from autosim.runs.opening import choose_device, open_session
     from autosim.target import TARGET_SEED
 

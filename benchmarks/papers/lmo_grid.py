@@ -103,7 +103,7 @@ def measure(session: Session, cells: Sequence[str], done: Path) -> None:
     """Score cells, as many at once as there are workers, and note each in a file of the folder ``done``."""
     from autosim.files import write_whole
     from autosim.parallel import parallel_map
-    from autosim.runs.closing import closing_frames
+    from autosim.runs.closing.frames import closing_frames
     from autosim.scenes.generator import GrammarSource
     from autosim.scenes.grammar import Choice
     from autosim.target import TARGET_SEED

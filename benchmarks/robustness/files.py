@@ -139,7 +139,7 @@ def cache_entries(draw: random.Random) -> Iterator[Input]:
     from autosim.cli.run_options import configure_environment
     from autosim.learning import broad
     from autosim.rendering.pool import LocalPool
-    from autosim.runs.closing import are_scores
+    from autosim.runs.closing.scores import are_scores
     from autosim.runs.opening import make_environment
 
     right = {"prior": 0.25, "oracle": 0.75}

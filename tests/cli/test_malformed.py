@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from autosim.cli.main import main
 from autosim.cli.run_options import parse_run
-from autosim.runs import loop
+from autosim.runs import iterations, loop
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
@@ -88,7 +88,7 @@ def test_command_lines_with_a_wrong_option(toy: Path, no_runs: None, name: str, 
 
 def cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run in ``stopped`` that ended after two checkpoints."""
-    advance = loop.advance
+    advance = iterations.advance
 
     def last_words(session: Any, algorithm: Any, tally: Any) -> Any:
         if tally.iterations == 5:
@@ -96,7 +96,7 @@ def cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
         return advance(session, algorithm, tally)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "advance", last_words)
+        patch.setattr(iterations, "advance", last_words)
         with redirect_stdout(io.StringIO()):
             assert main(["run", *OPTIONS, "--out=stopped"]) == 130
     Path("stopped/summary.json").unlink()

@@ -8,7 +8,7 @@ import pytest
 
 from autosim.comparison.checkpoints import FOLDER, CheckpointRecorder, read_checkpoint
 from autosim.errors import UserError
-from autosim.runs.loop import Tally
+from autosim.runs.iterations import Tally
 from autosim.scenes.generator import ContinuousSummary
 from autosim.scenes.parametric import ParametricGenerator
 from tests.toy_package.toy_sim.spot import spot_grammar

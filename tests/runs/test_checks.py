@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from autosim.cli.main import main
 from autosim.errors import UserError
 from autosim.runs.checks import checkpoint_fault, metrics_fault, summary_fault
-from autosim.runs.closing import are_scores
+from autosim.runs.closing.scores import are_scores
 from autosim.runs.folder import RunFolder
 
 CHECKPOINT: dict[str, Any] = {

@@ -17,7 +17,7 @@ from autosim.formats.guess import WRITERS
 from autosim.learning.tasks.task import TaskScore
 from autosim.reports.run_page import class_section
 from autosim.runs.checks import summary_fault
-from autosim.runs.closing import are_known_scores
+from autosim.runs.closing.scores import are_known_scores
 from autosim.runs.loop import execute
 from envs.clevr.scene import CLASSES
 

@@ -20,7 +20,7 @@ from autosim.formats.frame_reader import frame_classes, from_frame
 from autosim.formats.masks import write as write_masks
 from autosim.parallel import parallel_map
 from autosim.rendering.pool import LocalPool
-from autosim.runs.closing import Scores
+from autosim.runs.closing.scores import Scores
 from autosim.runs.loop import execute
 from autosim.runs.progress import RunProgress
 from tests.toy import image_folder
@@ -139,7 +139,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         counts.append(len(work))
         return parallel_map(function, work, limit)
 
-    monkeypatch.setattr("autosim.runs.closing.parallel_map", counted)
+    monkeypatch.setattr("autosim.runs.closing.trainings.parallel_map", counted)
     return counts
 
 

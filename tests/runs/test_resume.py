@@ -17,7 +17,7 @@ from rich.console import Console
 from autosim.cli.main import main
 from autosim.cli.run_options import parse_run
 from autosim.errors import UserError
-from autosim.runs import loop
+from autosim.runs import iterations, loop
 from autosim.runs.folder import locked
 from autosim.runs.loop import execute, resume
 from tests.processes import ForkedCommand, autosim
@@ -46,7 +46,7 @@ class Gone(Exception):
 
 def crash_after(monkeypatch: pytest.MonkeyPatch, name: str, steps: int) -> None:
     """A run whose process is gone after some steps."""
-    advance = loop.advance
+    advance = iterations.advance
     made: list[None] = []
 
     def last_words(*arguments: Any) -> Any:
@@ -56,7 +56,7 @@ def crash_after(monkeypatch: pytest.MonkeyPatch, name: str, steps: int) -> None:
         return advance(*arguments)
 
     with monkeypatch.context() as patch, pytest.raises(Gone):
-        patch.setattr(loop, "advance", last_words)
+        patch.setattr(iterations, "advance", last_words)
         start(name)
 
 
@@ -118,7 +118,7 @@ def test_pictures_of_the_middle_are_kept(whole: None, monkeypatch: pytest.Monkey
 
 
 def test_one_that_was_interrupted_goes_on_too(whole: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    advance = loop.advance
+    advance = iterations.advance
     made: list[None] = []
 
     def interrupting(*arguments: Any) -> Any:
@@ -128,7 +128,7 @@ def test_one_that_was_interrupted_goes_on_too(whole: None, monkeypatch: pytest.M
         return advance(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "advance", interrupting)
+        patch.setattr(iterations, "advance", interrupting)
         assert start("parts")["interrupted"]
     go_on("parts")
     assert results("parts") == results("whole")

@@ -32,7 +32,7 @@ PARTS = {
     "gradients": ("/pool.py", "vjp"),
     "task network": ("/task.py", "train"),
     "waiting for what runs beside": ("concurrent/futures/_base.py", "result"),
-    "closing networks": ("/closing.py", "closing_scores"),
+    "closing networks": ("/closing/scores.py", "closing_scores"),
     "pre-training": ("/pretraining.py", "pretrain"),
     "Ray's start": ("/start.py", "start_ray"),
     "pictures and report": ("/live.py", "write_evidence"),

@@ -51,7 +51,7 @@ class MultiMnistConfig(Checked):
     edge: int = 128
     digits: Source = "bundled"
     data_dir: Path | None = None
-    train_frames: Annotated[int, Range(least=1)] = 200
+    train_frames: Annotated[int, Range(least=1)] = 60
     validation: Annotated[int, Range(least=1)] = 1000
 
     def __post_init__(self) -> None:
@@ -95,7 +95,8 @@ class MultiMnist(Env):
         )
         self.sizes = TargetSizes(validation=config.validation, test=200)
         self.train_frames = config.train_frames
-        self.schedule = TrainingSchedule(epochs=10, batch_size=8, learning_rate=5e-3)
+        # With many frames, networks that learn from any numbers and classes find all digits alike.
+        self.schedule = TrainingSchedule(epochs=25, batch_size=2, learning_rate=5e-3)
 
     @classmethod
     def defaults(cls, algorithm: str, config: MultiMnistConfig) -> Mapping[str, Any]:

@@ -46,7 +46,7 @@ SELECTION = (
     ("--checkpoints X,X,…", "shares of the budget at which scores are taken (default: 0.125,0.25,0.5,1)"),
     ("--networks N", "fresh networks whose mean a score is (default: 3)"),
     ("--score_on PART", "test, or validation while settings are being chosen (default: test)"),
-    ("--known FILE", "results of an earlier comparison, whose runs are not made again where nothing has changed"),
+    ("--known FILE,FILE", "results of earlier comparisons, whose runs are not made again where no option has changed"),
     ("--out DIR", "folder to write to; one that holds the same comparison is resumed (default: one under runs/)"),
 )  # fmt: skip
 SELECTION_NAMES = tuple(option.split()[0].lstrip("-") for option, _ in SELECTION)
@@ -241,13 +241,12 @@ def _measure(chosen: Mapping[str, str]) -> Measure:
     return Measure(shares, _integer(chosen, "networks", NETWORKS, lowest=1), cast(Part, part))
 
 
-def _known(chosen: Mapping[str, str]) -> Path | None:
-    if "known" not in chosen:
-        return None
-    path = Path(chosen["known"])
-    if not path.is_file():
-        raise UserError(f"--known: {path} is no file")
-    return path
+def _known(chosen: Mapping[str, str]) -> tuple[Path, ...]:
+    paths = tuple(Path(name) for name in chosen["known"].split(",")) if "known" in chosen else ()
+    for path in paths:
+        if not path.is_file():
+            raise UserError(f"--known: {path} is no file")
+    return paths
 
 
 def _integer(chosen: Mapping[str, str], name: str, default: int, lowest: int) -> int:

@@ -10,7 +10,8 @@ from typing import Any
 
 from rich.console import Console
 
-from autosim.comparison.figures import gather_comparison, known_rows
+from autosim.comparison.figures import gather_comparison
+from autosim.comparison.known import KnownRows, read_known
 from autosim.comparison.measuring import MeasuredRun, make_and_measure
 from autosim.comparison.plan import Comparison, ComparisonRun
 from autosim.comparison.preparation import Preparation, prepare, references_of, set_up_of, told, work_of
@@ -37,10 +38,10 @@ def compare(comparison: Comparison, console: Console, command: str) -> dict[str,
     Ctrl-C ends the runs that have begun; the same command continues with what is missing. ``UserError`` where the
     folder cannot be used, a target is unlabelled, a method cannot work on it, or every run failed.
     """
-    jobs, known = comparison.jobs(), known_rows(comparison.known)
+    jobs, known = comparison.jobs(), read_known(comparison.known, comparison)
     check_folder(comparison)
     works = {job.name: work_of(comparison, job) for job in jobs}
-    there = {job.name for job in jobs if job.key in known or works[job.name].measured}
+    there = {job.name for job in jobs if known.run(job) or works[job.name].measured}
     check_targets(comparison)
     waiting = [job for job in jobs if job.name not in there]
     command = write_plan(comparison, command)
@@ -64,12 +65,12 @@ def make_runs(
     comparison: Comparison,
     waiting: Sequence[ComparisonRun],
     works: Mapping[str, MeasuredRun],
-    known: Mapping[str, Any],
+    known: KnownRows,
     console: Console,
 ) -> dict[str, str]:
     """Make what runs share and then the runs; returns why some failed, by name."""
     failures: dict[str, str] = {}
-    unknown = [target for target in comparison.targets if f"target {comparison.target_key(target)}" not in known]
+    unknown = [target for target in comparison.targets if known.target(comparison, target) is None]
     references = [references_of(comparison, target) for target in unknown]
     preparations: list[Preparation] = [each for each in references if not each.path.exists()]
     if waiting:

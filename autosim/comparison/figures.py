@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from autosim.comparison.checkpoints import read_checkpoint
+from autosim.comparison.known import KnownRows, settings_of, target_config, target_settings_of
 from autosim.comparison.measuring import MEASURED, read_scores
 from autosim.comparison.plan import Comparison, ComparisonRun
 from autosim.comparison.preparation import references_of
 from autosim.comparison.statistics import area, mean_interval, median
-from autosim.errors import UserError
 from autosim.reports.formatting import is_number
 from autosim.runs.config import Budget, plain
 from autosim.runs.folder import RunFolder
@@ -29,19 +27,16 @@ DIGITS = 5
 def gather_comparison(
     comparison: Comparison,
     finished: Sequence[ComparisonRun],
-    known: Mapping[str, Mapping[str, Any]],
+    known: KnownRows,
     failures: Mapping[str, str],
     command: str,
 ) -> dict[str, Any]:
-    """Everything that ``comparison.json`` holds, from the folders of finished runs and the ``known`` rows (of
-    :func:`known_rows`), and from nothing else: it comes out the same whenever it is made. ``failures``: causes by name.
+    """Everything that ``comparison.json`` holds, from the folders of finished runs and the ``known`` rows, and from
+    nothing else: it comes out the same whenever it is made. ``failures``: causes by name.
     """
     targets = [target_row(comparison, target, known) for target in comparison.targets]
     by_target = {row["target"]: row for row in targets}
-    runs = [
-        with_gaps(dict(known[job.key]) if job.key in known else run_row(comparison, job), by_target[job.target])
-        for job in finished
-    ]
+    runs = [with_gaps(known.run(job) or run_row(comparison, job), by_target[job.target]) for job in finished]
     return {
         "comparison": comparison.ablation or "algorithms",
         "env": comparison.env,
@@ -97,7 +92,7 @@ def run_row(comparison: Comparison, job: ComparisonRun) -> dict[str, Any]:
         "target": job.target,
         "seed": job.seed,
         "run": job.name,
-        "key": job.key,
+        "settings": settings_of(job.config),
         **{name: rounded(summary.get(name)) for name in FROM_SUMMARY},
         "ended_early": ended_early(job, summary),
         "checkpoints": checkpoints,
@@ -108,14 +103,14 @@ def run_row(comparison: Comparison, job: ComparisonRun) -> dict[str, Any]:
     }
 
 
-def target_row(comparison: Comparison, target: int | None, known: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def target_row(comparison: Comparison, target: int | None, known: KnownRows) -> dict[str, Any]:
     """The scores of what methods are compared with on a target."""
-    work, key = references_of(comparison, target), comparison.target_key(target)
-    if f"target {key}" in known:
-        return dict(known[f"target {key}"])
-    found = read_scores(work.path)
+    if (row := known.target(comparison, target)) is not None:
+        return row
+    found = read_scores(references_of(comparison, target).path)
     scores = {name: [rounded(score) for score in values] for name, values in found["scores"].items()}
-    return {"target": target, "key": key, "score_name": found["score_name"], "scores": scores}
+    settings = target_settings_of(target_config(comparison, target))
+    return {"target": target, "settings": settings, "score_name": found["score_name"], "scores": scores}
 
 
 def with_gaps(run: dict[str, Any], target: Mapping[str, Any]) -> dict[str, Any]:
@@ -203,21 +198,6 @@ def method_row(comparison: Comparison, label: str, runs: Sequence[Mapping[str, A
         "ended_early": sum(run["ended_early"] for run in own),
         "figures": {name: median([run["figures"].get(name) for run in own]) for name in names},
     }
-
-
-def known_rows(path: Path | None) -> dict[str, dict[str, Any]]:
-    """Runs of earlier results by the key of what their figures depend on, and targets by ``target KEY``. ``UserError``
-    where the file holds no comparison.
-    """
-    if path is None:
-        return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        results = found.get("details", found)
-        runs = {str(run["key"]): dict(run) for run in results["runs"]}
-        return runs | {f"target {row['key']}": dict(row) for row in results["targets"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"--known: {path} holds no comparison: {' '.join(str(error).split())}") from error
 
 
 def rounded(value: Any) -> Any:

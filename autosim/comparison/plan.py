@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,22 +43,19 @@ class Measure:
 
 @dataclass(frozen=True)
 class ComparisonRun:
-    """One run of a comparison: its place in the tables, the name of its folder and its configuration. ``key`` changes
-    with whatever its figures depend on.
-    """
+    """One run of a comparison: its place in the tables, the name of its folder and its configuration."""
 
     label: str
     target: int | None
     seed: int
     name: str
     config: RunConfig
-    key: str
 
 
 @dataclass(frozen=True)
 class Comparison:
     """Methods under one budget of core-seconds on one environment. ``targets`` is (None,) where the environment has but
-    one. ``known`` is a file of results whose runs are not made again.
+    one. ``known`` are files of results whose runs are not made again.
     """
 
     env: str
@@ -73,7 +68,7 @@ class Comparison:
     out: Path
     measure: Measure = Measure()
     ablation: str | None = None
-    known: Path | None = None
+    known: tuple[Path, ...] = ()
 
     @property
     def runs(self) -> Path:
@@ -112,13 +107,4 @@ class Comparison:
         )
         place = f"s{seed}" if target is None else f"t{target}-s{seed}"
         variant = method.algo if self.ablation is None else f"{method.algo}-{method.label}"
-        return ComparisonRun(method.label, target, seed, f"{variant}-{place}", config, self._key(config.to_dict()))
-
-    def target_key(self, target: int | None) -> str:
-        """Changes with whatever the scores of the start, broad randomisation and the oracle depend on."""
-        config = self.job(self.methods[0], target, self.seeds[0]).config.to_dict()
-        return self._key({name: config[name] for name in ("env", "target")})
-
-    def _key(self, described: dict[str, Any]) -> str:
-        measured = [list(self.measure.shares), self.measure.networks, self.measure.part]
-        return hashlib.sha256(json.dumps([described, measured], sort_keys=True).encode()).hexdigest()[:16]
+        return ComparisonRun(method.label, target, seed, f"{variant}-{place}", config)

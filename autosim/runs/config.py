@@ -117,6 +117,10 @@ class RunConfig:
         """The options of ``from_environment`` with their values."""
         return {key: _look_up(self.to_dict(), key) for key in self.from_environment}
 
+    def with_defaults(self) -> RunConfig:
+        """The same algorithm on the same environment, with no option set."""
+        return RunConfig(self.algo, self.env, type(self.algo_config)(), type(self.env_config)())
+
     def to_dict(self) -> dict[str, Any]:
         """The layout of ``config.yaml``; the command's ``--config`` reads it back."""
         return {

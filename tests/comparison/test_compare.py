@@ -157,9 +157,8 @@ def test_results_are_made_again_byte_for_byte_from_the_runs_and_from_results_alo
         assert main(["compare", *arguments, f"--known={known}", f"--out={again}"]) == 0
         found, wanted = (json.loads((folder / "comparison.json").read_text()) for folder in (again, out))
         assert {**found, "command": ""} == {**wanted, "command": ""}
-    # Another option is another run.
-    changed = parse_comparison([*COMMAND, "--algos=hop", "--hop.pace=idle"]).jobs()[0]
-    assert changed.key not in (out / "comparison.json").read_text()
+    both = f"--known={out / 'comparison.json'},{tmp_path / 'hops.json'}"
+    assert main(["compare", *arguments, both, f"--out={tmp_path / 'both'}"]) == 0
 
 
 def test_a_run_that_was_made_and_not_measured_is_measured(made: Path, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def make_runs(
     references = [references_of(comparison, target) for target in unknown]
     preparations: list[Preparation] = [each for each in references if not each.path.exists()]
     if waiting:
-        preparations.insert(0, set_up_of(comparison))
+        preparations.insert(0, set_up_of(waiting))
     with WorkerProcesses(comparison.workers, comparison.out / LOG, import_libraries) as processes:
         make_preparations(processes, preparations, console)
         if not waiting:

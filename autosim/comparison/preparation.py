@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from autosim.comparison.measuring import MeasuredRun, References, measure_references
@@ -43,11 +43,12 @@ def told(preparation: Preparation) -> str:
     return f"set-up of {', '.join(config.algo for config in preparation.configs)}"
 
 
-def set_up_of(comparison: Comparison) -> SetUp:
-    """One configuration for each algorithm."""
-    target, seed = comparison.targets[0], comparison.seeds[0]
-    configs = {method.algo: comparison.job(method, target, seed).config for method in reversed(comparison.methods)}
-    return SetUp(tuple(configs.values())[::-1])
+def set_up_of(jobs: Iterable[ComparisonRun]) -> SetUp:
+    """The configuration of the first of these runs of each algorithm."""
+    configs: dict[str, RunConfig] = {}
+    for job in jobs:
+        configs.setdefault(job.config.algo, job.config)
+    return SetUp(tuple(configs.values()))
 
 
 def prepare(preparation: Preparation) -> None:

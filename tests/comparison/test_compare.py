@@ -14,7 +14,7 @@ from autosim.cli.compare_options import comparison_help, parse_comparison
 from autosim.cli.main import main
 from autosim.comparison import compare as comparing
 from autosim.comparison.plan import Measure
-from autosim.comparison.preparation import work_of
+from autosim.comparison.preparation import set_up_of, work_of
 from autosim.comparison.tables import comparison_document, main_table
 from autosim.errors import UserError
 from autosim.runs.planned import is_finished
@@ -159,6 +159,13 @@ def test_results_are_made_again_byte_for_byte_from_the_runs_and_from_results_alo
         assert {**found, "command": ""} == {**wanted, "command": ""}
     both = f"--known={out / 'comparison.json'},{tmp_path / 'hops.json'}"
     assert main(["compare", *arguments, both, f"--out={tmp_path / 'both'}"]) == 0
+
+
+def test_only_methods_that_have_runs_to_make_are_set_up() -> None:
+    jobs = parse_comparison([*COMMAND, "--algos=crawl,hop"]).jobs()
+    assert [config.algo for config in set_up_of(jobs).configs] == ["crawl", "hop"]
+    waiting = [job for job in jobs if job.label == "hop"][1:]
+    assert set_up_of(waiting).configs == (waiting[0].config,)
 
 
 def test_a_run_that_was_made_and_not_measured_is_measured(made: Path, tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ def write_results(record: Record, page: str, name: str, out: Path) -> list[Path]
     ``UserError`` where they cannot be written or would replace figures of another kind.
     """
     path = out / f"{name}.json"
-    if path.exists() and set(read_record(path).details) != set(record.details):
+    # Results of an earlier version may lack parts that these have.
+    if path.exists() and not set(read_record(path).details) <= set(record.details):
         raise UserError(f"{path} holds figures of another kind; choose another --name")
     try:
         record.write(path)

@@ -136,6 +136,12 @@ def test_a_comparison_becomes_results_and_its_table_in_a_document(
     record = read_record(tmp_path / "hops.json")
     assert (record.command, record.seeds, record.rows) == (results["command"], results["seeds"], results["rows"])
     assert (tmp_path / "hops.md").read_text() == comparison_document(results)
+    # One of an earlier version, which had a part less, is replaced.
+    content = json.loads((tmp_path / "hops.json").read_text())
+    del content["details"]["over"]
+    (tmp_path / "hops.json").write_text(json.dumps(content))
+    assert evidence_main([str(made), "--name=hops", f"--out={tmp_path}"]) == 0
+    assert read_record(tmp_path / "hops.json").details == record.details
 
 
 def test_results_are_made_again_byte_for_byte_from_the_runs_and_from_results_alone(

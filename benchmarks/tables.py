@@ -19,6 +19,8 @@ from benchmarks.record import Record, read_record
 
 BEGIN = re.compile(r"<!-- evidence: ([\w-]+)((?:; [^;\n]*)*) -->\n")
 END = "<!-- end of evidence -->"
+# What the details of every comparison have.
+COMPARISON = "comparison"
 
 
 def write_results(record: Record, page: str, name: str, out: Path) -> list[Path]:
@@ -27,9 +29,12 @@ def write_results(record: Record, page: str, name: str, out: Path) -> list[Path]
     ``UserError`` where they cannot be written or would replace figures of another kind.
     """
     path = out / f"{name}.json"
-    # Results of an earlier version may lack parts that these have.
-    if path.exists() and not set(read_record(path).details) <= set(record.details):
-        raise UserError(f"{path} holds figures of another kind; choose another --name")
+    if path.exists():
+        parts = set(read_record(path).details)
+        # Comparisons of an earlier version may lack parts that these have.
+        alike = COMPARISON in parts if COMPARISON in record.details else parts == set(record.details)
+        if not alike:
+            raise UserError(f"{path} holds figures of another kind; choose another --name")
     try:
         record.write(path)
         write_whole(path.with_suffix(".md"), page.encode())

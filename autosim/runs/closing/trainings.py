@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from autosim.rendering.frames import Frames
 
 
+# Frames, and the seed of a network that learns from them.
 Training = tuple["Frames", int]
 
 
@@ -59,6 +60,7 @@ def frames_scores(
 def trained_on(
     session: Session, datasets: Sequence[Frames], against: Frames, networks: int, seed: int
 ) -> list[list[Trained]]:
+    """For each data set what came of ``networks`` fresh networks that were trained on it."""
     work = trainings(datasets, networks, seed)
     return rows(parallel_map(training(session, against), work, limit=session.workers), networks)
 
@@ -69,18 +71,22 @@ def network_seeds(networks: int, seed: int = TARGET_SEED) -> list[int]:
 
 
 def trainings(datasets: Sequence[Frames], networks: int, seed: int) -> list[Training]:
+    """What is to be trained: each data set with each network's seed, data set by data set."""
     return [(frames, own) for frames in datasets for own in network_seeds(networks, seed)]
 
 
 def rows(found: list[Trained], networks: int) -> list[list[Trained]]:
+    """The same by data set."""
     return [found[start : start + networks] for start in range(0, len(found), networks)]
 
 
 def mean_score(row: Sequence[Trained]) -> TaskScore:
+    """The mean score of some networks."""
     return TaskScore.mean([network.score for network in row])
 
 
 def training(session: Session, against: Frames) -> Callable[[Training], Trained]:
+    """What makes a training, in whichever process."""
     return partial(_train_and_score, session.task, session.env.schedule, against, session.device)
 
 
@@ -97,4 +103,5 @@ def _train_and_score(
 
 
 def train_and_score_all(train: Callable[[Training], Trained], work: Sequence[Training]) -> list[Trained]:
+    """One training after the other."""
     return [train(each) for each in work]

@@ -15,12 +15,11 @@ from autosim.errors import UserError
 from autosim.files import write_whole
 from autosim.reports.formatting import DASH, percent_text, score_text
 from autosim.reports.table import Table
+from benchmarks.parts.comparison_record import comparison_of
 from benchmarks.record import Record, read_record
 
 BEGIN = re.compile(r"<!-- evidence: ([\w-]+)((?:; [^;\n]*)*) -->\n")
 END = "<!-- end of evidence -->"
-# What the details of every comparison have.
-COMPARISON = "comparison"
 
 
 def write_results(record: Record, page: str, name: str, out: Path) -> list[Path]:
@@ -30,10 +29,10 @@ def write_results(record: Record, page: str, name: str, out: Path) -> list[Path]
     """
     path = out / f"{name}.json"
     if path.exists():
-        parts = set(read_record(path).details)
+        found = read_record(path)
         # Comparisons of an earlier version may lack parts that these have.
-        alike = COMPARISON in parts if COMPARISON in record.details else parts == set(record.details)
-        if not alike:
+        comparisons = None not in (comparison_of(found), comparison_of(record))
+        if not comparisons and set(found.details) != set(record.details):
             raise UserError(f"{path} holds figures of another kind; choose another --name")
     try:
         record.write(path)

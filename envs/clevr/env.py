@@ -25,8 +25,14 @@ if TYPE_CHECKING:
 
 # Of the picture's edge, an object's width and height in the middle of the scene.
 BOX_SHARE = 0.15
-# Iterations of searches.
-SEARCHED = {"bo": 16, "optuna": 16, "random": 20, "lts": 8}
+# What searches have here: as many data sets as are made in some five minutes on two cores.
+SEARCHES: Mapping[str, Mapping[str, Any]] = {
+    "bo": {"algo.iterations": 16},
+    "optuna": {"algo.iterations": 16},
+    "random": {"algo.iterations": 20},
+    "lts": {"algo.iterations": 8},
+    "cmaes": {"algo.iterations": 10, "algo.frames": 50, "algo.epochs": 10},
+}
 
 
 @dataclass(frozen=True)
@@ -102,14 +108,10 @@ class Clevr(Env):
     @classmethod
     def defaults(cls, algorithm: str, config: ClevrConfig) -> Mapping[str, Any]:
         """What leap reads off these pictures at their own size is learned fast, no crop shows more of it, and one round
-        around the jump is enough. Searches have as many data sets as are made in some five minutes on two cores.
+        around the jump is enough.
         """
-        if algorithm == "cmaes":
-            return {"algo.iterations": 10, "algo.frames": 50, "algo.epochs": 10}
-        if algorithm in SEARCHED:
-            return {"algo.iterations": SEARCHED[algorithm]}
         if algorithm != "leap":
-            return {}
+            return SEARCHES.get(algorithm, {})
         looks = {} if config.edge or config.profile != "default" else {"algo.second_looks": False}
         training = {"algo.rate": 6e-3, "algo.epochs": 10, "algo.batch": 16, "algo.even": True}
         return {"algo.iterations": 3, **training, **looks}

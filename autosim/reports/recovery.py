@@ -111,6 +111,11 @@ def summary_to_json(summary: Summary) -> dict[str, Any]:
     return {"probabilities": [round(p, 6) for p in summary.probabilities]}
 
 
+def total_variation(a: CategoricalSummary, b: CategoricalSummary) -> float:
+    """Half the sum of the absolute differences of probabilities: 0 for equal ones, 1 for those that share no choice."""
+    return 0.5 * float(np.abs(np.subtract(a.probabilities, b.probabilities)).sum())
+
+
 def _parts(node_class: NodeClass) -> dict[str, list[Attribute]]:
     """Each attribute by its name, then the groups that make up locations."""
     groups: dict[str, list[Attribute]] = {}
@@ -140,7 +145,7 @@ def _distance(attribute: Attribute, a: Summary, b: Summary) -> float:
         assert isinstance(a, ContinuousSummary) and isinstance(b, ContinuousSummary)
         return abs(attribute.difference(a.mean, b.mean)) / (attribute.high - attribute.low)
     assert isinstance(a, CategoricalSummary) and isinstance(b, CategoricalSummary)
-    return 0.5 * float(np.abs(np.subtract(a.probabilities, b.probabilities)).sum())
+    return total_variation(a, b)
 
 
 def _share(before: float, after: float) -> float | None:

@@ -41,7 +41,7 @@ COMPARED = {
 }
 # Choices whose shares a table has; of more it tells the largest.
 MOST_SHARES = 10
-NOT_IN_TABLE = {"attributes", "versions", "command", "note", "date"}
+NOT_IN_TABLE = {"attributes", "structure", "versions", "command", "note", "date"}
 
 
 def write_report(folder: Path, summary: Mapping[str, Any]) -> Path:
@@ -60,6 +60,7 @@ def write_report(folder: Path, summary: Mapping[str, Any]) -> Path:
         ),
         *class_section(summary),
         *attribute_section(summary.get("attributes", {})),
+        *structure_section(summary.get("structure", {})),
         figures_section(summary),
         Section("Command", code=str(summary.get("command", ""))),
         Section("config.yaml", code=read_text(config) if config.exists() else "", folded=True),
@@ -126,18 +127,29 @@ def attribute_section(attributes: Mapping[str, Mapping[str, Any]]) -> list[Secti
     """Mean and spread of each attribute at the start, as learned and of the target, and the share of the way that it
     moved; nothing without attributes.
     """
+    if not attributes:
+        return []
+    table = _moves("attribute", attributes)
+    return [Section("How far each attribute moved", table=table, kind="attributes", after=[RECOVERY_NOTE])]
+
+
+def structure_section(structure: Mapping[str, Mapping[str, Any]]) -> list[Section]:
+    """The same of numbers of nodes and of what rules set; nothing where the structure is the same in all scenes."""
+    if not structure:
+        return []
+    return [Section("How far the structure moved", table=_moves("part", structure), kind="attributes")]
+
+
+def _moves(name: str, moves: Mapping[str, Mapping[str, Any]]) -> Table:
     lines = [
         (
             key,
             *(_spread(entry.get(part)) for part in ("start", "learned", "target")),
             percent_text(entry.get("recovered")),
         )
-        for key, entry in attributes.items()
+        for key, entry in moves.items()
     ]
-    if not lines:
-        return []
-    table = Table(("attribute", "start", "learned", "target", "moved"), tuple(lines), "lrrrr")
-    return [Section("How far each attribute moved", table=table, kind="attributes", after=[RECOVERY_NOTE])]
+    return Table((name, "start", "learned", "target", "moved"), tuple(lines), "lrrrr")
 
 
 def figures_section(summary: Mapping[str, Any]) -> Section:

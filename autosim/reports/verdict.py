@@ -22,10 +22,12 @@ NAMED = 6
 
 
 def verdict(summary: Mapping[str, Any]) -> list[str]:
-    """Sentences for the end of a run: the score, attributes found or not, attributes not seen, what to do next."""
+    """Sentences for the end of a run: the score, structure and attributes found or not, attributes not seen, what to do
+    next.
+    """
     if summary.get("interrupted"):
         return [f"Interrupted after {summary['iterations']} iterations: what was learned was not scored."]
-    return [*_scored(summary), *_attributes(summary), *_unseen(summary), _next(summary)]
+    return [*_scored(summary), *_found(summary), *_unseen(summary), _next(summary)]
 
 
 def noise(summary: Mapping[str, Any]) -> float:
@@ -74,8 +76,8 @@ def _scored(summary: Mapping[str, Any]) -> list[str]:
     return told
 
 
-def _attributes(summary: Mapping[str, Any]) -> list[str]:
-    entries: Mapping[str, Mapping[str, Any]] = summary.get("attributes", {})
+def _found(summary: Mapping[str, Any]) -> list[str]:
+    entries: Mapping[str, Mapping[str, Any]] = {**summary.get("structure", {}), **summary.get("attributes", {})}
     known = {key: entry["recovered"] for key, entry in entries.items() if entry.get("recovered") is not None}
     # A location stands for its coordinates.
     whole = {key.removesuffix("location") for key in known if key.endswith("location")}
@@ -86,7 +88,7 @@ def _attributes(summary: Mapping[str, Any]) -> list[str]:
     found = [key for key, share in known.items() if share >= FOUND]
     part = [key for key, share in known.items() if APPROACHED <= share < FOUND]
     rest = [key for key, share in known.items() if share < APPROACHED]
-    told = [f"Found: {_names(found)}" if found else "No attribute was found"]
+    told = [f"Found: {_names(found)}" if found else "Nothing was found"]
     told += [f"on the way: {_names(part)}"] if part else []
     told += [f"not found: {_names(rest)}"] if rest else []
     return ["; ".join(told) + "."]

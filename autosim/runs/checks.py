@@ -59,6 +59,8 @@ SUMMARY = {
     "seconds": AMOUNT,
     "date": TEXT,
 }
+# What a summary tells of moves from the start to the target.
+MOVES = ("attributes", "structure")
 IN_SUMMARY = {
     **dict.fromkeys(("score_name", "note", "command"), TEXT),
     **dict.fromkeys(("val_score", "test_score", "prior_score", "oracle_score"), _optional(SCORE)),
@@ -74,7 +76,7 @@ IN_SUMMARY = {
     "seen": SHARES,
     "class_scores": BY_CLASS,
     "versions": MAPPING,
-    "attributes": MAPPING,
+    **dict.fromkeys(MOVES, MAPPING),
 }
 METRICS = {"iteration": COUNT}
 IN_METRICS = {"images": COUNT, "seconds": AMOUNT, "core_seconds": AMOUNT, "render_cost": AMOUNT}
@@ -95,14 +97,21 @@ def summary_fault(summary: Any) -> str | None:
     """What is wrong with a summary; None where nothing is."""
     if (fault := _fault(summary, SUMMARY, IN_SUMMARY)) is not None:
         return fault
-    for key, move in summary.get("attributes", {}).items():
-        if (fault := _fault(move, MOVE, {})) is not None:
-            return f"attributes.{key}: {fault}"
-        for part in ("start", "learned", "target"):
-            spread = move.get(part)
-            wanted = CHANCES if isinstance(spread, dict) and "probabilities" in spread else SPREAD
-            if spread is not None and (fault := _fault(spread, wanted, {})) is not None:
-                return f"attributes.{key}.{part}: {fault}"
+    for name in MOVES:
+        for key, move in summary.get(name, {}).items():
+            if (fault := _move_fault(move)) is not None:
+                return f"{name}.{key}{fault}"
+    return None
+
+
+def _move_fault(move: Any) -> str | None:
+    if (fault := _fault(move, MOVE, {})) is not None:
+        return f": {fault}"
+    for part in ("start", "learned", "target"):
+        spread = move.get(part)
+        wanted = CHANCES if isinstance(spread, dict) and "probabilities" in spread else SPREAD
+        if spread is not None and (fault := _fault(spread, wanted, {})) is not None:
+            return f".{part}: {fault}"
     return None
 
 

@@ -54,7 +54,7 @@ class LiveReport:
             f"{tally.iterations} of at most {self._config.iterations} iterations" if tally.iterations else "in set-up"
         )
         scores = Scores(note=f"the run goes on ({done}): this page is renewed now and then, load it again")
-        summary = summarise_run(self._config, self._env, asdict(tally), scores, {}, self._command, self._notes)
+        summary = summarise_run(self._config, self._env, asdict(tally), scores, {}, {}, self._command, self._notes)
         summary["verdict"] = []
         with suppress(OSError):  # a full disk, say
             write_evidence(self._folder, self._env, self._gallery, {}, summary, scores)

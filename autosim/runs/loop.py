@@ -25,7 +25,7 @@ from autosim.runs.iterations import Observer, Tally, iterate, take_up
 from autosim.runs.live import LiveReport, write_evidence
 from autosim.runs.opening import choose_device, open_environment, open_session
 from autosim.runs.progress import cost_text, figures_text, summary_table
-from autosim.runs.summary import attribute_recoveries, summarise_run
+from autosim.runs.summary import attribute_recoveries, moved_structure, summarise_run
 
 if TYPE_CHECKING:
     import torch
@@ -178,8 +178,8 @@ def make(
         folder.close()
         if begun is not None:
             begun.cancel()
-    recoveries = attribute_recoveries(env.schema, gallery)
-    summary = summarise_run(config, env, asdict(tally), scores, recoveries, command, notes)
+    recoveries, structure = attribute_recoveries(env.schema, gallery), moved_structure(env, gallery)
+    summary = summarise_run(config, env, asdict(tally), scores, recoveries, structure, command, notes)
     folder.write_summary(summary)
     try:
         write_evidence(folder, env, gallery, recoveries, summary, scores)

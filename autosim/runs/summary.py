@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from autosim.registry import DISTRIBUTION
 from autosim.reports.recovery import Recovery, recoveries
+from autosim.reports.structure import structure_recoveries
 from autosim.reports.verdict import verdict
 from autosim.runs.closing.scores import Scores
 from autosim.runs.config import RunConfig
@@ -38,12 +39,24 @@ def attribute_recoveries(schema: Schema, gallery: Gallery) -> dict[str, Recovery
     return recoveries(schema, start, learned, summarise(schema, gallery.scenes["target"]))
 
 
+def moved_structure(env: Env, gallery: Gallery) -> dict[str, Recovery]:
+    """How far the structure moved; empty where it is the same in all scenes, and where the run ended before it had both
+    ends.
+    """
+    if "start" not in gallery.scenes or "end" not in gallery.scenes or "structure" not in env.prior().learnable:
+        return {}
+    names = {"start": "start", "end": "learned", "target": "target"}
+    scenes = {names[stage]: kept for stage, kept in gallery.scenes.items() if stage in names}
+    return structure_recoveries(env.schema, scenes)
+
+
 def summarise_run(
     config: RunConfig,
     env: Env,
     tally: Mapping[str, Any],
     scores: Scores,
     recoveries: Mapping[str, Recovery],
+    structure: Mapping[str, Recovery],
     command: str,
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -81,6 +94,8 @@ def summarise_run(
     }
     summary |= {name: value for name, value in figures.items() if name not in summary}
     summary["attributes"] = {key: move.to_json() for key, move in recoveries.items()}
+    if structure:
+        summary["structure"] = {key: move.to_json() for key, move in structure.items()}
     # What cannot be learned is not reported as missing.
     learned = {f"{each.name}.{spec.name}" for each in env.schema.classes for spec in each.attributes if spec.mutable}
     summary["seen"] = {key: round(share, 4) for key, share in tally["seen"].items() if key in learned}

@@ -54,6 +54,12 @@ def test_a_start_that_cannot_be_bettered_is_told() -> None:
     assert told[-1].startswith("Next: a harder target")
 
 
+def test_structure_that_was_learned_is_told_with_the_attributes() -> None:
+    structure = {"number of car": {"recovered": 0.9}, "car.kind": {"recovered": 0.1}}
+    told = verdict(summary(structure=structure, attributes={"car.x": {"recovered": 0.5}}))
+    assert "Found: number of car; on the way: car.x; not found: car.kind." in told
+
+
 def test_a_gap_half_closed_asks_for_more() -> None:
     told = verdict(summary(test_score=0.6, gap_closed=0.5))
     assert told[-1].startswith("Next: more iterations than 80 (--algo.iterations)")

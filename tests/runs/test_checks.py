@@ -27,6 +27,7 @@ SUMMARY: dict[str, Any] = {
     "algo": "a", "env": "b", "seed": 0, "iterations": 1, "images": 2, "seconds": 0.5, "date": "2026-01-01", "note": "",
     "prior_score": None, "test_score": 0.5, "gap_closed": -3.5, "interrupted": False, "peak_memory": None,
     "attributes": {"x": {"recovered": None, **SPREADS}}, "versions": {}, "method_s_own": "anything",
+    "structure": {"x": {"recovered": 0.5}},
 }  # fmt: skip
 LINE: dict[str, Any] = {"iteration": 0, "images": 3, "seconds": 0.5, "val_score": None, "own": "anything"}
 # Of no type and in no range that any of these values has.
@@ -61,8 +62,9 @@ def test_a_wrong_value_of_an_attribute_is_named(part: str, key: str, value: Any)
     if key == "mean" and value in (-1, -0.5):
         return
     spread = {"probabilities": value} if key == "probabilities" else {"mean": 0.0, "std": 1.0, key: value}
-    fault = summary_fault({**SUMMARY, "attributes": {"x": {"recovered": 0.5, part: spread}}})
-    assert fault is not None and fault.startswith(f"attributes.x.{part}: {key} is ")
+    for moves in ("attributes", "structure"):
+        fault = summary_fault({**SUMMARY, moves: {"x": {"recovered": 0.5, part: spread}}})
+        assert fault is not None and fault.startswith(f"{moves}.x.{part}: {key} is ")
 
 
 @pytest.mark.parametrize("value", [None, 1, "x", [], [{}], True, 1.5])

@@ -1,0 +1,81 @@
+"""How far the learned structure of scenes has moved: numbers of nodes, and what rules set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from autosim.reports.recovery import Recovery, Summary, total_variation
+from autosim.scenes.generator import CategoricalSummary, ContinuousSummary, summarise
+from autosim.scenes.graph import Categorical, SceneGraph, Schema
+
+ENDS = ("start", "learned", "target")
+# What a few hundred scenes cannot tell apart: of standard deviations of a number, and of total variations.
+NOISE = 0.1
+
+
+def structure_recoveries(schema: Schema, scenes: Mapping[str, Sequence[SceneGraph]]) -> dict[str, Recovery]:
+    """The move of ``number of CLASS``, wherever that differs from scene to scene, and of the shares of each categorical
+    attribute that rules set, in classes without slots.
+
+    ``scenes`` has samples of the ``start``, as ``learned`` and, where it is known, of the ``target``. ``recovered`` is
+    by the distance between mean numbers, or by the total variation between shares; None without a target, and where the
+    start is within .1 standard deviations of its mean, or within .1 of its shares.
+    """
+    parts = [part for part in ENDS if part in scenes]
+    ends = {**_numbers(schema, scenes, parts), **_shares(schema, scenes, parts)}
+    return {
+        key: Recovery(key, key, key, _moved(each), *(each.get(part) for part in ENDS))
+        for key, each in ends.items()
+        if len(each) == len(parts)
+    }
+
+
+def _numbers(
+    schema: Schema, scenes: Mapping[str, Sequence[SceneGraph]], parts: Sequence[str]
+) -> dict[str, dict[str, Summary]]:
+    found: dict[str, dict[str, Summary]] = {}
+    for name in (each.name for each in schema.classes):
+        counts = {part: np.array([len(list(scene.find(name))) for scene in scenes[part]]) for part in parts}
+        if len(set(np.concatenate(list(counts.values())))) > 1:
+            found[f"number of {name}"] = {
+                part: ContinuousSummary(float(count.mean()), float(count.std())) for part, count in counts.items()
+            }
+    return found
+
+
+def _shares(
+    schema: Schema, scenes: Mapping[str, Sequence[SceneGraph]], parts: Sequence[str]
+) -> dict[str, dict[str, Summary]]:
+    by_rules = {
+        f"{each.name}.{attribute.name}"
+        for each in schema.classes
+        for attribute in each.attributes
+        if isinstance(attribute, Categorical) and not attribute.mutable
+    }
+    found: dict[str, dict[str, Summary]] = {}
+    for part in parts:
+        for key, summary in summarise(schema, scenes[part], mutable_only=False).items():
+            if key in by_rules:
+                found.setdefault(key, {})[part] = summary
+    return found
+
+
+def _moved(ends: Mapping[str, Summary]) -> float | None:
+    if "target" not in ends:
+        return None
+    start, learned, target = (ends[part] for part in ENDS)
+    if isinstance(start, ContinuousSummary) and isinstance(target, ContinuousSummary):
+        least = NOISE * max(start.std, target.std)
+    else:
+        least = NOISE
+    before, after = _distance(start, target), _distance(learned, target)
+    return None if before <= least else 1.0 - after / before
+
+
+def _distance(a: Summary, b: Summary) -> float:
+    if isinstance(a, CategoricalSummary) and isinstance(b, CategoricalSummary):
+        return total_variation(a, b)
+    assert isinstance(a, ContinuousSummary) and isinstance(b, ContinuousSummary)
+    return abs(a.mean - b.mean)

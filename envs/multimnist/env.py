@@ -112,7 +112,10 @@ class MultiMnist(Env):
             return {"algo.task_loss": False, "algo.score_every": 20}
         if algorithm == "influence_replay":
             return {"algo.iterations": 40, "algo.epochs": 10}
-        return {"algo.iterations": 6, "algo.epochs": 10} if algorithm in ("bo", "lts", "optuna", "random") else {}
+        if algorithm in ("cmaes", "lts"):
+            # Many data sets a round: smaller ones.
+            return {"algo.iterations": 4 if algorithm == "cmaes" else 6, "algo.epochs": 10, "algo.frames": 50}
+        return {"algo.iterations": 6, "algo.epochs": 10} if algorithm in ("bo", "optuna", "random") else {}
 
     def prior(self) -> Grammar:
         """0 to 10 digits, all numbers and classes as likely, anywhere, none of them cut off."""

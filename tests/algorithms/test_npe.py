@@ -33,11 +33,11 @@ class TestNpe(AlgorithmSuite):
 
 def test_two_rounds_find_where_the_target_has_its_rectangles_and_count_their_images() -> None:
     env = Rectangles(RectanglesConfig())
-    session = Session(env, LocalPool(env.renderer()), workers=0, feature_source=FeatureSource(frames=200))
-    algorithm = Npe(session, NpeConfig(iterations=2, simulations=150, frames=6, epochs=60))
+    session = Session(env, LocalPool(env.renderer()), workers=0, feature_source=FeatureSource(frames=100))
+    algorithm = Npe(session, NpeConfig(iterations=2, simulations=120, frames=6, epochs=40))
     before = session.images
     metrics = [algorithm.step(i) for i in range(2)]
-    assert session.images - before == 2 * 150 * 6
+    assert session.images - before == 2 * 120 * 6
     assert metrics[0]["val_score"] is None and metrics[1]["val_score"] is not None
     boxes = [line["box"] for line in metrics]
     assert boxes[0] is not None and boxes[1] is not None and boxes[1] < boxes[0] < 1.0

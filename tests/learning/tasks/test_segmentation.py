@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torchmetrics.functional.classification import multiclass_jaccard_index
 
 from autosim.learning.schedule import TrainingSchedule
 from autosim.learning.tasks.segmentation import Segmentation
@@ -133,6 +132,8 @@ def test_score_pools_pixels_over_the_set() -> None:
 
 
 def test_a_score_summed_up_batch_by_batch_is_torchmetrics_on_the_whole_set() -> None:
+    from torchmetrics.functional.classification import multiclass_jaccard_index
+
     generator = torch.Generator().manual_seed(0)
     task = Segmentation(("a", "b", "c", "d", "never"))
     outputs = torch.rand(20, 5, 7, 9, generator=generator) - torch.tensor([0, 0.3, 0.6, 0.2, 9])[:, None, None]

@@ -116,7 +116,7 @@ def blank_pictures() -> Iterator[None]:
     """
     from PIL import Image
 
-    from autosim.reports import pictures
+    from autosim.reports import found, pictures
 
     def blank(path: Path, *contents: object) -> None:
         Image.new("RGB", (1, 1)).save(path)
@@ -124,6 +124,7 @@ def blank_pictures() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("plot_scenes", "plot_attribute_histograms", "plot_curves"):
             patch.setattr(pictures, name, blank)
+        patch.setattr(found, "plot_found", blank)
         yield
 
 

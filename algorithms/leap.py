@@ -21,7 +21,7 @@ from autosim.search_space import LogUniformRange, OneOf, tunable
 if TYPE_CHECKING:
     from autosim.env import Env
     from autosim.rendering.annotations import Annotation
-    from autosim.scenes.generator import AttributeSummary, SceneGenerator
+    from autosim.scenes.generator import SceneGenerator
     from autosim.session import Session
 
 
@@ -32,6 +32,7 @@ class LeapConfig(Checked):
     Args:
         iterations: the jump, rounds of refining, and one that corrects the answer by its own frames.
         broad: frames over all ranges that the network learns to read from.
+        edge: edge in pixels at which it sees pictures; 0 for that of the environment's features.
         epochs: passes over them.
         rate: peak learning rate.
         batch: frames of a step, here and in rounds.
@@ -50,6 +51,7 @@ class LeapConfig(Checked):
 
     iterations: Annotated[int, Range(least=1)] = 4
     broad: Annotated[int, Range(least=50)] = tunable(1500, OneOf((700, 1500, 3000)))
+    edge: Annotated[int, Range(least=0)] = 0
     epochs: Annotated[int, Range(least=1)] = tunable(25, OneOf((10, 16, 25)))
     rate: Annotated[float, Range(above=0)] = tunable(3e-3, LogUniformRange(1e-3, 1e-2))
     batch: Annotated[int, Range(least=1)] = 32
@@ -71,12 +73,15 @@ class Leap(Algorithm):
     needs = ("attributes",)
 
     def __init__(self, session: Session, config: LeapConfig) -> None:
+        from autosim.learning.inference.layouts import StructuredGenerator
         from autosim.learning.inference.target_distribution import DistributionReader
         from autosim.learning.label_pictures import labels_are_shown
         from autosim.scenes.parametric import ParametricGenerator
 
         super().__init__(session, config)
-        self.start = ParametricGenerator(session.env.prior(), learn_spread=True)
+        # Where the structure is learned, answers have one of their own.
+        make = StructuredGenerator if "structure" in session.env.prior().learnable else ParametricGenerator
+        self.start = make(session.env.prior(), learn_spread=True)
         self.answer = copy.deepcopy(self.start)
         self.target = session.target.images
         self._draw = session.annotate if config.reads == "labels" else session.draw
@@ -88,18 +93,22 @@ class Leap(Algorithm):
             labels = {name: kind for name, kind in declared.items() if name in given}
             if not labels_are_shown(labels):
                 raise UserError("algo.reads: labels, but here they say nothing of where things are; allowed is images")
-            self.answer = ParametricGenerator(session.env.prior().widened(), learn_spread=True)
+            self.answer = make(session.env.prior().widened(), learn_spread=True)
         schedule = TrainingSchedule(config.epochs, config.batch, config.rate)
-        self.reader = DistributionReader(session, config.broad, schedule, config.even, config.second_looks, labels)
+        looks, edge = config.second_looks, config.edge or session.env.feature_edge
+        self.reader = DistributionReader(session, config.broad, schedule, config.even, looks, labels, edge)
         self.figures: dict[str, float] = {}
 
     @classmethod
     def refusal(cls, env: Env) -> str | None:
-        """Also where the number of nodes is learned, which it does not infer, and where many nodes look alike."""
+        """Also where nodes are to be counted that have no place to be found by, and where many nodes look alike."""
         from autosim.learning.inference.distribution import MOST_SLOTS
+        from autosim.learning.inference.structure import hidden_class
+        from autosim.seeding import seed_sequence
 
-        if "structure" in env.prior().learnable:
-            return "it infers attributes, and takes the structure of scenes as the grammar gives it"
+        hidden = hidden_class(env.prior(), seed_sequence(0, "numbers of nodes"))
+        if hidden is not None:
+            return f"it counts nodes by where they are, and places of {hidden} nodes are not learned"
         # Only nodes with something to learn have to be told apart.
         read = [each for each in env.schema.classes if any(attribute.mutable for attribute in each.attributes)]
         if any(node_class.slots > MOST_SLOTS for node_class in read):
@@ -121,10 +130,10 @@ class Leap(Algorithm):
         from autosim.learning.inference.calibration import EXPLAINED
 
         if iteration == 0:
-            self._take(self.reader.infer(self.target, self.start))
+            self._infer(iteration)
         elif iteration < self.config.iterations - 1:
             self.figures["reading_loss"] = self._refine(iteration)
-            self._take(self.reader.infer(self.target, self.start))
+            self._infer(iteration)
         else:
             self._debias(iteration)
         seen = self.reader.seen()
@@ -138,14 +147,24 @@ class Leap(Algorithm):
         """What readings explain of each attribute."""
         return self.reader.seen()
 
-    def _take(self, found: dict[str, AttributeSummary]) -> None:
-        self.answer.set_parameters(found)
+    def _infer(self, iteration: int) -> None:
+        """What the target shows becomes the answer."""
+        from autosim.learning.inference.layouts import StructuredGenerator
+        from autosim.learning.inference.structure import fitted_table
+
+        found = self.reader.infer(self.target, self.start)
+        self.answer.set_parameters(found.attributes)
+        if found.structure is not None:
+            assert isinstance(self.answer, StructuredGenerator)
+            seed = self.session.seed_sequence("structure", iteration)
+            self.answer.take(fitted_table(self.start.grammar, found.structure, seed), found.layouts)
 
     def _refine(self, iteration: int) -> float:
         """Frames around the answer, and the network learns from them; returns its loss."""
         config, session = self.config, self.session
         seed = session.seed_sequence("scenes", iteration)
-        scenes = self.reader.around(self.answer, config.widening, config.least_spread, config.frames, seed)
+        spread = config.widening, config.least_spread
+        scenes = self.reader.around(self.answer, *spread, config.frames, seed)
         drawn = self._draw(scenes, "frames", iteration)
         schedule = TrainingSchedule(config.round_epochs, config.batch, config.round_rate)
         return self.reader.refine(drawn, schedule, session.integer_seed("refine", iteration))
@@ -155,7 +174,7 @@ class Leap(Algorithm):
         session = self.session
         scenes = self.answer.sample(self.config.frames, session.seed_sequence("scenes", iteration)).scenes
         drawn = self._draw(scenes, "frames", iteration)
-        self._take(self.reader.debiased(self.answer, drawn))
+        self.answer.set_parameters(self.reader.debiased(self.answer, drawn))
 
     def state_dict(self) -> dict[str, Any]:
         """The answer and the network."""

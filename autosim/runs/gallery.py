@@ -15,7 +15,7 @@ from autosim.session import Session
 from autosim.target import TARGET_SEED
 
 SCENES_SHOWN = 6
-SCENES_SAMPLED = 256
+SCENES_SAMPLED = 1024
 
 
 @dataclass

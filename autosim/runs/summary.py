@@ -98,7 +98,9 @@ def summarise_run(
         summary["structure"] = {key: move.to_json() for key, move in structure.items()}
     # What cannot be learned is not reported as missing.
     learned = {f"{each.name}.{spec.name}" for each in env.schema.classes for spec in each.attributes if spec.mutable}
-    summary["seen"] = {key: round(share, 4) for key, share in tally["seen"].items() if key in learned}
+    summary["seen"] = {
+        key: round(share, 4) for key, share in tally["seen"].items() if key in learned or key in structure
+    }
     summary["verdict"] = verdict(summary)
     summary["command"] = command
     summary["date"] = datetime.now(timezone.utc).isoformat(timespec="seconds")

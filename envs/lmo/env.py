@@ -111,8 +111,8 @@ class Lmo(Env):
             reading = {"algo.reads": "labels", "algo.second_looks": False}
             return {**reading, "algo.iterations": 1, "algo.broad": 1000, "algo.epochs": 15}
         if algorithm == "cmaes":
-            return {"algo.iterations": 4, "algo.frames": 50, "algo.epochs": 10}
-        return {"algo.iterations": 8, "algo.epochs": 10} if algorithm in ("bo", "optuna", "random") else {}
+            return {"algo.iterations": 3, "algo.frames": 50, "algo.epochs": 10}
+        return {"algo.iterations": 6, "algo.epochs": 10} if algorithm in ("bo", "optuna", "random") else {}
 
     def prior(self) -> Grammar:
         """Mostly coarse pictures from places that show little, or all cells alike."""

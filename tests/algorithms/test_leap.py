@@ -9,15 +9,19 @@ import numpy as np
 import pytest
 
 from algorithms.leap import Leap, LeapConfig
-from autosim.env import Env
+from autosim.env import Env, TargetSizes
 from autosim.errors import UserError
 from autosim.rendering.frames import Frames
+from autosim.rendering.pool import LocalPool
 from autosim.scenes.generator import AttributeSummary, CategoricalSummary, ContinuousSummary, summarise
-from autosim.scenes.graph import Continuous, Schema
+from autosim.scenes.grammar import Grammar, Uniform
+from autosim.scenes.graph import Continuous, SceneGraph, Schema
 from autosim.seeding import seed_sequence
 from autosim.session import Session
 from autosim.target import Target
 from autosim.testing import AlgorithmSuite
+from autosim.testing.problems import Rectangles, RectanglesConfig, rectangle_grammar
+from envs.aerial.env import Aerial, AerialConfig
 from envs.multimnist.env import MultiMnist, MultiMnistConfig
 from tests.helpers import BlobConfig, BlobEnv, blob_session
 
@@ -33,10 +37,64 @@ class TestLeap(AlgorithmSuite):
         return Leap(session, QUICK)
 
 
-def test_where_numbers_of_nodes_are_learned_it_is_refused() -> None:
-    refusal = Leap.refusal(MultiMnist(MultiMnistConfig()))
-    assert refusal is not None and refusal.startswith("it infers attributes")
-    assert Leap.refusal(BlobEnv(BlobConfig())) is None
+def test_where_nodes_without_a_place_are_to_be_counted_it_is_refused() -> None:
+    refusal = Leap.refusal(Aerial(AerialConfig(case="structure")))
+    assert refusal == "it counts nodes by where they are, and places of car nodes are not learned"
+    assert Leap.refusal(BlobEnv(BlobConfig())) is Leap.refusal(MultiMnist(MultiMnistConfig())) is None
+
+
+class Crowded(Rectangles):
+    """Small rectangles; in the target side by side, mostly three."""
+
+    sizes = TargetSizes(validation=120, test=4)
+
+    def prior(self) -> Grammar:
+        return super().prior().with_priors({"rectangle.size": Uniform(0.15, 0.2)})
+
+    def target(self) -> Grammar:
+        weights = (0.05, 0.15, 0.8)
+        grammar = rectangle_grammar(0.5, 0.5)
+        rules = tuple(replace(rule, weight=weight) for rule, weight in zip(grammar.rules, weights, strict=True))
+        return replace(grammar, rules=rules, arrange=side_by_side)
+
+
+def side_by_side(scene: SceneGraph, rng: np.random.Generator) -> SceneGraph:
+    nodes = list(scene.nodes)
+    for order, i in enumerate(i for i, node in enumerate(nodes) if node.node_class == "rectangle"):
+        nodes[i] = replace(nodes[i], attributes={**nodes[i].attributes, "x": 0.2 + 0.3 * order, "size": 0.15})
+    return replace(scene, nodes=tuple(nodes))
+
+
+def crowded_session() -> Session:
+    env = Crowded(RectanglesConfig(height=32, width=48))
+    return Session(env, LocalPool(env.renderer()))
+
+
+def test_structure_and_layouts_are_in_its_state() -> None:
+    session = crowded_session()
+    algorithm, other = Leap(session, QUICK), Leap(session, QUICK)
+    before = algorithm.generator.sample(20, seed_sequence(0, "found")).scenes
+    for iteration in range(QUICK.iterations):
+        algorithm.step(iteration)
+    found = algorithm.generator.sample(20, seed_sequence(0, "found")).scenes
+    assert found != before
+    other.load_state_dict(algorithm.state_dict())
+    assert other.generator.sample(20, seed_sequence(0, "found")).scenes == found
+    assert "number of rectangle" in algorithm.seen()
+
+
+@pytest.mark.slow
+def test_it_counts_and_puts_things_as_they_lie() -> None:
+    algorithm = Leap(crowded_session(), LeapConfig(iterations=1, broad=600, epochs=30, second_looks=False))
+    algorithm.step(0)
+    scenes = algorithm.generator.sample(300, seed_sequence(0, "found")).scenes
+    numbers = np.array([sum(1 for _ in scene.find("rectangle")) for scene in scenes])
+    assert numbers.mean() == pytest.approx(2.75, abs=0.25)
+    assert algorithm.seen()["number of rectangle"] > 0.3
+    # Three lie apart, where independent places would often be the same.
+    rows = [sorted(float(node["x"]) for node in scene.find("rectangle")) for scene in scenes]
+    gaps = np.array([np.diff(row).min() for row in rows if len(row) == 3])
+    assert np.median(gaps) == pytest.approx(0.3, abs=0.1)
 
 
 def test_where_many_nodes_look_alike_it_is_refused() -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from autosim.learning.inference.angles import OUTPUTS, AngleMixture
-from autosim.scenes.graph import Categorical, Continuous, SceneGraph, Schema
+from autosim.scenes.graph import Attribute, Categorical, Continuous, SceneGraph, Schema
 
 # Smallest and largest standard deviation of a prediction, as fractions of the range.
 LEAST_SIGMA, MOST_SIGMA = 0.003, 1.0
@@ -41,7 +41,7 @@ class ReadClass:
     ``continuous`` are those on a line, ``angles`` the periodic ones. A prediction for a node is a vector of ``outputs``
     numbers: the means on the lines, logarithms of their standard deviations, mixtures for the angles, logits of the
     choices. Where ``parent`` names a single class, it is made given the parent's own attributes: what is told from a
-    road is told once it is known which way the road goes.
+    road is told once it is known which way the road goes. Of a class that ``varies``, scenes have different numbers.
     """
 
     name: str
@@ -51,6 +51,7 @@ class ReadClass:
     categorical: tuple[Categorical, ...]
     angles: tuple[Continuous, ...] = ()
     parent: str = ""
+    varies: bool = False
 
     @cached_property
     def sizes(self) -> list[int]:
@@ -71,6 +72,11 @@ class ReadClass:
     def attributes(self) -> tuple[Continuous | Categorical, ...]:
         """Those on lines, the angles, and the choices."""
         return (*self.continuous, *self.angles, *self.categorical)
+
+    @property
+    def number_key(self) -> str:
+        """The name of how many nodes there are."""
+        return f"number of {self.name}"
 
     def attribute_keys(self) -> list[str]:
         """``class.attribute`` of :attr:`attributes`."""
@@ -162,16 +168,18 @@ class NodeLabels:
         return NodeLabels(*(torch.cat(pair) for pair in zip(self.parts(), others.parts(), strict=True)))
 
 
-def read_classes(schema: Schema, scenes: Sequence[SceneGraph]) -> tuple[ReadClass, ...]:
+def read_classes(schema: Schema, scenes: Sequence[SceneGraph], ruled: Collection[str] = ()) -> tuple[ReadClass, ...]:
     """The classes that have mutable attributes with more than one value, as they occur in ``scenes``; parents before
-    their children.
+    their children. ``ruled`` (``class.attribute``) are read as well, which rules set.
     """
     found: dict[str, ReadClass] = {}
     above = {each.name: _parents(scenes, each.name) for each in schema.classes}
     # A class comes after the one that its nodes hang on.
     for node_class in sorted(schema.classes, key=lambda each: _depth(above, each.name)):
         numbers = [sum(1 for _ in scene.find(node_class.name)) for scene in scenes]
-        attributes = [each for each in node_class.attributes if each.mutable]
+        attributes = [
+            each for each in node_class.attributes if each.mutable or f"{node_class.name}.{each.name}" in ruled
+        ]
         numeric = [each for each in attributes if isinstance(each, Continuous)]
         categorical = tuple(each for each in attributes if isinstance(each, Categorical) and len(each.choices) > 1)
         if not max(numbers) or not (numeric or categorical):
@@ -186,8 +194,14 @@ def read_classes(schema: Schema, scenes: Sequence[SceneGraph]) -> tuple[ReadClas
             categorical,
             tuple(each for each in numeric if each.periodic),
             known.name if known is not None and known.single and known.told else "",
+            min(numbers) < max(numbers),
         )
     return tuple(found.values())
+
+
+def is_place(attribute: Attribute) -> TypeGuard[Continuous]:
+    """Whether an attribute is learned, and on a line: nodes are told apart by these."""
+    return isinstance(attribute, Continuous) and attribute.mutable and not attribute.periodic
 
 
 def node_labels(schema: Schema, read: ReadClass, scenes: Sequence[SceneGraph]) -> NodeLabels:

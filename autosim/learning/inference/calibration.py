@@ -20,6 +20,8 @@ MATCHED = 0.15
 # Nats that readings of an angle have to gain before they count: an answer made of less is chance, and rounds around it
 # confirm it.
 LEAST_GAIN = 0.3
+# Smallest standard deviation of a number of nodes, and frames that the line through all numbers counts for.
+LEAST_NOISE, USUAL = 0.25, 4.0
 # What is tried to make probabilities as often right as they say.
 TEMPERATURES = (0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0)
 
@@ -73,7 +75,7 @@ class Calibration:
     shares of variance, or of entropy, that readings explain, by ``class.attribute``; an angle's is 1 - exp(-2 g), where
     g are the nats that its density gains on that of all nodes together, less :data:`LEAST_GAIN`. Log-probabilities and
     log-densities have to be divided by ``choice_temperatures`` and ``angle_temperatures``, to be as often right as they
-    say.
+    say. ``number`` (most + 1, most + 1) has the probabilities of finding m nodes where there are n.
     """
 
     offset: NDArray[np.float64]
@@ -83,6 +85,7 @@ class Calibration:
     frequencies: Frequencies
     angle_temperatures: list[float] = field(default_factory=list)
     choice_temperatures: list[float] = field(default_factory=list)
+    number: NDArray[np.float64] = field(default_factory=lambda: np.eye(1))
 
     def angle_likelihoods(self, found: Readings) -> list[NDArray[np.float64]]:
         """(n, most, GRID) of each angle: readings without what the frames that were trained on had more of."""
@@ -112,6 +115,11 @@ def calibrated(read: ReadClass, found: Readings, truth: NodeLabels, frequencies:
     ones = ([1.0] * len(read.angles), [1.0] * len(read.sizes))
     result = Calibration(offset, slope, noise, explained, frequencies, *ones)
     nodes = int(truth.present.sum())
+    if read.varies:
+        true_numbers = truth.present.sum(dim=1).numpy()
+        numbers = found.present.sum(axis=1)
+        result.number = numbers_confused(numbers, true_numbers, read.most)
+        explained[read.number_key] = explained_by(numbers, true_numbers)
     if len(rows) < 10:
         return result
     # What was not found is not explained.
@@ -151,6 +159,27 @@ def calibrated(read: ReadClass, found: Readings, truth: NodeLabels, frequencies:
             torch.tensor(min(errors)), torch.tensor(entropy)
         )
     return result
+
+
+def numbers_confused(found: NDArray[np.int64], true: NDArray[np.int64], most: int) -> NDArray[np.float64]:
+    """(most + 1, most + 1) probabilities of finding m nodes where there are n, by the numbers (k,) that were found and
+    the true ones: how often each was, together with what a line through all of them expects.
+    """
+    numbers = np.arange(most + 1)
+    slope = float(np.clip(np.polyfit(true, found, 1)[0], 0.2, 1.5)) if true.min() < true.max() else 1.0
+    offset = float((found - slope * true).mean())
+    noise = max(float((found - offset - slope * true).std()), LEAST_NOISE)
+    usual = np.exp(-0.5 * ((numbers - offset - slope * numbers[:, None]) / noise) ** 2) + 1e-6
+    counts = USUAL * usual / usual.sum(axis=1, keepdims=True)
+    np.add.at(counts, (np.minimum(true, most), np.minimum(found, most)), 1.0)
+    return np.asarray(counts / counts.sum(axis=1, keepdims=True))
+
+
+def explained_by(found: NDArray[np.int64], true: NDArray[np.int64]) -> float:
+    """Share of the variance of ``true`` (k,) that ``found`` tells, in [0, 1]."""
+    if min(len(set(true.tolist())), len(set(found.tolist()))) < 2:
+        return 0.0
+    return float(max(np.corrcoef(found, true)[0, 1], 0.0) ** 2)
 
 
 def tempered(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:

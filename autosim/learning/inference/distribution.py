@@ -92,7 +92,7 @@ def inferred(
 ) -> dict[str, AttributeSummary]:
     """Means, spreads and probabilities by ``key.attribute``, for a class whose slots are ``keys``: "class" of a single
     node, "class.0", "class.1", … of several. Attributes that are hardly explained are left out. ``stay``: of the ways
-    round that look the same, take that which is nearest to the start.
+    round that look the same, take that which is nearest to the start. Nodes of a class with one key all have that slot.
     """
     shown = Shown.of(read, calibration)
     if not any(part.any() for part in (shown.continuous, shown.angles, shown.choices)):
@@ -110,7 +110,7 @@ def inferred(
         restarts = 1
     for restart in range(restarts):
         slots = _restarted(begin, evidence, generator) if restart else begin
-        fitted = _fitted(slots, evidence, shown)
+        fitted = _fitted(slots, evidence, shown, len(keys) == 1 and not read.single)
         if fitted.fit > best.fit:
             best = fitted
     return _summaries(read, best, keys, shown)
@@ -173,8 +173,8 @@ def shared_out(
     return CategoricalSummary(tuple(float(share) for share in shares / shares.sum()))
 
 
-def _fitted(slots: Slots, evidence: Evidence, shown: Shown) -> Slots:
-    """Expectation-maximisation from ``slots``."""
+def _fitted(slots: Slots, evidence: Evidence, shown: Shown, shared: bool) -> Slots:
+    """Expectation-maximisation from ``slots``; ``shared``: any number of nodes have the only slot."""
     means, stds, angles, angle_stds = (
         part.copy() for part in (slots.means, slots.stds, slots.angles, slots.angle_stds)
     )
@@ -195,7 +195,7 @@ def _fitted(slots: Slots, evidence: Evidence, shown: Shown) -> Slots:
         for place in np.flatnonzero(shown.choices):
             mixed = np.einsum("ndk,sk->nds", evidence.choices[place], choices[place])
             scores = scores + np.log(np.maximum(mixed, 1e-12))
-        belongs, fit = _assignments(scores, present)
+        belongs, fit = _independent(scores, present) if shared else _assignments(scores, present)
         weight = belongs.sum(axis=(0, 1)) + 1e-9
         # What a node's value is given its reading and its slot.
         gain = stds**2 / variance
@@ -243,6 +243,13 @@ def _assignments(scores: NDArray[np.float64], present: NDArray[np.bool_]) -> tup
             for i, slot in enumerate(way):
                 belongs[rows, chosen[i], slot] += shares[:, number] * own[:, i, slot]
     return belongs, fit
+
+
+def _independent(scores: NDArray[np.float64], present: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
+    """The same where all nodes have one slot."""
+    inside = np.logaddexp(scores + np.log(1 - OUTLIERS), np.log(OUTLIERS))
+    own = np.exp(scores + np.log(1 - OUTLIERS) - inside) * present[:, :, None]
+    return own, float(inside[present].sum())
 
 
 def _begin(read: ReadClass, start: Mapping[str, AttributeSummary], keys: Sequence[str]) -> Slots:

@@ -66,10 +66,11 @@ class SceneReader:
         seed: int,
         even: bool = False,
         second_looks: bool = True,
+        ruled: Collection[str] = (),
     ) -> None:
         self.schema, self.declared, self.seed = schema, declared, seed
         self.even, self.second_looks = even, second_looks
-        self.read = read_classes(schema, frames.scenes)
+        self.read = read_classes(schema, frames.scenes, ruled)
         height, width = frames.frames.images.shape[1:3]
         self.size = input_size(height, width, edge)
         mask = class_mask(declared)

@@ -6,6 +6,7 @@ anywhere, or what it is made of, are told better from a crop in whose middle it 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,19 +16,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from autosim.learning.features.network_parts import groups, residual_body
-from autosim.learning.inference.attributes import ReadClass
+from autosim.learning.inference.attributes import MOST_GRADIENT, ReadClass
 from autosim.learning.inference.found import FoundNodes
 from autosim.learning.schedule import TrainingSchedule
 from autosim.learning.training import fit, to_tensor
 from autosim.seeding import torch_seeded
 
-# Edges of the crops, as shares of the picture's shorter edge, and pixels that each is drawn with.
-SHARES, EDGE = (0.25, 0.5), 24
+# Edges of the crops, as shares of the picture's shorter edge; those of many nodes, which are small; and pixels that
+# each is drawn with.
+SHARES, SMALL_SHARES, EDGE = (0.25, 0.5), (0.125, 0.25), 24
+# More nodes of a class than these are many.
+MANY = 5
 BATCH, MOST_RATE = 32, 3e-3
-# Most steps of a training: many nodes take fewer passes.
-MOST_STEPS = 1000
-# Standard deviation by which crops miss a node's middle in training, as a share of half the picture.
-JITTER = 0.02
+# Most steps of a training: many nodes take fewer passes. Small ones are told apart later.
+MOST_STEPS, MOST_STEPS_SMALL = 1000, 2000
+# Standard deviation by which crops miss a node's middle in training, as a share of half the smallest crop.
+JITTER = 0.08
 
 
 class SecondLook(nn.Module):
@@ -36,9 +40,11 @@ class SecondLook(nn.Module):
     def __init__(self, read: ReadClass, width: int = 16) -> None:
         super().__init__()
         self.read = read
+        self.small = read.most > MANY
+        self.shares = SMALL_SHARES if self.small else SHARES
         inner = 2 * width
         self.stem = nn.Sequential(
-            nn.Conv2d(3 * len(SHARES), width, 5, 2, 2, bias=False), groups(width), nn.ReLU(),
+            nn.Conv2d(3 * len(self.shares), width, 5, 2, 2, bias=False), groups(width), nn.ReLU(),
         )  # fmt: skip
         self.down = residual_body(width, inner, 2, groups)
         self.shortcut = nn.Conv2d(width, inner, 1, 2)
@@ -52,7 +58,7 @@ class SecondLook(nn.Module):
         """(k, outputs): first predictions ``outputs`` (k, outputs) of nodes at ``places`` (k, 2), put right by what
         their ``images`` (k, 3, height, width), in [0, 1], show there.
         """
-        x = self.stem(crops(images, places) - 0.5)
+        x = self.stem(crops(images, places, self.shares) - 0.5)
         x = functional.relu(self.down(x) + self.shortcut(x))
         added = self.out(self.hidden(x.flatten(1)))
         # Means move by standard deviations of the first look.
@@ -60,9 +66,9 @@ class SecondLook(nn.Module):
         return outputs + torch.cat([means * self.read.split(outputs).sigmas, rest], dim=1)
 
 
-def crops(images: Tensor, places: Tensor) -> Tensor:
-    """(k, 3 shares, EDGE, EDGE): windows of each of SHARES around ``places`` (k, 2), one in each of ``images`` (k, 3,
-    height, width); beyond the picture its edge goes on.
+def crops(images: Tensor, places: Tensor, shares: Sequence[float] = SHARES) -> Tensor:
+    """(k, 3 shares, EDGE, EDGE): windows of each of ``shares`` around ``places`` (k, 2), one in each of ``images`` (k,
+    3, height, width); beyond the picture its edge goes on.
     """
     height, width = images.shape[-2:]
     shorter = min(height, width)
@@ -70,7 +76,7 @@ def crops(images: Tensor, places: Tensor) -> Tensor:
     ys, xs = torch.meshgrid(steps, steps, indexing="ij")
     window = torch.stack([xs, ys], dim=-1)
     result = []
-    for share in SHARES:
+    for share in shares:
         # Means over what a pixel of the crop covers.
         coarser = int(share * shorter / EDGE)
         seen = functional.avg_pool2d(images, coarser) if coarser > 1 else images
@@ -89,16 +95,19 @@ def train_second_look(
 
     def loss_of(batch: Tensor) -> Tensor:
         some = nodes.select(batch)
-        missed = JITTER * torch.randn(len(batch), 2)
+        missed = JITTER * look.shares[0] * torch.randn(len(batch), 2)
         predicted = look(to_tensor(images[some.rows.numpy()]), some.places + missed, some.outputs)
-        return -look.read.log_prob(predicted, some.truth).mean()
+        return -look.read.log_prob(predicted, some.truth, look.small).mean()
 
     look.train()
-    most = max(MOST_STEPS * BATCH // len(nodes.rows), 1)
+    # With uneven gradients places are put right, and what small nodes are is not learned.
+    limit = MOST_GRADIENT if look.small else None
+    steps = MOST_STEPS_SMALL if look.small else MOST_STEPS
+    most = max(steps * BATCH // len(nodes.rows), 1)
     rate = min(schedule.learning_rate, MOST_RATE)
     schedule = replace(schedule, epochs=min(schedule.epochs, most), batch_size=BATCH, learning_rate=rate)
     with torch_seeded(seed):
-        fit(look, len(nodes.rows), schedule, torch.Generator().manual_seed(seed), loss_of)
+        fit(look, len(nodes.rows), schedule, torch.Generator().manual_seed(seed), loss_of, most=limit)
     look.eval()
 
 

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,9 +15,11 @@ from torch import Tensor
 
 from autosim.cache import cached_tensors
 from autosim.learning.inference.attributes import ReadClass, node_labels
-from autosim.learning.inference.calibration import Calibration, Frequencies, needed
+from autosim.learning.inference.calibration import Calibration, Frequencies, Readings, needed
 from autosim.learning.inference.distribution import aligned, inferred, likely, shared_out
+from autosim.learning.inference.layouts import Layouts
 from autosim.learning.inference.reader import SceneReader
+from autosim.learning.inference.structure import Structure, numbers_of, set_by_rules
 from autosim.learning.label_pictures import label_pictures
 from autosim.learning.schedule import TrainingSchedule
 from autosim.rendering.annotations import Annotation
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from autosim.session import Session
 
 # Part of the cache key: raise it when the code gives another reader for equal frames.
-VERSION = 9
+VERSION = 10
 # The reader belongs to an environment: all seeds share it, as they share its frames.
 SEED = 0
 # Share of the frames that calibrate.
@@ -41,9 +43,21 @@ HELD_OUT, HELD_OUT_OF_ROUND = 0.1, 0.2
 MOST_CORRECTION = 0.1
 
 
+@dataclass(frozen=True)
+class Inferred:
+    """What is inferred: parameters by key, of attributes that pictures show; where the structure is learned, that, and
+    how the nodes lie whose number varies.
+    """
+
+    attributes: dict[str, AttributeSummary]
+    structure: Structure | None = None
+    layouts: tuple[Layouts, ...] = ()
+
+
 class DistributionReader:
     """Reads distributions off images, or, where there are ``labels``, off pictures of these annotations. Its network is
     trained on ``broad`` frames of the session's environment, or taken from the cache; it does not depend on the target.
+    It sees pictures at an ``edge`` in pixels.
     """
 
     def __init__(
@@ -54,11 +68,14 @@ class DistributionReader:
         even: bool,
         second_looks: bool,
         labels: Mapping[str, Annotation],
+        edge: int,
     ) -> None:
         self.session, self.prior, self.labels = session, session.env.prior(), labels
         self.broad = self._drawn_as_read(session.broad_frames(broad, images=not labels))
-        schema, declared, edge = session.env.schema, session.pool.annotations, session.env.feature_edge
-        self.reader = SceneReader(schema, self.broad, declared, edge, SEED, even, second_looks)
+        schema, declared = session.env.schema, session.pool.annotations
+        self.structured = "structure" in self.prior.learnable
+        ruled = set_by_rules(self.prior) if self.structured else ()
+        self.reader = SceneReader(schema, self.broad, declared, edge, SEED, even, second_looks, ruled)
         self.restarts = session.seed_sequence("restarts")
 
         def compute() -> dict[str, Any]:
@@ -67,7 +84,7 @@ class DistributionReader:
 
         description = {
             "version": VERSION, "env": session.env.name, "schedule": asdict(schedule), "frames": broad,
-            "even": even, "second_looks": second_looks,
+            "even": even, "second_looks": second_looks, "edge": edge,
             "threads": torch.get_num_threads(), "torch": torch.__version__,
             "scenes": hashlib.sha256(repr([s.to_json() for s in self.broad.scenes[:16]]).encode()).hexdigest(),
             "pixels": hashlib.sha256(self.broad.frames.images.tobytes()).hexdigest(),
@@ -76,8 +93,8 @@ class DistributionReader:
         with session.stage("reader of scenes"):
             self.load_state_dict(cached_tensors("reader", description, compute, clock=session.core_seconds))
 
-    def infer(self, frames: Frames, start: ParametricGenerator, stay: bool = False) -> dict[str, AttributeSummary]:
-        """Parameters by key, of the attributes that frames show; ``start`` has those from which the search begins.
+    def infer(self, frames: Frames, start: ParametricGenerator, stay: bool = False) -> Inferred:
+        """What frames show; ``start`` has the parameters from which the search begins.
         ``stay``: of the ways round that look the same, take that which is nearest to the start.
         """
         images = self._as_read(frames).images
@@ -95,7 +112,25 @@ class DistributionReader:
                     result |= self._shared_out(read, result, keys[0])
                 values, angles = likely(read, found[read.name], calibration, before | result, keys[0])
                 told |= self.reader.told_to_children(read, values, angles)
-        return {key: summary for key, summary in result.items() if key in before}
+        attributes = {key: summary for key, summary in result.items() if key in before}
+        if not self.structured:
+            return Inferred(attributes)
+        varied = [read for read in self.reader.read if read.varies]
+        layouts = [Layouts.of(read, found[read.name], self.reader.calibrations[read.name]) for read in varied]
+        return Inferred(attributes, self._structure(found, result), tuple(layouts))
+
+    def _structure(self, found: Mapping[str, Readings], inferred: Mapping[str, AttributeSummary]) -> Structure:
+        """Numbers of nodes by what was ``found``, and what rules set by what was ``inferred``."""
+        numbers = {
+            read.name: numbers_of(found[read.name].present.sum(axis=1), self.reader.calibrations[read.name].number)
+            for read in self.reader.read
+            if read.varies
+        }
+        ruled = {key: inferred[key] for key in set_by_rules(self.prior) if key in inferred}
+        shares = {
+            key: np.array(each.probabilities) for key, each in ruled.items() if isinstance(each, CategoricalSummary)
+        }
+        return Structure(numbers, shares)
 
     def _shared_out(
         self, read: ReadClass, found: Mapping[str, AttributeSummary], key: str
@@ -125,9 +160,10 @@ class DistributionReader:
 
     def debiased(self, answer: ParametricGenerator, frames: DrawnFrames) -> dict[str, AttributeSummary]:
         """The answer less the error of the same estimate on ``frames`` of the answer (:func:`less_error`)."""
-        known, found = answer.parameters_by_key(), self.infer(frames.frames, answer, stay=True)
+        known, found = answer.parameters_by_key(), self.infer(frames.frames, answer, stay=True).attributes
         estimate: dict[str, AttributeSummary] = {}
-        for read in self.reader.read:
+        # Nodes whose number varies lie as they were read.
+        for read in (each for each in self.reader.read if not (self.structured and each.varies)):
             estimate |= aligned(found, known, read, self._slots(read))
         attributes = {keyed.key: keyed.attribute for keyed in self.prior.attributes()}
         # What was shared out has no error of its own.
@@ -136,7 +172,12 @@ class DistributionReader:
         return {key: less_error(attributes[key], known[key], estimate[key]) for key in attributes if key in corrected}
 
     def around(
-        self, answer: ParametricGenerator, factor: float, least: float, count: int, seed: np.random.SeedSequence
+        self,
+        answer: ParametricGenerator,
+        factor: float,
+        least: float,
+        count: int,
+        seed: np.random.SeedSequence,
     ) -> list[SceneGraph]:
         """Scenes of :meth:`widened`, in which each angle is turned by half a circle every second time: a thing that
         looks much the same then is told apart once the network has seen it both ways from near.
@@ -215,6 +256,7 @@ class DistributionReader:
                 "choice_frequencies": [torch.from_numpy(part) for part in each.frequencies.choices],
                 "angle_temperatures": list(each.angle_temperatures),
                 "choice_temperatures": list(each.choice_temperatures),
+                "number": torch.from_numpy(each.number),
             }
             for name, each in self.reader.calibrations.items()
         }  # fmt: skip
@@ -245,7 +287,7 @@ class DistributionReader:
                     [part.numpy().copy() for part in each["angle_frequencies"]],
                     [part.numpy().copy() for part in each["choice_frequencies"]],
                 ),
-                list(each["angle_temperatures"]), list(each["choice_temperatures"]),
+                list(each["angle_temperatures"]), list(each["choice_temperatures"]), each["number"].numpy().copy(),
             )
             for name, each in state["calibrations"].items()
         }  # fmt: skip

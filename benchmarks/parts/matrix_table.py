@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from autosim.learning.tasks.score_noise import score_noise
+from autosim.learning.tasks.score_noise import NETWORK_NOISE, score_noise
 from autosim.reports.formatting import DASH, memory_text, percent_text, score_text, seconds_text
 from autosim.reports.table import Table
 
@@ -58,10 +58,12 @@ def gaps(rows: Sequence[Row]) -> list[float]:
 
 
 def noise(rows: Sequence[Row]) -> float:
-    """Standard deviation of the scores of single closing networks on frames of one distribution; 0 where unknown."""
+    """Standard deviation of the scores of single closing networks on frames of one distribution; where there is one
+    network each, what networks differ by elsewhere.
+    """
     known = [row["networks"][name] for row in rows if row.get("networks") for name in ("prior", "learned")]
     spread = [statistics.variance(scores) for scores in known if len(scores) > 1]
-    return statistics.fmean(spread) ** 0.5 if spread else 0.0
+    return statistics.fmean(spread) ** 0.5 if spread else NETWORK_NOISE
 
 
 def missed(rows: Sequence[Row], closing: bool) -> list[str]:
@@ -160,7 +162,8 @@ def notes(
     told = "; ".join(f"{algo} on {env} ({', '.join(found)})" for (env, algo), found in faults.items() if found)
     texts.append(
         f"Bars: every run ends or is refused, ≤ {MOST_MEMORY:,} MiB, ≤ {MOST_CORE_SECONDS} CPU s, not below its start "
-        "by more than twice the standard deviation of closing networks; metasim closes at least "
+        f"by more than twice the standard deviation of closing networks ({NETWORK_NOISE} where a pair has one each); "
+        "metasim closes at least "
         f"{100 * LEAST_CLOSED:.0f} % of the gap wherever it can learn, metasim2 likewise. Missed by: {told or 'none'}."
     )
     return texts

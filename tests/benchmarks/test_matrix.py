@@ -87,7 +87,7 @@ def test_shares_of_the_gap_are_those_of_single_networks() -> None:
     assert gaps([row(), row(gap_closed=None)]) == [0.8]
     networks = {"prior": [0.1, 0.3], "learned": [0.45, 0.7], "oracle": [0.6, 0.8]}
     assert gaps([row(networks=networks)]) == pytest.approx([0.5, 1.0])
-    assert noise([row()]) == 0 and noise([row(networks=networks)]) == pytest.approx((0.5 * (0.02 + 0.03125)) ** 0.5)
+    assert noise([row()]) == 0.015 and noise([row(networks=networks)]) == pytest.approx((0.5 * (0.02 + 0.03125)) ** 0.5)
 
 
 def test_bars_that_are_missed_are_named() -> None:

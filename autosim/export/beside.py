@@ -14,10 +14,14 @@ from autosim.export.settings import ExportSettings
 from autosim.files import finite, write_whole
 from autosim.formats.dataset import DataSet, LabelledImage
 from autosim.formats.pictures import class_palette, encode_png
+from autosim.reports.structure import structure_frequencies
 from autosim.runs.config import RunConfig, plain
+from autosim.scenes.generator import SCENES_READ
+from autosim.seeding import seed_sequence
 
 if TYPE_CHECKING:
     from autosim.scenes.generator import SceneGenerator
+    from autosim.scenes.grammar import Grammar
 
 README, GENERATOR, SHEET = "README.md", "generator.json", "samples.png"
 SHOWN, COLUMNS = 24, 6
@@ -45,9 +49,14 @@ LAYOUTS = {
 }
 
 
-def write_generator(folder: Path, generator: SceneGenerator) -> None:
-    """``generator.json``: mean, spread or probabilities of each attribute that was learned."""
+def write_generator(folder: Path, generator: SceneGenerator, grammar: Grammar) -> None:
+    """``generator.json``: mean, spread or probabilities of each attribute that was learned; where the ``grammar`` has
+    structure to learn, how often there are 0, 1, … nodes of a class, and the shares of what rules set.
+    """
     found = {key: asdict(summary) for key, summary in generator.parameters_by_key().items()}
+    if "structure" in grammar.learnable:
+        scenes = generator.sample(SCENES_READ, seed_sequence(0, "structure of scenes")).scenes
+        found |= {key: asdict(each) for key, each in structure_frequencies(generator.schema, scenes).items()}
     write_whole(folder / GENERATOR, (json.dumps(finite(plain(found)), indent=1) + "\n").encode())
 
 
@@ -85,7 +94,8 @@ def write_readme(
         "",
         f"- Classes: {', '.join(classes) or 'none'}",
         f"- Layout: {LAYOUTS[settings.format]}",
-        f"- `{GENERATOR}`: mean and spread, or probabilities, of each learned attribute",
+        f"- `{GENERATOR}`: mean and spread, or probabilities, of each learned attribute, and of "
+        "numbers of things where these are learned",
         "- `scenes.jsonl`: the scene graph of each image, in order",
         "- `run.yaml`: the configuration of the run",
         f"- `{SHEET}`: the first images with their boxes",

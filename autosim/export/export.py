@@ -83,7 +83,7 @@ def export(
         staging.begin(request, {"algo": whole["algo"], "env": whole["env"]})
         if not staging.has_scenes():
             learned = generator or learned_generator(_with_workers(config, workers), folder)
-            write_generator(out, learned)
+            write_generator(out, learned, make_environment(config.env, config.env_config).prior())
             staging.write_scenes(draw_scenes(learned, settings))
         render(config, renderer, settings, staging, console, workers)
         console.print(f"writing {settings.format}", highlight=False)

@@ -32,6 +32,19 @@ def structure_recoveries(schema: Schema, scenes: Mapping[str, Sequence[SceneGrap
     }
 
 
+def structure_frequencies(schema: Schema, scenes: Sequence[SceneGraph]) -> dict[str, CategoricalSummary]:
+    """How often scenes have 0, 1, … nodes of each class whose number differs, by ``number of CLASS``, and the shares of
+    the kinds that rules set.
+    """
+    found: dict[str, CategoricalSummary] = {}
+    for name in (each.name for each in schema.classes):
+        counts = np.bincount([len(list(scene.find(name))) for scene in scenes])
+        if (counts > 0).sum() > 1:
+            found[f"number of {name}"] = CategoricalSummary(tuple((counts / counts.sum()).tolist()))
+    shares = {key: each["learned"] for key, each in _shares(schema, {"learned": scenes}, ["learned"]).items()}
+    return found | {key: each for key, each in shares.items() if isinstance(each, CategoricalSummary)}
+
+
 def _numbers(
     schema: Schema, scenes: Mapping[str, Sequence[SceneGraph]], parts: Sequence[str]
 ) -> dict[str, dict[str, Summary]]:

@@ -18,6 +18,7 @@ from autosim.cli.run_options import configure
 from autosim.errors import UserError
 from autosim.export import export as module
 from autosim.export import staging
+from autosim.export.beside import write_generator
 from autosim.export.export import export
 from autosim.export.settings import ExportSettings
 from autosim.export.writers import EXPORTERS
@@ -28,6 +29,7 @@ from autosim.rendering.pool import LocalPool
 from autosim.runs.folder import RunFolder, locked
 from autosim.scenes.graph import SceneGraph
 from autosim.scenes.parametric import ParametricGenerator
+from tests.scenes.examples import digits
 
 COUNT = 8
 
@@ -73,6 +75,16 @@ def test_every_format_reads_back_as_it_was_written(name: str) -> None:
     assert len((folder / "scenes.jsonl").read_text().splitlines()) == COUNT
     assert "6 images in train, 2 images in val, of 16×16 pixels" in (folder / "README.md").read_text()
     assert set(json.loads((folder / "generator.json").read_text())) == {"spot.x", "spot.y"}
+
+
+def test_the_generators_file_tells_numbers_where_these_are_learned(tmp_path: Path) -> None:
+    grammar = digits()
+    write_generator(tmp_path, ParametricGenerator(grammar), grammar)
+    found = json.loads((tmp_path / "generator.json").read_text())
+    assert {"digit.x", "digit.label", "number of digit"} <= set(found)
+    numbers = found["number of digit"]["probabilities"]
+    # One digit more is three times as likely as an end.
+    assert sum(numbers) == pytest.approx(1.0) and numbers[0] == pytest.approx(0.25, abs=0.05)
 
 
 def test_pycocotools_reads_what_is_exported() -> None:

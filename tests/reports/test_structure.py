@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from autosim.reports.structure import structure_recoveries
+from autosim.reports.structure import structure_frequencies, structure_recoveries
 from autosim.scenes.graph import Categorical, Node, NodeClass, SceneGraph, Schema
 
 KINDS = ("elm", "oak")
@@ -58,3 +58,12 @@ def test_without_a_target_both_ends_are_kept() -> None:
 def test_a_kind_that_one_end_lacks_altogether_is_left_out() -> None:
     """An empty scene has no shares of kinds."""
     assert list(moved(start=[""], learned=["e"], target=["o"])) == ["number of tree"]
+
+
+def test_how_often_there_are_so_many_and_of_which_kind() -> None:
+    found = structure_frequencies(SCHEMA, [scene("ee"), scene("eo"), scene(""), scene("ooo")])
+    assert {key: each.probabilities for key, each in found.items()} == {
+        "number of tree": pytest.approx((0.25, 0.0, 0.5, 0.25)),
+        "tree.kind": pytest.approx((3 / 7, 4 / 7)),
+    }
+    assert list(structure_frequencies(SCHEMA, [scene("eo"), scene("oo")])) == ["tree.kind"]

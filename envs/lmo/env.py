@@ -107,6 +107,8 @@ class Lmo(Env):
             return {**cheap, "algo.choice_rate": 1.5, "algo.restart": True, "algo.epochs": 2}
         if algorithm == "lts":
             return {"algo.iterations": 5, "algo.datasets": 4, "algo.frames": 50, "algo.epochs": 10}
+        if algorithm == "avo":
+            return {"algo.iterations": 40}
         if algorithm == "leap":
             reading = {"algo.reads": "labels", "algo.second_looks": False}
             return {**reading, "algo.iterations": 1, "algo.broad": 1000, "algo.epochs": 15}

@@ -109,6 +109,11 @@ class Lmo(Env):
             return {"algo.iterations": 5, "algo.datasets": 4, "algo.frames": 50, "algo.epochs": 10}
         if algorithm == "avo":
             return {"algo.iterations": 40}
+        if algorithm == "npe":
+            return {"algo.iterations": 2, "algo.simulations": 150, "algo.frames": 5}
+        if algorithm == "attribute_descent" and config.profile != "continuous":
+            # There is one attribute, and each visit looks at all 54 of its choices.
+            return {"algo.iterations": 2, "algo.frames": 15}
         if algorithm == "leap":
             reading = {"algo.reads": "labels", "algo.second_looks": False}
             return {**reading, "algo.iterations": 1, "algo.broad": 1000, "algo.epochs": 15}

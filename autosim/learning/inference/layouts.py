@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from autosim.learning.inference.attributes import ReadClass, is_place
-from autosim.learning.inference.calibration import Calibration, Readings, corrected
+from autosim.learning.inference.attributes import ReadClass
+from autosim.learning.inference.calibration import EXPLAINED, Calibration, Readings, corrected
 from autosim.scenes.generator import Samples
 from autosim.scenes.grammar import child_seed
 from autosim.scenes.graph import Continuous, SceneGraph
@@ -31,11 +31,13 @@ class Layouts:
 
     @classmethod
     def of(cls, read: ReadClass, found: Readings, calibration: Calibration) -> Layouts:
-        """By what was read off pictures."""
+        """By what was read off pictures, of attributes that these show."""
         values, _ = corrected(found, calibration)
-        values = np.clip(values, 0.0, 1.0)
+        explained = [calibration.explained[f"{read.name}.{each.name}"] for each in read.continuous]
+        shown = [place for place, share in enumerate(explained) if share >= EXPLAINED]
+        values = np.clip(values[..., shown], 0.0, 1.0)
         pictures = [own[there] for own, there in zip(values, found.present, strict=True)]
-        return cls(read.name, read.continuous, pictures)
+        return cls(read.name, tuple(read.continuous[place] for place in shown), pictures)
 
     def laid_out(self, scenes: Sequence[SceneGraph], rng: np.random.Generator) -> list[SceneGraph]:
         """The scenes, each with the layout of a picture that has as many nodes; where there is none, as it is."""
@@ -86,6 +88,7 @@ class StructuredGenerator(ParametricGenerator):
         layouts = [
             {
                 "node_class": each.node_class,
+                "attributes": [kind.name for kind in each.attributes],
                 "numbers": torch.tensor([len(values) for values in each.pictures]),
                 "values": torch.from_numpy(np.concatenate([np.zeros((0, len(each.attributes))), *each.pictures])),
             }
@@ -99,8 +102,8 @@ class StructuredGenerator(ParametricGenerator):
             return
         layouts = []
         for each in state["layouts"]:
-            own = self.schema.node_class(each["node_class"]).attributes
-            placed = tuple(kind for kind in own if is_place(kind))
+            own = self.schema.node_class(each["node_class"])
+            placed = tuple(kind for kind in map(own.attribute, each["attributes"]) if isinstance(kind, Continuous))
             ends = np.cumsum(each["numbers"].numpy())
             layouts.append(Layouts(each["node_class"], placed, np.split(each["values"].numpy(), ends)[: len(ends)]))
         self.take(RuleTable(replace(self.grammar, strings=None), state["chances"].numpy()), layouts)

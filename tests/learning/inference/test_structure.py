@@ -90,12 +90,16 @@ def test_a_table_has_the_numbers_and_kinds_that_are_wanted() -> None:
 
 def test_nodes_lie_as_those_of_a_picture_with_as_many() -> None:
     grammar = digits()
-    read = ReadClass("digit", False, 3, (Continuous("x", 0, 256),), (), varies=True)
+    # Nothing is seen of the second attribute: it stays as it was drawn.
+    placed = (Continuous("x", 0, 256), Continuous("depth", 0, 1))
+    read = ReadClass("digit", False, 3, placed, (), varies=True)
     present = np.array([[True, True, False], [True, False, False]])
-    means = np.array([[[0.25], [0.75], [0.9]], [[0.5], [0.1], [0.1]]])
+    means = np.array([[[0.25, 0.5], [0.75, 0.5], [0.9, 0.5]], [[0.5, 0.5], [0.1, 0.5], [0.1, 0.5]]])
     readings = Readings(present, means, np.full_like(means, 0.01), [], [])
-    calibration = Calibration(np.zeros(1), np.ones(1), np.full(1, 0.01), {}, Frequencies([], []))
+    explained = {"digit.x": 0.9, "digit.depth": 0.02}
+    calibration = Calibration(np.zeros(2), np.ones(2), np.full(2, 0.01), explained, Frequencies([], []))
     layouts = Layouts.of(read, readings, calibration)
+    assert layouts.attributes == placed[:1]
     scenes = grammar.sample_many(40, seed(0))
     changed = layouts.laid_out(scenes, np.random.default_rng(0))
     places = {1: [128.0], 2: [64.0, 192.0]}

@@ -15,7 +15,8 @@ from autosim.session import Session
 from autosim.target import TARGET_SEED
 
 SCENES_SHOWN = 6
-SCENES_SAMPLED = 1024
+# Scenes that are summarised, and where numbers of nodes are learned, which differ more than attributes.
+SCENES_SAMPLED, SCENES_COUNTED = 256, 1024
 
 
 @dataclass
@@ -45,7 +46,7 @@ class Gallery:
 
     def sample(self, session: Session, generator: SceneGenerator, stage: str) -> None:
         """Keep scenes of the generator as of now, for their attributes."""
-        self.scenes[stage] = generator.sample(SCENES_SAMPLED, session.seed_sequence("attributes")).scenes
+        self.scenes[stage] = generator.sample(_sampled(session), session.seed_sequence("attributes")).scenes
 
     def add_target(self, session: Session) -> None:
         """Keep target frames, with their truth where it is known, and scenes of the target where these are."""
@@ -55,7 +56,11 @@ class Gallery:
         grammar = session.env.target()
         if grammar is not None and not session.target_settings.given:
             seed = seed_sequence(TARGET_SEED, "target attributes")
-            self.scenes["target"] = tuple(grammar.sample_many(SCENES_SAMPLED, seed))
+            self.scenes["target"] = tuple(grammar.sample_many(_sampled(session), seed))
 
     def _keep(self, stage: str, drawn: DrawnFrames) -> None:
         self.drawn[stage], self.frames[stage] = drawn, drawn.frames
+
+
+def _sampled(session: Session) -> int:
+    return SCENES_COUNTED if "structure" in session.env.prior().learnable else SCENES_SAMPLED

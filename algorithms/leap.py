@@ -163,8 +163,7 @@ class Leap(Algorithm):
         """Frames around the answer, and the network learns from them; returns its loss."""
         config, session = self.config, self.session
         seed = session.seed_sequence("scenes", iteration)
-        spread = config.widening, config.least_spread
-        scenes = self.reader.around(self.answer, *spread, config.frames, seed)
+        scenes = self.reader.around(self.answer, config.widening, config.least_spread, config.frames, seed)
         drawn = self._draw(scenes, "frames", iteration)
         schedule = TrainingSchedule(config.round_epochs, config.batch, config.round_rate)
         return self.reader.refine(drawn, schedule, session.integer_seed("refine", iteration))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from autosim.reports.recovery import Recovery, Summary, total_variation
-from autosim.scenes.generator import CategoricalSummary, ContinuousSummary, summarise
+from autosim.scenes.generator import CategoricalSummary, ContinuousSummary, number_key, numbers_of_nodes, summarise
 from autosim.scenes.graph import Categorical, SceneGraph, Schema
 
 ENDS = ("start", "learned", "target")
@@ -24,7 +24,10 @@ def structure_recoveries(schema: Schema, scenes: Mapping[str, Sequence[SceneGrap
     start is within .1 standard deviations of its mean, or within .1 of its shares.
     """
     parts = [part for part in ENDS if part in scenes]
-    ends = {**_numbers(schema, scenes, parts), **_shares(schema, scenes, parts)}
+    ends = _numbers(schema, scenes, parts)
+    for part in parts:
+        for key, shares in _shares(schema, scenes[part]).items():
+            ends.setdefault(key, {})[part] = shares
     return {
         key: Recovery(key, key, key, _moved(each), *(each.get(part) for part in ENDS))
         for key, each in ends.items()
@@ -38,11 +41,10 @@ def structure_frequencies(schema: Schema, scenes: Sequence[SceneGraph]) -> dict[
     """
     found: dict[str, CategoricalSummary] = {}
     for name in (each.name for each in schema.classes):
-        counts = np.bincount([len(list(scene.find(name))) for scene in scenes])
+        counts = np.bincount(numbers_of_nodes(scenes, name))
         if (counts > 0).sum() > 1:
-            found[f"number of {name}"] = CategoricalSummary(tuple((counts / counts.sum()).tolist()))
-    shares = {key: each["learned"] for key, each in _shares(schema, {"learned": scenes}, ["learned"]).items()}
-    return found | {key: each for key, each in shares.items() if isinstance(each, CategoricalSummary)}
+            found[number_key(name)] = CategoricalSummary(tuple((counts / counts.sum()).tolist()))
+    return found | _shares(schema, scenes)
 
 
 def _numbers(
@@ -50,29 +52,26 @@ def _numbers(
 ) -> dict[str, dict[str, Summary]]:
     found: dict[str, dict[str, Summary]] = {}
     for name in (each.name for each in schema.classes):
-        counts = {part: np.array([len(list(scene.find(name))) for scene in scenes[part]]) for part in parts}
+        counts = {part: numbers_of_nodes(scenes[part], name) for part in parts}
         if len(set(np.concatenate(list(counts.values())))) > 1:
-            found[f"number of {name}"] = {
+            found[number_key(name)] = {
                 part: ContinuousSummary(float(count.mean()), float(count.std())) for part, count in counts.items()
             }
     return found
 
 
-def _shares(
-    schema: Schema, scenes: Mapping[str, Sequence[SceneGraph]], parts: Sequence[str]
-) -> dict[str, dict[str, Summary]]:
+def _shares(schema: Schema, scenes: Sequence[SceneGraph]) -> dict[str, CategoricalSummary]:
     by_rules = {
         f"{each.name}.{attribute.name}"
         for each in schema.classes
         for attribute in each.attributes
         if isinstance(attribute, Categorical) and not attribute.mutable
     }
-    found: dict[str, dict[str, Summary]] = {}
-    for part in parts:
-        for key, summary in summarise(schema, scenes[part], mutable_only=False).items():
-            if key in by_rules:
-                found.setdefault(key, {})[part] = summary
-    return found
+    return {
+        key: summary
+        for key, summary in summarise(schema, scenes, mutable_only=False).items()
+        if key in by_rules and isinstance(summary, CategoricalSummary)
+    }
 
 
 def _moved(ends: Mapping[str, Summary]) -> float | None:

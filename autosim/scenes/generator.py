@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from autosim.scenes.attributes import Attribute, Categorical
@@ -192,6 +193,16 @@ def check_summary(key: str, attribute: Attribute, summary: AttributeSummary) -> 
         raise ValueError(f"{key}: mean {summary.mean} is outside [{attribute.low}, {attribute.high}]")
     if not 0 <= summary.std < math.inf:
         raise ValueError(f"{key}: standard deviation {summary.std} is not in [0, infinity)")
+
+
+def number_key(node_class: str) -> str:
+    """What the number of a class's nodes is called among the keys of attributes."""
+    return f"number of {node_class}"
+
+
+def numbers_of_nodes(scenes: Sequence[SceneGraph], node_class: str) -> NDArray[np.int64]:
+    """(n,) how many nodes of a class each scene has."""
+    return np.array([sum(1 for _ in scene.find(node_class)) for scene in scenes], dtype=np.int64)
 
 
 def summarise(schema: Schema, scenes: Sequence[SceneGraph], mutable_only: bool = True) -> dict[str, AttributeSummary]:

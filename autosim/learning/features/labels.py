@@ -15,6 +15,7 @@ from torch.nn import functional
 from autosim.learning.training import images_at_once
 from autosim.rendering.annotations import Annotation, Boxes, class_mask, first_boxes, large_first
 from autosim.rendering.frames import Frames
+from autosim.scenes.generator import numbers_of_nodes
 from autosim.scenes.graph import Categorical, Continuous, SceneGraph, Schema
 
 # Most pixels, and most masks, that are converted at once; a pixel takes five bytes for each class.
@@ -170,7 +171,7 @@ def content_targets(
     categorical: list[CategoricalTarget] = []
     counts: list[CountTarget | BoxTarget] = []
     for node_class in schema.classes:
-        numbers = [sum(1 for _ in scene.find(node_class.name)) for scene in scenes]
+        numbers = numbers_of_nodes(scenes, node_class.name).tolist()
         if max(numbers) == 0:
             continue
         if node_class.slots == 1 and min(numbers) == max(numbers) == 1:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from autosim.learning.inference.angles import OUTPUTS, AngleMixture
+from autosim.scenes.generator import number_key, numbers_of_nodes
 from autosim.scenes.graph import Attribute, Categorical, Continuous, SceneGraph, Schema
 
 # Smallest and largest standard deviation of a prediction, as fractions of the range.
@@ -76,7 +77,7 @@ class ReadClass:
     @property
     def number_key(self) -> str:
         """The name of how many nodes there are."""
-        return f"number of {self.name}"
+        return number_key(self.name)
 
     def attribute_keys(self) -> list[str]:
         """``class.attribute`` of :attr:`attributes`."""
@@ -176,25 +177,25 @@ def read_classes(schema: Schema, scenes: Sequence[SceneGraph], ruled: Collection
     above = {each.name: _parents(scenes, each.name) for each in schema.classes}
     # A class comes after the one that its nodes hang on.
     for node_class in sorted(schema.classes, key=lambda each: _depth(above, each.name)):
-        numbers = [sum(1 for _ in scene.find(node_class.name)) for scene in scenes]
+        numbers = numbers_of_nodes(scenes, node_class.name)
         attributes = [
             each for each in node_class.attributes if each.mutable or f"{node_class.name}.{each.name}" in ruled
         ]
         numeric = [each for each in attributes if isinstance(each, Continuous)]
         categorical = tuple(each for each in attributes if isinstance(each, Categorical) and len(each.choices) > 1)
-        if not max(numbers) or not (numeric or categorical):
+        if not numbers.max() or not (numeric or categorical):
             continue
         parents = above[node_class.name]
         known = found.get(next(iter(parents))) if len(parents) == 1 else None
         found[node_class.name] = ReadClass(
             node_class.name,
-            min(numbers) == max(numbers) == 1,
-            max(numbers),
+            bool(numbers.min() == numbers.max() == 1),
+            int(numbers.max()),
             tuple(each for each in numeric if not each.periodic),
             categorical,
             tuple(each for each in numeric if each.periodic),
             known.name if known is not None and known.single and known.told else "",
-            min(numbers) < max(numbers),
+            bool(numbers.min() < numbers.max()),
         )
     return tuple(found.values())
 

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from autosim.learning.inference.attributes import ReadClass
 from autosim.learning.inference.calibration import EXPLAINED, Calibration, Readings, corrected
+from autosim.learning.inference.rule_table import RuleTable
 from autosim.scenes.generator import Samples
 from autosim.scenes.grammar import child_seed
 from autosim.scenes.graph import Continuous, SceneGraph
 from autosim.scenes.parametric import ParametricGenerator
-from autosim.scenes.rule_table import RuleTable
 
 
 @dataclass(frozen=True)

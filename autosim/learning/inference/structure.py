@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosim.learning.inference.attributes import is_place
-from autosim.scenes.derivation import Derivation
+from autosim.learning.inference.rule_table import RuleTable
+from autosim.scenes.generator import numbers_of_nodes
 from autosim.scenes.grammar import Grammar
-from autosim.scenes.graph import Categorical
-from autosim.scenes.rule_table import RuleTable
+from autosim.scenes.graph import Categorical, SceneGraph, Schema
 
 # Steps of expectation-maximisation for a distribution of numbers, and what is added to how often each occurs.
 STEPS, PSEUDO_COUNT = 200, 0.05
@@ -52,10 +52,12 @@ def hidden_class(grammar: Grammar, seed: np.random.SeedSequence) -> str | None:
     """A class whose number differs from scene to scene and which has no place that is learned, by which its nodes could
     be told apart; None where there is none.
     """
+    if "structure" not in grammar.learnable:
+        return None
     scenes = grammar.sample_many(LOOKED_AT, seed)
     for each in grammar.schema.classes:
         placed = any(is_place(kind) for kind in each.attributes)
-        if not placed and len({sum(1 for _ in scene.find(each.name)) for scene in scenes}) > 1:
+        if not placed and np.ptp(numbers_of_nodes(scenes, each.name)) > 0:
             return each.name
     return None
 
@@ -84,11 +86,10 @@ def fitted_table(grammar: Grammar, wanted: Structure, seed: np.random.SeedSequen
     table: RuleTable | None = None
     for part in seed.spawn(ROUNDS):
         scenes = present.sample_many(STRINGS, part)
-        strings = [scene.derivation or () for scene in scenes]
-        logs = _log_weights(grammar, strings, wanted)
+        logs = _log_weights(grammar.schema, scenes, wanted)
         share = _carried(logs)
         weights = np.exp(share * (logs - logs.max()))
-        table = RuleTable.of(grammar, strings, weights)
+        table = RuleTable.of(grammar, [scene.derivation or () for scene in scenes], weights)
         present = replace(grammar, strings=table)
         if share == 1.0:
             break
@@ -96,22 +97,13 @@ def fitted_table(grammar: Grammar, wanted: Structure, seed: np.random.SeedSequen
     return table
 
 
-def _log_weights(grammar: Grammar, strings: Sequence[Sequence[int]], wanted: Structure) -> NDArray[np.float64]:
-    """(n,) logarithms of weights by which strings have the numbers and shares that are wanted."""
-    emitted = {symbol: place for place, symbol in enumerate(grammar.emissions)}
-    counts = np.zeros((len(strings), len(emitted)))
-    for row, string in enumerate(strings):
-        derivation = Derivation(grammar)
-        for rule in string:
-            derivation.apply(rule)
-        for symbol in derivation.emitted:
-            counts[row, emitted[symbol]] += 1
+def _log_weights(schema: Schema, scenes: Sequence[SceneGraph], wanted: Structure) -> NDArray[np.float64]:
+    """(n,) logarithms of weights by which scenes have the numbers and shares that are wanted."""
     numbers = {
-        name: np.clip(counts[:, _columns(grammar, name)].sum(axis=1).astype(int), 0, len(chances) - 1)
-        for name, chances in wanted.numbers.items()
+        name: np.minimum(numbers_of_nodes(scenes, name), len(chances) - 1) for name, chances in wanted.numbers.items()
     }
-    chosen = {key: _chosen(grammar, key, counts) for key in wanted.shares}
-    logs = np.zeros(len(strings))
+    chosen = {key: _chosen(schema, key, scenes) for key in wanted.shares}
+    logs = np.zeros(len(scenes))
     for _ in range(SCALINGS):
         for key, shares in wanted.shares.items():
             weights = np.exp(logs - logs.max())
@@ -126,19 +118,15 @@ def _log_weights(grammar: Grammar, strings: Sequence[Sequence[int]], wanted: Str
     return logs
 
 
-def _columns(grammar: Grammar, name: str) -> list[int]:
-    return [place for place, each in enumerate(grammar.emissions.values()) if each.node_class == name]
-
-
-def _chosen(grammar: Grammar, key: str, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+def _chosen(schema: Schema, key: str, scenes: Sequence[SceneGraph]) -> NDArray[np.float64]:
     """(n, K) how many nodes have each choice of ``class.attribute``."""
     name, attribute = key.split(".")
-    spec = grammar.schema.node_class(name).attribute(attribute)
+    spec = schema.node_class(name).attribute(attribute)
     assert isinstance(spec, Categorical)
-    result = np.zeros((len(counts), len(spec.choices)))
-    for place, each in enumerate(grammar.emissions.values()):
-        if each.node_class == name and attribute in each.fixed:
-            result[:, spec.index(each.fixed[attribute])] += counts[:, place]
+    result = np.zeros((len(scenes), len(spec.choices)))
+    for row, scene in enumerate(scenes):
+        for node in scene.find(name):
+            result[row, spec.index(node[attribute])] += 1
     return result
 
 

@@ -172,12 +172,7 @@ class DistributionReader:
         return {key: less_error(attributes[key], known[key], estimate[key]) for key in attributes if key in corrected}
 
     def around(
-        self,
-        answer: ParametricGenerator,
-        factor: float,
-        least: float,
-        count: int,
-        seed: np.random.SeedSequence,
+        self, answer: ParametricGenerator, factor: float, least: float, count: int, seed: np.random.SeedSequence
     ) -> list[SceneGraph]:
         """Scenes of :meth:`widened`, in which each angle is turned by half a circle every second time: a thing that
         looks much the same then is told apart once the network has seen it both ways from near.

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autosim.learning.inference.rule_table import RuleTable
 from autosim.scenes.grammar import Grammar
-from autosim.scenes.rule_table import RuleTable
 from tests.scenes.examples import digits, roads, seed, table
 
 

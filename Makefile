@@ -34,14 +34,12 @@ endef
 run: $(VENV)/.installed
 	$(BIN)/python benchmarks/run.py --algo leap --env clevr $(ARGS)
 
-# Tests start some hundred processes, each of which would compile the project where Python writes no bytecode. Test modules
-# are compiled once, while the type checker keeps one core busy, and not by each process that runs tests.
+# Tests start some hundred processes, each of which would compile the project where Python writes no bytecode.
 test: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.installed-test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/python -m pytest --collect-only -p no:cacheprovider > /dev/null 2>&1 & \
-	$(BIN)/mypy; status=$$?; wait; exit $$status
+	$(BIN)/mypy
 	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) -m "$(MARKED)" $(ARGS)
 
 test-all: MARKED :=

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+import numpy as np
 import torch
 
 from algorithms.searches.search import require_labels
@@ -54,6 +55,7 @@ class AutoSimulateConfig(Checked):
             seen the scenes that it judges; not in the paper.
         restart: fine-tune from the network's initial weights in every step; not in the paper.
         permute: give each validation frame another one's labels: the control that has to learn nothing.
+        validation_frames: validation frames whose gradient a step takes, drawn anew in each; 0 takes all.
     """
 
     iterations: Annotated[int, Range(least=1)] = 80
@@ -70,6 +72,7 @@ class AutoSimulateConfig(Checked):
     permute: bool = False
     fresh: bool = False
     restart: bool = False
+    validation_frames: Annotated[int, Range(least=0)] = 0
 
 
 class AutoSimulate(Algorithm):
@@ -116,7 +119,8 @@ class AutoSimulate(Algorithm):
         if not config.fresh:
             self.fine_tune(frames, iteration)
             costs.lap("training_seconds")
-        self.probe.point(self.validation, frames, config.approximation, config.damping, config.products, relative=False)
+        shown = self.validation_of(iteration)
+        self.probe.point(shown, frames, config.approximation, config.damping, config.products, relative=False)
         costs.lap("curvature_seconds")
         influences = self.probe.influences(frames)
         costs.lap("influence_seconds")
@@ -133,6 +137,14 @@ class AutoSimulate(Algorithm):
         assert self.probe.direction is not None
         self.history.append(self.probe.direction.figures() | {"skipped": float(self.skipped)} | costs.laps)
         return {"val_score": score, **self.history[-1]}
+
+    def validation_of(self, iteration: int) -> Frames:
+        """The validation frames whose gradient a step takes."""
+        most, held = self.config.validation_frames, len(self.validation)
+        if not most or most >= held:
+            return self.validation
+        rng = np.random.default_rng(self.session.seed_sequence("validation", iteration))
+        return self.validation.select(np.sort(rng.choice(held, most, replace=False)))
 
     def fine_tune(self, frames: Frames, iteration: int) -> None:
         """Train the task network from where it was, or from its initial weights."""

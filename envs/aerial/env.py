@@ -115,7 +115,7 @@ class Aerial(Env):
             start = {"algo.start": True} if algorithm == "random" else {}
             return {**start, "algo.epochs": 40, "algo.iterations": 10}
         if algorithm in ("cmaes", "lts"):
-            return {"algo.epochs": 40, "algo.iterations": 4 if algorithm == "cmaes" else 6}
+            return {"algo.epochs": 40, "algo.iterations": 3 if algorithm == "cmaes" else 6}
         # What it learns does not depend on how long the task network is trained as it goes.
         return {"algo.epochs": 10} if algorithm == "influence_replay" else {}
 

@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 
 # Of the picture's edge, an object's width and height in the middle of the scene.
 BOX_SHARE = 0.15
-# What searches have here: as many data sets as are made in some five minutes on two cores.
-SEARCHES: Mapping[str, Mapping[str, Any]] = {
+# As many data sets or steps as are made in some five minutes on two cores.
+BUDGETS: Mapping[str, Mapping[str, Any]] = {
     "bo": {"algo.iterations": 16},
     "optuna": {"algo.iterations": 16},
     "random": {"algo.iterations": 20},
     "lts": {"algo.iterations": 8},
     "cmaes": {"algo.iterations": 10, "algo.frames": 50, "algo.epochs": 10},
+    "influence_replay": {"algo.iterations": 55},
 }
 
 
@@ -111,7 +112,7 @@ class Clevr(Env):
         around the jump is enough.
         """
         if algorithm != "leap":
-            return SEARCHES.get(algorithm, {})
+            return BUDGETS.get(algorithm, {})
         looks = {} if config.edge or config.profile != "default" else {"algo.second_looks": False}
         training = {"algo.rate": 6e-3, "algo.epochs": 10, "algo.batch": 16, "algo.even": True}
         return {"algo.iterations": 3, **training, **looks}

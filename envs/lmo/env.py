@@ -110,16 +110,18 @@ class Lmo(Env):
         if algorithm == "avo":
             return {"algo.iterations": 40}
         if algorithm == "npe":
-            return {"algo.iterations": 2, "algo.simulations": 150, "algo.frames": 5}
+            return {"algo.iterations": 2, "algo.simulations": 110, "algo.frames": 5}
         if algorithm == "attribute_descent" and config.profile != "continuous":
             # There is one attribute, and each visit looks at all 54 of its choices.
-            return {"algo.iterations": 2, "algo.frames": 15}
+            return {"algo.iterations": 2, "algo.frames": 12}
         if algorithm == "leap":
             reading = {"algo.reads": "labels", "algo.second_looks": False}
             return {**reading, "algo.iterations": 1, "algo.broad": 1000, "algo.epochs": 15}
         if algorithm == "cmaes":
-            return {"algo.iterations": 3, "algo.frames": 50, "algo.epochs": 10}
-        return {"algo.iterations": 6, "algo.epochs": 10} if algorithm in ("bo", "optuna", "random") else {}
+            return {"algo.iterations": 2, "algo.frames": 50, "algo.epochs": 10}
+        if algorithm == "influence_replay":
+            return {"algo.iterations": 30, "algo.epochs": 5}
+        return {"algo.iterations": 4, "algo.epochs": 10} if algorithm in ("bo", "optuna", "random") else {}
 
     def prior(self) -> Grammar:
         """Mostly coarse pictures from places that show little, or all cells alike."""

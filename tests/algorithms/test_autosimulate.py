@@ -116,6 +116,18 @@ def test_permuted_labels_are_those_of_other_images() -> None:
     assert not np.array_equal(permuted.annotations["mask"], own.annotations["mask"])
 
 
+def test_a_step_takes_other_validation_frames_or_all_of_them() -> None:
+    """Blobs have 12 of them."""
+    algorithm = AutoSimulate(blob_session(), replace(QUICK, validation_frames=5))
+    known = {image.tobytes(): i for i, image in enumerate(algorithm.validation.images)}
+    drawn = [[known[image.tobytes()] for image in algorithm.validation_of(i).images] for i in (0, 1, 0)]
+    assert drawn[0] == drawn[2] != drawn[1]
+    assert all(len(set(places)) == 5 and places == sorted(places) for places in drawn)
+    for number in (0, len(known), 100):
+        everything = AutoSimulate(blob_session(), replace(QUICK, validation_frames=number))
+        assert everything.validation_of(0) is everything.validation
+
+
 @pytest.mark.parametrize("approximation", get_args(Approximation))
 def test_every_approximation_runs_and_says_what_it_cost(approximation: Any) -> None:
     algorithm = AutoSimulate(blob_session(), replace(QUICK, approximation=approximation))

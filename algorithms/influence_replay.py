@@ -158,9 +158,9 @@ class InfluenceReplay(Algorithm):
             replay.add_signals(probe.measure(replay.frames))
             costs.lap("influence_seconds")
         if probe.direction:
-            cost = -benefit(replay, self.psi.schema, weights) * weights * len(weights)
-            loss = (cost * self.psi.picture_log_prob(replay.samples)).mean()
-            self.mover(loss, noise=config.shrinkage * float(weights.square().sum()))
+            found = benefit(replay, self.psi.schema, weights)
+            loss = -(found * weights * self.psi.picture_log_prob(replay.samples)).sum()
+            self.mover(loss, noise=config.shrinkage * float((weights * found).square().sum()))
         costs.lap("step_seconds")
         return weights
 

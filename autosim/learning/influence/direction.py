@@ -11,6 +11,9 @@ from torch import Tensor
 from autosim.learning.influence.curvature import LossSurface, Solver, largest_eigenvalue, solve
 from autosim.learning.influence.frames_loss import FramesLoss
 
+# Least λ where it is relative: a network that has nothing left to learn has no curvature, and its system no solution.
+LEAST_DAMPING = 1e-6
+
 Approximation = Literal["quadratic", "exact", "exact-ncg", "approximate", "linear", "none"]
 """Of ``v = (H + λI)^-1 g_val`` (AutoSimulate, Table 1): ``quadratic`` solves with the Gauss-Newton matrix in place of
 H, ``exact`` with H by conjugate gradients and ``exact-ncg`` by Newton-CG; ``approximate`` is ``H g_val`` (without
@@ -50,7 +53,7 @@ def influence_direction(
     """``v`` for the curvature of ``surface`` and ``validation_gradient`` (P,), by at most ``limit`` products.
 
     λ is ``damping``; for ``quadratic`` it is ``damping`` times the largest eigenvalue, by power iteration, where it is
-    ``relative``.
+    ``relative``, and at least ``LEAST_DAMPING``.
     """
     g = validation_gradient
     if approximation in ("none", "linear"):
@@ -62,7 +65,7 @@ def influence_direction(
         return Direction(v, 0.0, 1, 0.0, float(g @ v))
     if approximation == "quadratic" and relative:
         # A gradient points mostly along the directions of largest curvature, so few steps from it suffice.
-        damping *= largest_eigenvalue(product, len(g), steps=2, start=g)
+        damping = max(damping * largest_eigenvalue(product, len(g), steps=2, start=g), LEAST_DAMPING)
     method: Solver = "fmin_ncg" if approximation == "exact-ncg" else "cg"
     found = solve(product, g, damping, method, tolerance=1e-2, limit=limit)
     return Direction(found.v, damping, found.products, found.residual, found.alignment)

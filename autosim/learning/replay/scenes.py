@@ -19,27 +19,28 @@ from autosim.scenes.graph import Continuous, SceneGraph, Schema
 
 @dataclass(frozen=True)
 class ReplayedBatch:
-    """Scenes of one step, their frames, the parameters of the generator that drew them; for each scene the sum of its
-    tempered signals, (n, columns), and their number, (n,).
+    """Scenes of one step, their frames, the parameters of the generator that drew them, and the signals (n, columns)
+    of the scenes by the number of the measurement.
     """
 
     samples: Samples
     drawn: DrawnFrames
     parameters: dict[str, Tensor]
-    total: Tensor
-    counts: Tensor
+    looks: dict[int, Tensor]
 
 
 @dataclass
 class SceneReplay:
     """The latest batches, of ``capacity`` scenes together (always at least the last batch). A scene gets ``columns``
-    signals at a time. Its state holds scenes and seeds; ``redraw`` draws their frames again.
+    signals in a measurement, which begins with :meth:`add_signals` for all scenes held and goes on with the batches
+    that :meth:`add` adds. The replay's state holds scenes and seeds; ``redraw`` draws their frames again.
     """
 
     capacity: int
     redraw: Redraw
     columns: int = 1
     batches: list[ReplayedBatch] = field(default_factory=list)
+    measurement: int = 0
     # Row i: log-densities of every batch's pictures, under the parameters that drew batch i.
     _densities: list[list[Tensor]] = field(default_factory=list, repr=False)
 
@@ -51,10 +52,8 @@ class SceneReplay:
         """
         values = Samples(samples.scenes, samples.values.detach(), samples.sources)
         parameters = copy.deepcopy(generator.state_dict())
-        blank = torch.zeros(len(samples), self.columns, dtype=torch.float64)
-        total = blank if signal is None else tempered(signal)
-        counts = torch.full_like(total[:, 0], float(signal is not None))
-        self.batches.append(ReplayedBatch(values, drawn, parameters, total, counts))
+        looks = {} if signal is None else {self.measurement: _held(signal)}
+        self.batches.append(ReplayedBatch(values, drawn, parameters, looks))
         while len(self.batches) > 1 and sum(len(batch.samples) for batch in self.batches) > self.capacity:
             self.batches.pop(0)
             self._densities = [row[1:] for row in self._densities[1:]]
@@ -74,26 +73,54 @@ class SceneReplay:
 
     @property
     def signal(self) -> Tensor:
-        """(n, columns) float64 mean signal of each of the scenes held. Each time, signals are :func:`tempered` among
-        those measured together, because level and scale of an influence change with the network. 0 without a signal.
+        """(n, columns) float64 mean signal of each of the scenes held, 0 without a signal. Level and scale of an
+        influence change with the network: signals are :func:`tempered` among all of one measurement.
         """
-        return torch.cat([batch.total / batch.counts.clamp(min=1)[:, None] for batch in self.batches])
+        return self._mean_signals()[0]
+
+    @property
+    def reliability(self) -> Tensor:
+        """(batches,) share of the variance of a batch's mean signals (first column) that another measurement would
+        find again: ``k r / (1 + (k - 1) r)`` for means of k signals whose correlation is r (Spearman, Brown, 1910), in
+        units of r; 1 for batches without a signal. r is that of all pairs of signals of a scene.
+        """
+        _, counts, total, squares = self._mean_signals()
+        pairs = (counts * (counts - 1)).sum()
+        r = 1.0 if pairs == 0 else float(((total.square() - squares).sum() / pairs).clamp(1e-2, 1.0))
+        sizes = [len(batch.samples) for batch in self.batches]
+        k = torch.stack([part[0] for part in counts.split(sizes)]).clamp(min=1)
+        return k / (1 + (k - 1) * r)
+
+    def _mean_signals(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(n, columns) mean signals; numbers of signals, their sums and sums of squares in the first column, (n,)."""
+        sizes = [len(batch.samples) for batch in self.batches]
+        total = torch.zeros(sum(sizes), self.columns, dtype=torch.float64)
+        squares, counts = torch.zeros_like(total), torch.zeros(len(total), dtype=torch.float64)
+        for measurement in sorted({number for batch in self.batches for number in batch.looks}):
+            seen = torch.tensor([measurement in batch.looks for batch in self.batches])
+            rows = seen.repeat_interleave(torch.tensor(sizes))
+            found = tempered(torch.cat([b.looks[measurement] for b in self.batches if measurement in b.looks]))
+            total[rows] += found
+            squares[rows] += found.square()
+            counts[rows] += 1
+        return total / counts.clamp(min=1)[:, None], counts, total[:, 0], squares[:, 0]
 
     def add_signals(self, signal: Tensor) -> None:
-        """Add signals (n, columns) of all scenes held."""
-        latest = tempered(signal).split([len(batch.samples) for batch in self.batches])
-        for batch, part in zip(self.batches, latest, strict=True):
-            batch.total.add_(part)
-            batch.counts.add_(1)
+        """Begin a measurement with signals (n, columns) of all scenes held."""
+        self.measurement += 1
+        for batch, part in zip(self.batches, _held(signal).split([len(b.samples) for b in self.batches]), strict=True):
+            batch.looks[self.measurement] = part
 
     @torch.no_grad()
     def weights(self, generator: SceneGenerator) -> Tensor:
         """(n,) float64 importance weights of the scenes held under ``generator``, adding up to 1.
 
         A scene's weight is its density now over its mean density under all parameters that drew the scenes held, the
-        balance heuristic (Veach and Guibas, SIGGRAPH 1995), which limits the weight of any single scene.
+        balance heuristic (Veach and Guibas, SIGGRAPH 1995), which limits the weight of any single scene. Batches count
+        by their :attr:`reliability`, in the mean and in the weight: any such factors leave the estimate unbiased.
         """
         sizes = torch.tensor([len(batch.samples) for batch in self.batches])
+        reliability = self.reliability
         now = copy.deepcopy(generator.state_dict())
         present = torch.cat([generator.picture_log_prob(batch.samples) for batch in self.batches])
         for i, batch in enumerate(self.batches):
@@ -104,9 +131,9 @@ class SceneReplay:
                 generator.load_state_dict(batch.parameters)
                 row += [generator.picture_log_prob(other.samples) for other in self.batches[len(row) :]]
         generator.load_state_dict(now)
-        shares = (sizes.double() / sizes.sum()).log()[:, None].to(present.device)
+        shares = (sizes * reliability).log()[:, None].to(present.device)
         mixture = torch.logsumexp(torch.stack([torch.cat(row) for row in self._densities]) + shares, dim=0)
-        return torch.softmax(present - mixture, dim=0)
+        return torch.softmax(reliability.repeat_interleave(sizes).log().to(present.device) + present - mixture, dim=0)
 
     def draw(self, count: int, weights: Tensor, seed: np.random.SeedSequence, replace: bool = True) -> Frames:
         """``count`` frames of the scenes held, half of them drawn by ``weights``, half uniformly; without ``replace``
@@ -125,8 +152,7 @@ class SceneReplay:
                 "sources": None if batch.samples.sources is None else [s.to_json() for s in batch.samples.sources],
                 "values": batch.samples.values,
                 "parameters": batch.parameters,
-                "total": batch.total.clone(),
-                "counts": batch.counts.clone(),
+                "looks": {str(number): signal.clone() for number, signal in batch.looks.items()},
             }
             for batch in self.batches
         ]
@@ -138,8 +164,13 @@ class SceneReplay:
             drawn, known = DrawnFrames.from_state(entry, self.redraw), entry["sources"]
             sources = None if known is None else tuple(SceneGraph.from_json(scene) for scene in known)
             samples = Samples(drawn.scenes, entry["values"], sources)
-            total, counts = entry["total"].clone(), entry["counts"].clone()
-            self.batches.append(ReplayedBatch(samples, drawn, entry["parameters"], total, counts))
+            looks = {int(number): signal.clone() for number, signal in entry["looks"].items()}
+            self.batches.append(ReplayedBatch(samples, drawn, entry["parameters"], looks))
+        self.measurement = max((number for batch in self.batches for number in batch.looks), default=0)
+
+
+def _held(signal: Tensor) -> Tensor:
+    return signal.detach().double().cpu()
 
 
 def tempered(signal: Tensor) -> Tensor:
@@ -155,7 +186,7 @@ def tempered(signal: Tensor) -> Tensor:
 
 def benefit(replay: SceneReplay, schema: Schema, weights: Tensor) -> Tensor:
     """(n,) the first signal of the scenes held, without the part that the other signals and the immutable attributes
-    explain, with variance 1 under ``weights`` (n,), which add up to 1.
+    explain, as a share of its standard deviation under ``weights`` (n,), which add up to 1.
 
     The distribution of what a method does not learn (shapes, colours, which classes there are) does not depend on the
     learned parameters. A function of it is thus a baseline that leaves the score-function estimate unbiased, except
@@ -163,13 +194,15 @@ def benefit(replay: SceneReplay, schema: Schema, weights: Tensor) -> Tensor:
 
     The other signal is the frame's own loss. A frame with a large loss has a long gradient, and thus a large influence,
     whatever it shows: unless that is removed, dark and coarse frames are preferred because they are hard. What is left
-    is a frame's benefit for the validation frames compared with other frames that are as hard.
+    is a frame's benefit for the validation frames compared with other frames that are as hard. Where the other parts
+    explain nearly all of the signal, little is left, and little moves.
     """
     signal, *others = replay.signal.unbind(dim=1)
-    others = [ranked(other, weights) for other in others]
+    others = [part for other in others for part in (ranked(other, weights), other)]
     scenery = torch.from_numpy(immutable_features(schema, replay.samples.scenes)).to(signal)
-    signal = unexplained(signal, torch.column_stack([scenery, *others]), weights)
-    return signal / (weights @ signal.square()).sqrt().clamp(min=1e-12)
+    left = unexplained(signal, torch.column_stack([scenery, *others]), weights)
+    centred = signal - weights @ signal
+    return left / (weights @ centred.square()).sqrt().clamp(min=1e-12)
 
 
 def ranked(signal: Tensor, weights: Tensor) -> Tensor:

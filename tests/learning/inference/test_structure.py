@@ -50,9 +50,10 @@ def test_nodes_that_cannot_be_found_by_their_place_are_named() -> None:
     assert hidden_class(Aerial(AerialConfig(case="structure")).prior(), seed(0)) == "car"
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.floats(-0.3, 0.3), st.floats(0.9, 1.15), st.integers(0, 1000))
+@settings(max_examples=25)
+@given(st.floats(-0.25, 0.25), st.floats(0.95, 1.1), st.integers(0, 1000))
 def test_numbers_are_found_less_the_noise_and_the_bias_of_finding(offset: float, slope: float, key: int) -> None:
+    """Every number is found as itself more often than not, or else as one that no other is taken for."""
     rng = np.random.default_rng(key)
     wanted = rng.dirichlet(np.ones(5))
     known, true = rng.integers(0, 5, 400), rng.choice(5, size=2000, p=wanted)
@@ -62,7 +63,7 @@ def test_numbers_are_found_less_the_noise_and_the_bias_of_finding(offset: float,
 
     confused = numbers_confused(found(known), known, 6)
     assert confused.sum(axis=1) == pytest.approx(1.0)
-    assert 0.5 * np.abs(numbers_of(found(true), confused)[:5] - wanted).sum() < 0.15
+    assert 0.5 * np.abs(numbers_of(found(true), confused)[:5] - wanted).sum() < 0.12
 
 
 def test_a_number_that_is_not_found_explains_nothing() -> None:

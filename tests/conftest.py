@@ -13,7 +13,7 @@ from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from autosim.parallel import start_ray
-from tests.toy import ROOT, install_toy
+from tests.support.toy import ROOT, install_toy
 
 # Tests run in several processes, which would wait for each other's threads. Read when numerical libraries are imported.
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -30,13 +30,13 @@ settings.load_profile("autosim")
 SHARING_RAY = (
     "tests/rendering/test_pool.py",
     "tests/test_parallel.py",
-    "tests/test_readme.py",
+    "tests/project/test_readme.py",
 )
 SHARING_RAY_TOO = (
     "tests/algorithms/searches/test_random_search.py",
     "tests/algorithms/test_metasim.py",
     "tests/rendering/test_adjoint.py",
-    "tests/rendering/test_mitsuba_adjoint.py",
+    "tests/rendering/mitsuba/test_mitsuba_adjoint.py",
 )
 
 

@@ -16,8 +16,8 @@ import pytest
 
 import autosim
 from autosim.cli.main import main
-from tests.processes import ForkedCommand
-from tests.toy import install_toy
+from tests.support.processes import ForkedCommand
+from tests.support.toy import install_toy
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 SMALL: dict[str, Any] = {"algo.iterations": 2, "workers": 0}

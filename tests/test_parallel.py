@@ -16,8 +16,8 @@ import torch
 from autosim.errors import LostProcessError
 from autosim.parallel import ATTEMPTS, begin, core_seconds, in_background, parallel_map
 from autosim.rendering.actors.pool import RayPool
-from tests.helpers import BlobRenderer, blob_scenes
-from tests.tasks import busy, dies, late_first, meet, rests, trained
+from tests.support.helpers import BlobRenderer, blob_scenes
+from tests.support.tasks import busy, dies, late_first, meet, rests, trained
 
 
 def test_work_beside_begins_at_once_and_its_errors_come_with_the_result() -> None:

@@ -26,8 +26,8 @@ from autosim.scenes.graph import SceneGraph
 from autosim.scenes.parametric import ParametricGenerator
 from autosim.session import Session
 from autosim.target import Target
-from tests.helpers import BlobConfig, BlobEnv, blob_scenes, blob_session
-from tests.toy import image_folder
+from tests.support.helpers import BlobConfig, BlobEnv, blob_scenes, blob_session
+from tests.support.toy import image_folder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -13,7 +13,7 @@ import autosim
 from autosim.cli import check
 from autosim.cli.main import main
 from autosim.testing.checks import Part, checks, sentence
-from tests.strangers import PARTS, install
+from tests.support.strangers import PARTS, install
 
 pytestmark = pytest.mark.usefixtures("one_thread", "blank_pictures")
 
@@ -61,7 +61,7 @@ def test_check_says_in_sentences_what_holds_and_what_does_not(
     site: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], start: str
 ) -> None:
     """Processes forked from one that has imported libraries start within a second, as others do not."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["tests.preloaded"])
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["tests.support.preloaded"])
     monkeypatch.setattr(check, "START", start)
     install(site, "environment", "task", "broken")
     assert main(["check", "--env", "broken-bars", "--limit", "3"]) == 1

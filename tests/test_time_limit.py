@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.toy import ROOT
+from tests.support.toy import ROOT
 
 HANGING = """
 import signal, time

@@ -13,7 +13,7 @@ from autosim.scenes.generator import CategoricalSummary, ContinuousSummary
 from autosim.scenes.graph import Continuous
 from autosim.session import Session
 from autosim.testing import AlgorithmSuite
-from tests.helpers import BlobConfig, BlobEnv, blob_session
+from tests.support.helpers import BlobConfig, BlobEnv, blob_session
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

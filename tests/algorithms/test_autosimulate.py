@@ -21,7 +21,7 @@ from autosim.scenes.parametric import ParametricGenerator
 from autosim.seeding import seed_sequence
 from autosim.session import Session
 from autosim.testing import AlgorithmSuite
-from tests.helpers import BlobConfig, BlobEnv, blob_session
+from tests.support.helpers import BlobConfig, BlobEnv, blob_session
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 QUICK = AutoSimulateConfig(iterations=4, frames=8, epochs=1, products=3)

@@ -14,7 +14,7 @@ from autosim.scenes.generator import ContinuousSummary
 from autosim.session import Session
 from autosim.testing import AlgorithmSuite
 from autosim.testing.problems import Rectangles, RectanglesConfig
-from tests.helpers import BlobConfig, BlobEnv, blob_session
+from tests.support.helpers import BlobConfig, BlobEnv, blob_session
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

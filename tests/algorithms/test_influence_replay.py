@@ -21,7 +21,7 @@ from autosim.scenes.transformer import DistributionTransformer
 from autosim.seeding import seed_sequence
 from autosim.session import Session
 from autosim.testing import AlgorithmSuite
-from tests.helpers import BlobConfig, BlobEnv, blob_session
+from tests.support.helpers import BlobConfig, BlobEnv, blob_session
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 QUICK = InfluenceReplayConfig(

@@ -23,7 +23,7 @@ from autosim.testing import AlgorithmSuite
 from autosim.testing.problems import Rectangles, RectanglesConfig, rectangle_grammar
 from envs.aerial.env import Aerial, AerialConfig
 from envs.multimnist.env import MultiMnist, MultiMnistConfig
-from tests.helpers import BlobConfig, BlobEnv, blob_session
+from tests.support.helpers import BlobConfig, BlobEnv, blob_session
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 QUICK = LeapConfig(iterations=3, broad=60, epochs=2, frames=20, round_epochs=1)

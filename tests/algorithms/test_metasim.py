@@ -47,7 +47,7 @@ from autosim.seeding import seed_sequence
 from autosim.session import Session
 from autosim.target import Target
 from autosim.testing import AlgorithmSuite
-from tests.helpers import BlobConfig, BlobEnv, BlobRenderer, blob_session
+from tests.support.helpers import BlobConfig, BlobEnv, BlobRenderer, blob_session
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SIZE = BlobConfig().size
@@ -271,7 +271,7 @@ import json, torch
 torch.set_num_threads(1)
 from algorithms.metasim import MetaSim
 from tests.algorithms.test_metasim import quick
-from tests.helpers import blob_session
+from tests.support.helpers import blob_session
 algorithm = MetaSim(blob_session(unlabelled=True), quick())
 print(json.dumps([algorithm.step(i) for i in range(2)]))
 """

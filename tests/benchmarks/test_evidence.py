@@ -17,7 +17,7 @@ from benchmarks.evidence import DOCUMENTS, RESULTS, evidence_of, gather, least_r
 from benchmarks.evidence import main as evidence_main
 from benchmarks.record import Record, read_record
 from benchmarks.tables import checks_table, runs_document, with_tables
-from tests.toy import ROOT
+from tests.support.toy import ROOT
 
 DOCUMENT = "Before.\n\n<!-- evidence: toy -->\nold\n<!-- end of evidence -->\n\nAfter.\n"
 CHECK = {"name": "gradient", "figure": "0.988", "criterion": "cosine ≥ .95", "holds": True, "command": "make"}

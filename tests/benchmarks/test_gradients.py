@@ -8,7 +8,7 @@ import pytest
 from autosim.rendering.differences import GradientMethod, GradientSettings
 from autosim.rendering.losses import scene_vjp
 from benchmarks import gradients
-from tests.helpers import LinearRenderer
+from tests.support.helpers import LinearRenderer
 
 
 @pytest.mark.parametrize("attributes", gradients.Plan().attributes)

@@ -9,7 +9,7 @@ import pytest
 
 from autosim.rendering.pool import LocalPool
 from benchmarks.main_job import BEFORE, LLVM, PARTS, SCALAR, parts_of, summarised, table
-from tests.helpers import BlobRenderer, blob_scenes
+from tests.support.helpers import BlobRenderer, blob_scenes
 
 
 def figures(whole: float, score: float, **parts: float) -> dict[str, object]:

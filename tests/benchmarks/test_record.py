@@ -12,7 +12,7 @@ from autosim.errors import UserError
 from autosim.reports.table import Table
 from benchmarks.evidence import RESULTS
 from benchmarks.record import NEEDED, fault_of, made_now, read_record
-from tests.toy import ROOT
+from tests.support.toy import ROOT
 
 TABLE = Table(("what", "is"), (("a", "1"),), "lr")
 GOOD: dict[str, Any] = {

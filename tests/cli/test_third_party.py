@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-from tests.processes import ForkedCommand
-from tests.toy import install_toy
+from tests.support.processes import ForkedCommand
+from tests.support.toy import install_toy
 
 
 def test_its_algorithm_runs_on_its_environment(tmp_path: Path) -> None:

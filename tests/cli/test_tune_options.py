@@ -19,7 +19,7 @@ from autosim.tuning.display import TuneDisplay
 from autosim.tuning.records import Records, TrialRecord, read_trials
 from autosim.tuning.request import TuneRequest
 from autosim.tuning.tune import check, plan
-from tests.toy import image_folder
+from tests.support.toy import image_folder
 
 TOY = ["--algo", "walk", "--env", "spot"]
 

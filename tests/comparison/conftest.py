@@ -8,7 +8,7 @@ import pytest
 
 from autosim.comparison import compare as comparing
 from tests.comparison.comparison_toy import install_comparison_toy
-from tests.toy import ROOT, install_toy
+from tests.support.toy import ROOT, install_toy
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from autosim.runs.planned import is_finished
 from benchmarks.evidence import main as evidence_main
 from benchmarks.record import read_record
 from benchmarks.tables import with_tables
-from tests.toy import ROOT, image_folder
+from tests.support.toy import ROOT, image_folder
 
 pytestmark = pytest.mark.usefixtures("toys")
 WRITTEN = ("comparison.json", "comparison.md", "report.html")

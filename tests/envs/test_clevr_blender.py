@@ -20,8 +20,8 @@ from envs.clevr.blender import ClevrBlender
 from envs.clevr.env import Clevr, ClevrConfig
 from envs.clevr.renderer import ClevrRenderer
 from envs.clevr.scene import clevr_grammar, target_priors
-from tests.blenders import installed_blender, stand_in
 from tests.envs.test_clevr import SCHEMA, SMALL, Thing, scene
+from tests.support.blenders import installed_blender, stand_in
 
 SHAPES: list[Thing] = [{"x": 2.0}, {"shape": "cube", "x": -2.0}, {"shape": "cylinder", "y": 3.0, "material": "metal"}]
 

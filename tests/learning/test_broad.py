@@ -13,7 +13,7 @@ from autosim.learning import broad
 from autosim.learning.broad import PROBES, broad_frames, broad_scenes
 from autosim.rendering.drawn import DrawnFrames
 from autosim.rendering.pool import LocalPool
-from tests.helpers import BlobConfig, BlobEnv, blob_session
+from tests.support.helpers import BlobConfig, BlobEnv, blob_session
 
 
 @pytest.fixture(autouse=True)

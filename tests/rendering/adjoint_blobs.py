@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosim.scenes.graph import SceneGraph
-from tests.helpers import BlobRenderer
+from tests.support.helpers import BlobRenderer
 
 
 class AdjointBlobRenderer(BlobRenderer):

@@ -14,7 +14,7 @@ from ray.cluster_utils import Cluster
 from autosim.parallel import RaySettings, start_ray
 from autosim.rendering.actors.pool import RayPool
 from autosim.rendering.pool import LocalPool
-from tests.helpers import BlobRenderer, SlowRenderer, blob_scenes
+from tests.support.helpers import BlobRenderer, SlowRenderer, blob_scenes
 
 COUNT = 30
 

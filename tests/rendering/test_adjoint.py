@@ -20,8 +20,8 @@ from autosim.rendering.losses import scene_vjp
 from autosim.rendering.pool import LocalPool
 from autosim.rendering.renderer import Renderer
 from autosim.runs.opening import check_adjoint
-from tests.helpers import BLOB_SCHEMA, BlobConfig, BlobEnv, BlobRenderer, blob_scene, blob_scenes
 from tests.rendering.adjoint_blobs import AdjointBlobRenderer
+from tests.support.helpers import BLOB_SCHEMA, BlobConfig, BlobEnv, BlobRenderer, blob_scene, blob_scenes
 
 ADJOINT = GradientSettings("adjoint")
 SCENES, SEEDS = blob_scenes(7), list(range(40, 47))

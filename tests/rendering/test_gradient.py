@@ -15,7 +15,7 @@ from autosim.rendering.gradient import differentiable_render
 from autosim.rendering.losses import scene_vjp
 from autosim.rendering.pool import LocalPool
 from autosim.scenes.graph import Node, SceneGraph
-from tests.helpers import BLOB_SCHEMA, BlobRenderer, FaultyRenderer, LinearRenderer, blob_scene, blob_scenes
+from tests.support.helpers import BLOB_SCHEMA, BlobRenderer, FaultyRenderer, LinearRenderer, blob_scene, blob_scenes
 
 
 def built(size: int = 16) -> BlobRenderer:

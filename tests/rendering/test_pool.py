@@ -23,7 +23,9 @@ from autosim.rendering.frames import Frames
 from autosim.rendering.losses import scene_vjp
 from autosim.rendering.pool import LocalPool, RenderPool, make_pool
 from autosim.runs.interrupt import heeding_interrupts
-from tests.helpers import (
+from tests.rendering.discs import DISC_SCENES, DiscRenderer
+from tests.rendering.outside.disc_scenes import disc, engine
+from tests.support.helpers import (
     BLOB_SCHEMA,
     BlobRenderer,
     FaultyRenderer,
@@ -35,8 +37,6 @@ from tests.helpers import (
     blob_scene,
     blob_scenes,
 )
-from tests.rendering.disc_scenes import disc, engine
-from tests.rendering.discs import DISC_SCENES, DiscRenderer
 
 COUNT = 13
 SCENES = blob_scenes(COUNT)

@@ -14,8 +14,8 @@ from autosim.rendering.pool import LocalPool
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.graph import SceneGraph
 from autosim.testing import RendererSuite
-from tests.helpers import BLOB_SCHEMA, BlobRenderer, blob_scenes
 from tests.rendering.discs import DISC_FAULTS, DISC_SCENES, DiscRenderer
+from tests.support.helpers import BLOB_SCHEMA, BlobRenderer, blob_scenes
 
 
 class TestDiscs(RendererSuite):

@@ -7,7 +7,7 @@ import numpy as np
 from autosim.rendering.frames import Frames
 from autosim.runs.gallery import SCENES_SHOWN, Gallery
 from autosim.target import Target
-from tests.helpers import blob_session
+from tests.support.helpers import blob_session
 
 
 def test_the_target_is_shown_with_its_truth_where_that_is_known() -> None:

@@ -23,7 +23,7 @@ from autosim.rendering.pool import LocalPool
 from autosim.runs.closing.scores import Scores
 from autosim.runs.loop import execute
 from autosim.runs.progress import RunProgress
-from tests.toy import image_folder
+from tests.support.toy import image_folder
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 

@@ -24,7 +24,7 @@ from autosim.runs.folder import RunFolder
 from autosim.runs.opening import fitted_environment, open_session
 from autosim.scenes.parametric import ParametricGenerator
 from autosim.session import train_and_score
-from tests.toy import image_folder
+from tests.support.toy import image_folder
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 

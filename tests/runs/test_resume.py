@@ -20,8 +20,8 @@ from autosim.errors import UserError
 from autosim.runs import iterations, loop
 from autosim.runs.folder import locked
 from autosim.runs.loop import execute, resume
-from tests.processes import ForkedCommand, autosim
-from tests.toy import install_toy
+from tests.support.processes import ForkedCommand, autosim
+from tests.support.toy import install_toy
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 

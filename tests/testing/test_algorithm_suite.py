@@ -15,7 +15,7 @@ from autosim.scenes.generator import SceneGenerator
 from autosim.scenes.parametric import ParametricGenerator
 from autosim.session import Session
 from autosim.testing import AlgorithmSuite
-from tests.helpers import BlobConfig, BlobEnv, blob_session
+from tests.support.helpers import BlobConfig, BlobEnv, blob_session
 from tests.testing.failing import failures
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -17,7 +17,7 @@ from autosim.rendering.renderer import Renderer
 from autosim.scenes.grammar import Grammar
 from autosim.scenes.graph import NodeClass, SceneGraph, Schema
 from autosim.testing import EnvSuite
-from tests.helpers import BLOB_SCHEMA, BlobConfig, BlobEnv, BlobRenderer
+from tests.support.helpers import BLOB_SCHEMA, BlobConfig, BlobEnv, BlobRenderer
 from tests.testing.failing import failures
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -13,9 +13,9 @@ from autosim.rendering.frames import Frame
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.graph import Node, SceneGraph
 from autosim.testing import RendererSuite
-from tests.helpers import BlobRenderer, blob_scene, blob_scenes
 from tests.rendering.adjoint_blobs import AdjointBlobRenderer
 from tests.rendering.discs import DISC_FAULTS, DISC_SCENES, DiscRenderer
+from tests.support.helpers import BlobRenderer, blob_scene, blob_scenes
 from tests.testing.failing import failures
 
 pytestmark = pytest.mark.usefixtures("one_thread")

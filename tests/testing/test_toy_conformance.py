@@ -14,7 +14,7 @@ from autosim.env import Env
 from autosim.rendering.renderer import Renderer
 from autosim.scenes.graph import SceneGraph
 from autosim.testing import AlgorithmSuite, EnvSuite, RendererSuite
-from tests.toy import ROOT
+from tests.support.toy import ROOT
 
 if TYPE_CHECKING:
     from autosim.algorithm import Algorithm

@@ -27,8 +27,8 @@ from autosim.tuning.request import TuneRequest
 from autosim.tuning.settings import inside
 from autosim.tuning.trial import run_trial
 from autosim.tuning.tune import conclude, plan
-from tests.processes import ForkedCommand, autosim
-from tests.toy import install_toy
+from tests.support.processes import ForkedCommand, autosim
+from tests.support.toy import install_toy
 
 TOY = ("--algo=walk", "--env=spot")
 # Nothing is trained, so that a trial is short.

@@ -13,7 +13,7 @@ from autosim.scenes.generator import SceneGenerator
 from autosim.scenes.parametric import ParametricGenerator
 from autosim.seeding import seed_sequence
 from autosim.session import Session
-from tests.helpers import blob_session
+from tests.support.helpers import blob_session
 
 Score = Callable[[NDArray[np.float64]], float]
 PEAK = np.array([0.75, 0.7, 0.4, 0.2, 0.8, 0.7, 0.6, 0.3, 0.8])

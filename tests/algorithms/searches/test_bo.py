@@ -16,7 +16,7 @@ from autosim.scenes.parametric import ParametricGenerator
 from autosim.session import Session
 from autosim.testing import AlgorithmSuite
 from tests.algorithms.searches.closed_form import bump, reached, scored_session
-from tests.helpers import BlobConfig, BlobEnv, blob_session
+from tests.support.helpers import BlobConfig, BlobEnv, blob_session
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 QUICK = BayesianOptimisationConfig(iterations=5, datasets=2, frames=8, epochs=2, repeats=2, initial=2)

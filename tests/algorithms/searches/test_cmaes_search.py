@@ -16,8 +16,8 @@ from autosim.scenes.parametric import ParametricGenerator
 from autosim.session import Session
 from autosim.testing import AlgorithmSuite
 from tests.algorithms.searches.closed_form import bump, reached, scored_session
-from tests.helpers import BlobConfig, BlobEnv, blob_session
 from tests.scenes.examples import table
+from tests.support.helpers import BlobConfig, BlobEnv, blob_session
 
 # It is not imported to find out: every process that collects tests would wait for it.
 pytestmark = [

@@ -16,8 +16,8 @@ from autosim.scenes.parametric import ParametricGenerator
 from autosim.session import Session
 from autosim.testing import AlgorithmSuite
 from tests.algorithms.searches.closed_form import PEAK, bump, scored_session
-from tests.helpers import BlobConfig, BlobEnv, blob_session
 from tests.scenes.examples import table
+from tests.support.helpers import BlobConfig, BlobEnv, blob_session
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 QUICK = LearningToSimulateConfig(iterations=5, datasets=2, frames=8, epochs=2)

@@ -16,7 +16,7 @@ from autosim.rendering.frames import Frames
 from autosim.scenes.parametric import ParametricGenerator
 from autosim.session import Session
 from autosim.testing import AlgorithmSuite
-from tests.helpers import BlobConfig, BlobEnv, BlobRenderer, blob_session
+from tests.support.helpers import BlobConfig, BlobEnv, BlobRenderer, blob_session
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 QUICK = RandomSearchConfig(iterations=10, datasets=2, frames=8, epochs=6)

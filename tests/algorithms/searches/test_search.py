@@ -19,7 +19,7 @@ from autosim.learning.schedule import TrainingSchedule
 from autosim.rendering.frames import Frames
 from autosim.scenes.parametric import ParametricGenerator
 from autosim.search_space import draw
-from tests.helpers import BlobEnv, blob_session
+from tests.support.helpers import BlobEnv, blob_session
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 NAN = float("nan")

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from autosim.learning.features.nodes import node_labels
 from autosim.scenes.graph import Categorical, Continuous
-from tests.helpers import BLOB_SCHEMA, blob_scene, blob_scenes
 from tests.scenes.examples import digits, roads, seed, table
+from tests.support.helpers import BLOB_SCHEMA, blob_scene, blob_scenes
 
 
 def test_attributes_are_normalised_and_angles_are_on_the_circle() -> None:

@@ -14,7 +14,7 @@ from autosim.learning.broad import PROBES
 from autosim.learning.features.sources import FeatureSource, ReferencedFeatures
 from autosim.learning.training import to_tensor
 from autosim.rendering.pool import LocalPool
-from tests.helpers import BlobConfig, BlobEnv
+from tests.support.helpers import BlobConfig, BlobEnv
 
 CPU = torch.device("cpu")
 

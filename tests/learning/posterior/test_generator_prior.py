@@ -9,8 +9,8 @@ from autosim.learning.posterior.generator_prior import GeneratorPrior
 from autosim.scenes.generator import CategoricalSummary, ContinuousSummary
 from autosim.scenes.graph import Categorical, Continuous
 from autosim.scenes.parametric import ParametricGenerator
-from tests.helpers import BlobConfig, BlobEnv
 from tests.scenes.examples import table
+from tests.support.helpers import BlobConfig, BlobEnv
 
 
 def test_a_point_gives_means_spreads_and_probabilities() -> None:

@@ -27,7 +27,7 @@ class ForkedCommand:
         self, arguments: Sequence[str], environment: Mapping[str, str], cwd: Path, script: Path | None = None
     ) -> None:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["tests.preloaded"])
+        context.set_forkserver_preload(["tests.support.preloaded"])
         self._folder = tempfile.TemporaryDirectory()
         self._output = str(Path(self._folder.name) / "output")
         self.args = ["autosim", *arguments]

@@ -15,7 +15,7 @@ from autosim.registry import find_algorithm, find_environment
 from autosim.rendering.blender import installed
 from autosim.rendering.blender.installed import Wheel
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 GUIDES = [path for path in DOCUMENTS if path.name not in ("CHANGELOG.md", "architecture.md")]
 TEXT = "\n".join(path.read_text(encoding="utf-8") for path in GUIDES)

@@ -17,8 +17,8 @@ from autosim.rendering.blender.installed import COMPLETE, WHEELS, blender_comman
 from autosim.rendering.blender.renderer import BlenderRenderer
 from autosim.rendering.pool import LocalPool
 from autosim.scenes.graph import Continuous, Node, NodeClass, SceneGraph, Schema
-from tests.blenders import stand_in
-from tests.toy import ROOT
+from tests.support.blenders import stand_in
+from tests.support.toy import ROOT
 
 SCRIPT = Path(__file__).with_name("square_in_blender.py")
 SCHEMA = Schema((NodeClass("square", (Continuous("x", 0.0, 28.0, step=1.0),), slots=3),))

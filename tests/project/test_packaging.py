@@ -14,7 +14,7 @@ import pytest
 
 from autosim import registry
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("autosim", "algorithms", "envs")
 
 

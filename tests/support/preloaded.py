@@ -1,4 +1,4 @@
-"""What commands of autosim import, imported once for all that are forked from a process, see ``tests/processes.py``."""
+"""What commands of autosim import, imported once for all that are forked from a process, see ``processes.py``."""
 
 from __future__ import annotations
 

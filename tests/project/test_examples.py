@@ -18,7 +18,7 @@ import pytest
 from autosim.cli.main import main
 from autosim.errors import RendererError
 from autosim.rendering.pool import LocalPool
-from tests.toy import ROOT
+from tests.support.toy import ROOT
 
 pytestmark = pytest.mark.usefixtures("one_thread", "blank_pictures")
 

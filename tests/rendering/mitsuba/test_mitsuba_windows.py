@@ -12,7 +12,7 @@ from autosim.rendering.mitsuba.sensors import film_shape
 from autosim.rendering.mitsuba.silhouettes import box_corners, ground_shadow
 from autosim.rendering.windows import Window
 from benchmarks.windows import BoxesRenderer, boxes_scene, cosine, smooth_cotangent
-from tests.rendering.test_mitsuba import FIELD_OF_VIEW, ORIGIN, SOLIDS, SilhouetteRenderer, solid
+from tests.rendering.mitsuba.test_mitsuba import FIELD_OF_VIEW, ORIGIN, SOLIDS, SilhouetteRenderer, solid
 
 
 @pytest.fixture(scope="module")

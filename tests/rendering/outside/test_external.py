@@ -28,7 +28,7 @@ from autosim.rendering.renderer import Renderer
 from autosim.rendering.windows import Window
 from autosim.scenes.graph import Continuous, Node, NodeClass, SceneGraph, Schema
 from autosim.testing import RendererSuite
-from tests.rendering.disc_scenes import ANNOTATIONS, ROOT, SCHEMA, disc, engine
+from tests.rendering.outside.disc_scenes import ANNOTATIONS, ROOT, SCHEMA, disc, engine
 
 
 @pytest.fixture
@@ -234,7 +234,7 @@ def test_no_process_outlives_the_one_that_is_killed(tmp_path: Path) -> None:
     """The guard, the engine, which hangs, and what the engine has started."""
     mark = f"mark-{tmp_path.name}"
     code = (
-        "from tests.rendering.disc_scenes import disc, engine\n"
+        "from tests.rendering.outside.disc_scenes import disc, engine\n"
         f"renderer = engine('child', logs={str(tmp_path)!r}, environment={{'DISC_MARK': {mark!r}}})\n"
         "renderer.render(disc(8.0), 1)\n"
         "print('drawn', flush=True)\n"

@@ -11,7 +11,7 @@ from autosim.rendering.external.engine import EngineSettings
 from autosim.rendering.external.renderer import ExternalRenderer
 from autosim.scenes.graph import Continuous, Node, NodeClass, SceneGraph, Schema
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = Path(__file__).with_name("disc_engine.py")
 SCHEMA = Schema(
     (NodeClass("disc", (Continuous("x", 0.0, 32.0, step=0.5), Continuous("brightness", 0.0, 0.9, step=0.02))),)

@@ -6,7 +6,10 @@ door.
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import TYPE_CHECKING
 
@@ -77,6 +80,19 @@ def installed_version() -> str:
 
 
 def _offers(group: str) -> dict[str, list[EntryPoint]]:
+    """By name; read again only where a folder that packages are imported from has changed."""
+    return _read_offers(group, tuple((folder, _changed(folder)) for folder in sys.path))
+
+
+def _changed(folder: str) -> int:
+    try:
+        return os.stat(folder or ".").st_mtime_ns
+    except OSError:
+        return 0
+
+
+@lru_cache(maxsize=8)
+def _read_offers(group: str, folders: tuple[tuple[str, int], ...]) -> dict[str, list[EntryPoint]]:
     offers: dict[str, list[EntryPoint]] = {}
     for point in entry_points(group=group):
         same = offers.setdefault(point.name, [])

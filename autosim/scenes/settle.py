@@ -98,7 +98,9 @@ def require_mujoco() -> None:
     try:
         import mujoco  # noqa: F401
     except ImportError:
-        raise UserError("arrangements at rest need MuJoCo: pip install mujoco") from None
+        raise UserError(
+            "mujoco is not installed, which arrangements at rest need: pip install 'autosim-engine[lmo]' does that"
+        ) from None
 
 
 class Settler:

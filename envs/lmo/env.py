@@ -121,7 +121,10 @@ class Lmo(Env):
             return {"algo.iterations": 2, "algo.frames": 50, "algo.epochs": 10}
         if algorithm == "influence_replay":
             return {"algo.iterations": 30, "algo.epochs": 5}
-        return {"algo.iterations": 4, "algo.epochs": 10} if algorithm in ("bo", "optuna", "random") else {}
+        if algorithm in ("bo", "optuna", "random"):
+            # The first round of bo has as many data sets as four of the others'.
+            return {"algo.iterations": 3 if algorithm == "bo" else 4, "algo.epochs": 10}
+        return {}
 
     def prior(self) -> Grammar:
         """Mostly coarse pictures from places that show little, or all cells alike."""

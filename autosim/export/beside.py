@@ -56,7 +56,7 @@ def write_generator(folder: Path, generator: SceneGenerator, grammar: Grammar) -
     found = {key: asdict(summary) for key, summary in generator.parameters_by_key().items()}
     if "structure" in grammar.learnable:
         scenes = generator.sample(SCENES_READ, seed_sequence(0, "structure of scenes")).scenes
-        found |= {key: asdict(each) for key, each in structure_frequencies(generator.schema, scenes).items()}
+        found |= {key: asdict(each) for key, each in structure_frequencies(grammar, scenes).items()}
     write_whole(folder / GENERATOR, (json.dumps(finite(plain(found)), indent=1) + "\n").encode())
 
 

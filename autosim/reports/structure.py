@@ -8,25 +8,26 @@ import numpy as np
 
 from autosim.reports.recovery import Recovery, Summary, total_variation
 from autosim.scenes.generator import CategoricalSummary, ContinuousSummary, number_key, numbers_of_nodes, summarise
-from autosim.scenes.graph import Categorical, SceneGraph, Schema
+from autosim.scenes.grammar import Grammar
+from autosim.scenes.graph import SceneGraph, Schema
 
 ENDS = ("start", "learned", "target")
 # What a few hundred scenes cannot tell apart: of standard deviations of a number, and of total variations.
 NOISE = 0.1
 
 
-def structure_recoveries(schema: Schema, scenes: Mapping[str, Sequence[SceneGraph]]) -> dict[str, Recovery]:
+def structure_recoveries(grammar: Grammar, scenes: Mapping[str, Sequence[SceneGraph]]) -> dict[str, Recovery]:
     """The move of ``number of CLASS``, wherever that differs from scene to scene, and of the shares of each categorical
-    attribute that rules set, in classes without slots.
+    attribute that rules of the ``grammar`` set, in classes without slots.
 
     ``scenes`` has samples of the ``start``, as ``learned`` and, where it is known, of the ``target``. ``recovered`` is
     by the distance between mean numbers, or by the total variation between shares; None without a target, and where the
     start is within .1 standard deviations of its mean, or within .1 of its shares.
     """
     parts = [part for part in ENDS if part in scenes]
-    ends = _numbers(schema, scenes, parts)
+    ends = _numbers(grammar.schema, scenes, parts)
     for part in parts:
-        for key, shares in _shares(schema, scenes[part]).items():
+        for key, shares in _shares(grammar, scenes[part]).items():
             ends.setdefault(key, {})[part] = shares
     return {
         key: Recovery(key, key, key, _moved(each), *(each.get(part) for part in ENDS))
@@ -35,16 +36,16 @@ def structure_recoveries(schema: Schema, scenes: Mapping[str, Sequence[SceneGrap
     }
 
 
-def structure_frequencies(schema: Schema, scenes: Sequence[SceneGraph]) -> dict[str, CategoricalSummary]:
+def structure_frequencies(grammar: Grammar, scenes: Sequence[SceneGraph]) -> dict[str, CategoricalSummary]:
     """How often scenes have 0, 1, … nodes of each class whose number differs, by ``number of CLASS``, and the shares of
     the kinds that rules set.
     """
     found: dict[str, CategoricalSummary] = {}
-    for name in (each.name for each in schema.classes):
+    for name in (each.name for each in grammar.schema.classes):
         counts = np.bincount(numbers_of_nodes(scenes, name))
         if (counts > 0).sum() > 1:
             found[number_key(name)] = CategoricalSummary(tuple((counts / counts.sum()).tolist()))
-    return found | _shares(schema, scenes)
+    return found | _shares(grammar, scenes)
 
 
 def _numbers(
@@ -60,17 +61,11 @@ def _numbers(
     return found
 
 
-def _shares(schema: Schema, scenes: Sequence[SceneGraph]) -> dict[str, CategoricalSummary]:
-    by_rules = {
-        f"{each.name}.{attribute.name}"
-        for each in schema.classes
-        for attribute in each.attributes
-        if isinstance(attribute, Categorical) and not attribute.mutable
-    }
+def _shares(grammar: Grammar, scenes: Sequence[SceneGraph]) -> dict[str, CategoricalSummary]:
     return {
         key: summary
-        for key, summary in summarise(schema, scenes, mutable_only=False).items()
-        if key in by_rules and isinstance(summary, CategoricalSummary)
+        for key, summary in summarise(grammar.schema, scenes, mutable_only=False).items()
+        if key in grammar.set_by_rules and isinstance(summary, CategoricalSummary)
     }
 
 

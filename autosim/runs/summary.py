@@ -47,7 +47,7 @@ def moved_structure(env: Env, gallery: Gallery) -> dict[str, Recovery]:
         return {}
     names = {"start": "start", "end": "learned", "target": "target"}
     scenes = {names[stage]: kept for stage, kept in gallery.scenes.items() if stage in names}
-    return structure_recoveries(env.schema, scenes)
+    return structure_recoveries(env.prior(), scenes)
 
 
 def summarise_run(

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from autosim.scenes.derivation import Derivation
-from autosim.scenes.graph import Attribute, Continuous, Node, NodeClass, SceneGraph, Schema, Value
+from autosim.scenes.graph import Attribute, Categorical, Continuous, Node, NodeClass, SceneGraph, Schema, Value
 from autosim.scenes.priors import Choice, Constant, Normal, Prior, Uniform, pick, widest
 
 __all__ = [
@@ -147,6 +147,19 @@ class Grammar:
             "structure": any(len(rules) > 1 for rules in self.rules_of.values()),
         }
         return frozenset(name for name, present in found.items() if present)
+
+    @cached_property
+    def set_by_rules(self) -> frozenset[str]:
+        """``class.attribute`` of the categorical attributes that different rules set to different choices."""
+        values: dict[tuple[str, str], set[Value]] = {}
+        for emission in self.emissions.values():
+            for name, value in emission.fixed.items():
+                values.setdefault((emission.node_class, name), set()).add(value)
+        return frozenset(
+            f"{node_class}.{name}"
+            for (node_class, name), found in values.items()
+            if len(found) > 1 and isinstance(self.schema.node_class(node_class).attribute(name), Categorical)
+        )
 
     def prior(self, node_class: str, slot: int, attribute: str) -> Prior:
         """The prior of an attribute of a node; ``KeyError`` where the schema has no such class or attribute."""

@@ -34,20 +34,6 @@ class Structure:
     shares: Mapping[str, NDArray[np.float64]]
 
 
-def set_by_rules(grammar: Grammar) -> frozenset[str]:
-    """``class.attribute`` of the categorical attributes that different rules set to different choices."""
-    values: dict[str, set[object]] = {}
-    for emission in grammar.emissions.values():
-        for name, value in emission.fixed.items():
-            values.setdefault(f"{emission.node_class}.{name}", set()).add(value)
-    return frozenset(
-        key
-        for key, found in values.items()
-        if len(found) > 1
-        and isinstance(grammar.schema.node_class(key.split(".")[0]).attribute(key.split(".")[1]), Categorical)
-    )
-
-
 def hidden_class(grammar: Grammar, seed: np.random.SeedSequence) -> str | None:
     """A class whose number differs from scene to scene and which has no place that is learned, by which its nodes could
     be told apart; None where there is none.

@@ -19,7 +19,7 @@ from autosim.learning.inference.calibration import Calibration, Frequencies, Rea
 from autosim.learning.inference.distribution import aligned, inferred, likely, shared_out
 from autosim.learning.inference.layouts import Layouts
 from autosim.learning.inference.reader import SceneReader
-from autosim.learning.inference.structure import Structure, numbers_of, set_by_rules
+from autosim.learning.inference.structure import Structure, numbers_of
 from autosim.learning.label_pictures import label_pictures
 from autosim.learning.schedule import TrainingSchedule
 from autosim.rendering.annotations import Annotation
@@ -74,7 +74,7 @@ class DistributionReader:
         self.broad = self._drawn_as_read(session.broad_frames(broad, images=not labels))
         schema, declared = session.env.schema, session.pool.annotations
         self.structured = "structure" in self.prior.learnable
-        ruled = set_by_rules(self.prior) if self.structured else ()
+        ruled = self.prior.set_by_rules if self.structured else ()
         self.reader = SceneReader(schema, self.broad, declared, edge, SEED, even, second_looks, ruled)
         self.restarts = session.seed_sequence("restarts")
 
@@ -126,7 +126,7 @@ class DistributionReader:
             for read in self.reader.read
             if read.varies
         }
-        ruled = {key: inferred[key] for key in set_by_rules(self.prior) if key in inferred}
+        ruled = {key: inferred[key] for key in self.prior.set_by_rules if key in inferred}
         shares = {
             key: np.array(each.probabilities) for key, each in ruled.items() if isinstance(each, CategoricalSummary)
         }

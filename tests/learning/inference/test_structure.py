@@ -21,7 +21,7 @@ from autosim.learning.inference.calibration import (
     numbers_confused,
 )
 from autosim.learning.inference.layouts import Layouts, StructuredGenerator
-from autosim.learning.inference.structure import Structure, fitted_table, hidden_class, numbers_of, set_by_rules
+from autosim.learning.inference.structure import Structure, fitted_table, hidden_class, numbers_of
 from autosim.scenes.grammar import Grammar
 from autosim.scenes.graph import Continuous, SceneGraph
 from autosim.scenes.parametric import ParametricGenerator
@@ -38,10 +38,10 @@ def numbers_in(scenes: list[SceneGraph], name: str, most: int) -> NDArray[np.flo
 
 
 def test_what_rules_set_is_told_from_what_is_drawn() -> None:
-    assert set_by_rules(digits()) == {LABELS}
-    assert set_by_rules(MultiMnist(MultiMnistConfig()).prior()) == {LABELS}
+    assert digits().set_by_rules == {LABELS}
+    assert MultiMnist(MultiMnistConfig()).prior().set_by_rules == {LABELS}
     # Shapes and colours of these objects are drawn from priors.
-    assert set_by_rules(table()) == set_by_rules(roads()) == frozenset()
+    assert table().set_by_rules == roads().set_by_rules == frozenset()
 
 
 def test_nodes_that_cannot_be_found_by_their_place_are_named() -> None:

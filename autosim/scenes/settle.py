@@ -98,9 +98,7 @@ def require_mujoco() -> None:
     try:
         import mujoco  # noqa: F401
     except ImportError:
-        raise UserError(
-            "mujoco is not installed, which arrangements at rest need: pip install 'autosim-engine[lmo]' does that"
-        ) from None
+        raise UserError("mujoco is not installed, which arrangements at rest need: pip install mujoco") from None
 
 
 class Settler:

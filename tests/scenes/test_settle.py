@@ -108,7 +108,7 @@ def test_numbers_of_poses_are_checked(settler: Settler) -> None:
 
 def test_without_mujoco_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mujoco", None)
-    with pytest.raises(UserError, match=r"autosim-engine\[lmo\]"):
+    with pytest.raises(UserError, match=r"pip install mujoco$"):
         Settler(THINGS)
 
 

@@ -43,11 +43,12 @@ def moved_structure(env: Env, gallery: Gallery) -> dict[str, Recovery]:
     """How far the structure moved; empty where it is the same in all scenes, and where the run ended before it had both
     ends.
     """
-    if "start" not in gallery.scenes or "end" not in gallery.scenes or "structure" not in env.prior().learnable:
+    grammar = env.prior()
+    if "start" not in gallery.scenes or "end" not in gallery.scenes or "structure" not in grammar.learnable:
         return {}
     names = {"start": "start", "end": "learned", "target": "target"}
     scenes = {names[stage]: kept for stage, kept in gallery.scenes.items() if stage in names}
-    return structure_recoveries(env.prior(), scenes)
+    return structure_recoveries(grammar, scenes)
 
 
 def summarise_run(

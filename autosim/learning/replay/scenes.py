@@ -40,7 +40,6 @@ class SceneReplay:
     redraw: Redraw
     columns: int = 1
     batches: list[ReplayedBatch] = field(default_factory=list)
-    measurement: int = 0
     # Row i: log-densities of every batch's pictures, under the parameters that drew batch i.
     _densities: list[list[Tensor]] = field(default_factory=list, repr=False)
 
@@ -52,7 +51,7 @@ class SceneReplay:
         """
         values = Samples(samples.scenes, samples.values.detach(), samples.sources)
         parameters = copy.deepcopy(generator.state_dict())
-        looks = {} if signal is None else {self.measurement: _held(signal)}
+        looks = {} if signal is None else {self._measurement: _held(signal)}
         self.batches.append(ReplayedBatch(values, drawn, parameters, looks))
         while len(self.batches) > 1 and sum(len(batch.samples) for batch in self.batches) > self.capacity:
             self.batches.pop(0)
@@ -76,7 +75,8 @@ class SceneReplay:
         """(n, columns) float64 mean signal of each of the scenes held, 0 without a signal. Level and scale of an
         influence change with the network: signals are :func:`tempered` among all of one measurement.
         """
-        return self._mean_signals()[0]
+        counts = self._counts.clamp(min=1).repeat_interleave(self._sizes)
+        return self._sums()[0] / counts[:, None]
 
     @property
     def reliability(self) -> Tensor:
@@ -84,32 +84,43 @@ class SceneReplay:
         find again: ``k r / (1 + (k - 1) r)`` for means of k signals whose correlation is r (Spearman, Brown, 1910), in
         units of r; 1 for batches without a signal. r is that of all pairs of signals of a scene.
         """
-        _, counts, total, squares = self._mean_signals()
-        pairs = (counts * (counts - 1)).sum()
+        total, squares = (sums[:, 0] for sums in self._sums())
+        pairs = (self._sizes * self._counts * (self._counts - 1)).sum()
         r = 1.0 if pairs == 0 else float(((total.square() - squares).sum() / pairs).clamp(1e-2, 1.0))
-        sizes = [len(batch.samples) for batch in self.batches]
-        k = torch.stack([part[0] for part in counts.split(sizes)]).clamp(min=1)
+        k = self._counts.double().clamp(min=1)
         return k / (1 + (k - 1) * r)
 
-    def _mean_signals(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(n, columns) mean signals; numbers of signals, their sums and sums of squares in the first column, (n,)."""
-        sizes = [len(batch.samples) for batch in self.batches]
-        total = torch.zeros(sum(sizes), self.columns, dtype=torch.float64)
-        squares, counts = torch.zeros_like(total), torch.zeros(len(total), dtype=torch.float64)
-        for measurement in sorted({number for batch in self.batches for number in batch.looks}):
-            seen = torch.tensor([measurement in batch.looks for batch in self.batches])
-            rows = seen.repeat_interleave(torch.tensor(sizes))
-            found = tempered(torch.cat([b.looks[measurement] for b in self.batches if measurement in b.looks]))
+    @property
+    def _sizes(self) -> Tensor:
+        """(batches,) numbers of scenes."""
+        return torch.tensor([len(batch.samples) for batch in self.batches])
+
+    @property
+    def _counts(self) -> Tensor:
+        """(batches,) numbers of signals of each scene."""
+        return torch.tensor([len(batch.looks) for batch in self.batches])
+
+    @property
+    def _measurement(self) -> int:
+        """The number of the latest measurement."""
+        return max((number for batch in self.batches for number in batch.looks), default=0)
+
+    def _sums(self) -> tuple[Tensor, Tensor]:
+        """(n, columns) sums of the tempered signals of each scene held, and of their squares."""
+        total = torch.zeros(int(self._sizes.sum()), self.columns, dtype=torch.float64)
+        squares = torch.zeros_like(total)
+        for number in sorted({number for batch in self.batches for number in batch.looks}):
+            rows = torch.tensor([number in batch.looks for batch in self.batches]).repeat_interleave(self._sizes)
+            found = tempered(torch.cat([batch.looks[number] for batch in self.batches if number in batch.looks]))
             total[rows] += found
             squares[rows] += found.square()
-            counts[rows] += 1
-        return total / counts.clamp(min=1)[:, None], counts, total[:, 0], squares[:, 0]
+        return total, squares
 
     def add_signals(self, signal: Tensor) -> None:
         """Begin a measurement with signals (n, columns) of all scenes held."""
-        self.measurement += 1
-        for batch, part in zip(self.batches, _held(signal).split([len(b.samples) for b in self.batches]), strict=True):
-            batch.looks[self.measurement] = part
+        number = self._measurement + 1
+        for batch, part in zip(self.batches, _held(signal).split(self._sizes.tolist()), strict=True):
+            batch.looks[number] = part
 
     @torch.no_grad()
     def weights(self, generator: SceneGenerator) -> Tensor:
@@ -119,8 +130,7 @@ class SceneReplay:
         balance heuristic (Veach and Guibas, SIGGRAPH 1995), which limits the weight of any single scene. Batches count
         by their :attr:`reliability`, in the mean and in the weight: any such factors leave the estimate unbiased.
         """
-        sizes = torch.tensor([len(batch.samples) for batch in self.batches])
-        reliability = self.reliability
+        sizes, reliability = self._sizes, self.reliability
         now = copy.deepcopy(generator.state_dict())
         present = torch.cat([generator.picture_log_prob(batch.samples) for batch in self.batches])
         for i, batch in enumerate(self.batches):
@@ -166,7 +176,6 @@ class SceneReplay:
             samples = Samples(drawn.scenes, entry["values"], sources)
             looks = {int(number): signal.clone() for number, signal in entry["looks"].items()}
             self.batches.append(ReplayedBatch(samples, drawn, entry["parameters"], looks))
-        self.measurement = max((number for batch in self.batches for number in batch.looks), default=0)
 
 
 def _held(signal: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ def mean_of(algorithm: InfluenceReplay, key: str) -> float:
 def test_it_moves_the_blobs_towards_the_target(generator: Any) -> None:
     """Blobs start at x = -0.4 and belong at 0.4; the choice of generator does not matter to the method."""
     moved = []
-    for seed in range(2):
+    for seed in range(3):
         config = InfluenceReplayConfig(
             iterations=8,
             frames=16,
@@ -83,7 +83,7 @@ def test_it_moves_the_blobs_towards_the_target(generator: Any) -> None:
         for iteration in range(config.iterations):
             algorithm.step(iteration)
         moved.append((mean_of(algorithm, "blob.0.x") - before) / 0.8)
-    assert sum(moved) / len(moved) > 0.15, moved
+    assert sum(moved) / len(moved) > 0.25, moved
 
 
 @pytest.mark.parametrize("approximation", get_args(Approximation))

@@ -20,8 +20,8 @@ from autosim.rendering.pool import LocalPool
 from autosim.seeding import seed_sequence
 from autosim.session import Session
 from autosim.testing import AlgorithmSuite
-from tests.project.structure import MORE, SquaresConfig, SquaresEnv
 from tests.support.helpers import blob_session
+from tests.support.squares import MORE, SquaresConfig, SquaresEnv
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 QUICK = MetaSim2Config(iterations=4, batch_size=8, pretraining=64, feature_frames=60, score_every=2, memory=32)

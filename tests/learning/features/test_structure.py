@@ -11,8 +11,8 @@ from autosim.learning.training import to_tensor
 from autosim.rendering.frames import Frames
 from autosim.rendering.pool import LocalPool
 from autosim.scenes.graph import SceneGraph
-from tests.project.structure import SquareRenderer, SquaresConfig, SquaresEnv, squares
 from tests.scenes.examples import digits, roads, seed
+from tests.support.squares import SquareRenderer, SquaresConfig, SquaresEnv, squares
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -19,9 +19,10 @@ from autosim.formats.parts import TargetSettings
 from autosim.learning.broad import broad_frames
 from autosim.learning.features.sources import FeatureSource, ReferencedFeatures
 from autosim.learning.schedule import TrainingSchedule
-from autosim.learning.stopwatch import Stages
+from autosim.learning.stopwatch import CoreSeconds, Stages
 from autosim.learning.tasks.task import Task
-from autosim.parallel import Result, in_background, parallel_map
+from autosim.learning.training import NETWORKS
+from autosim.parallel import Result, in_background, parallel_map, task_core_seconds
 from autosim.rendering.differences import GradientSettings
 from autosim.rendering.drawn import DrawnFrames
 from autosim.rendering.frames import Frames
@@ -56,7 +57,7 @@ class Session:
     feature_source: FeatureSource = field(default_factory=FeatureSource)
     image_budget: int | None = None
     uncounted_usage: Usage = field(default_factory=Usage)
-    uncharged_core_seconds: float = 0.0
+    uncharged_core_seconds: CoreSeconds = field(default_factory=CoreSeconds)
     resumed_usage: Usage = field(default_factory=Usage)
     feature_usage: Usage = field(default_factory=Usage)
     target_settings: TargetSettings = field(default_factory=TargetSettings)
@@ -82,7 +83,16 @@ class Session:
         """CPU seconds so far of this process, the workers that render and the tasks in other processes, and what making
         things took that were read from the cache; the difference of two values is what a part of a run is charged.
         """
-        return self.pool.charged_core_seconds() - self.uncharged_core_seconds
+        return self.core_seconds_by_part().total
+
+    def core_seconds_by_part(self) -> CoreSeconds:
+        """The same, with what rendering and networks took of them."""
+        return self._spent() - self.uncharged_core_seconds
+
+    def _spent(self) -> CoreSeconds:
+        # All tasks in other processes train networks.
+        networks = NETWORKS.seconds + task_core_seconds()
+        return CoreSeconds(self.pool.charged_core_seconds(), self.pool.core_seconds, networks)
 
     def progress(self, iteration: int, iterations: int) -> float:
         """Share in [0, 1] of a run that is over before ``iteration`` of ``iterations``, or of its budget of images,
@@ -106,10 +116,10 @@ class Session:
     @contextmanager
     def uncharged(self) -> Iterator[None]:
         """What is rendered and trained inside is for the report alone: neither images nor CPU seconds are counted."""
-        before = self.pool.charged_core_seconds()
+        before = self._spent()
         with self.uncounted():
             yield
-        self.uncharged_core_seconds += self.pool.charged_core_seconds() - before
+        self.uncharged_core_seconds += self._spent() - before
 
     @cached_property
     def task(self) -> Task:

@@ -1,7 +1,8 @@
 """Markdown tables of results, and documents that hold them between comments, so that no figure is typed by hand.
 
 A document says ``<!-- evidence: NAME -->`` where the table of ``NAME.json`` begins and ``<!-- end of evidence -->``
-where it ends. ``<!-- evidence: NAME; HEAD; HEAD -->`` shows these columns alone, without notes: what is decided by.
+where it ends. ``<!-- evidence: NAME; HEAD; HEAD -->`` shows these columns alone, without notes: what is decided by. Of
+a comparison they may also be columns of the table of what it cost.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from autosim.comparison.tables import cost_table
 from autosim.errors import UserError
 from autosim.files import write_whole
 from autosim.reports.formatting import DASH, percent_text, score_text
@@ -79,7 +81,9 @@ def table_of(path: Path, heads: Sequence[str] = ()) -> str:
     record = read_record(path)
     if not heads:
         return record.markdown()
-    table = record.table
+    table, results = record.table, comparison_of(record)
+    if results is not None and not set(heads) <= set(table.heads):
+        table = cost_table(results)
     if missing := [head for head in heads if head not in table.heads]:
         raise UserError(f"{path}: has no column {missing[0]!r}, only {', '.join(map(repr, table.heads))}")
     kept = [table.heads.index(head) for head in heads]

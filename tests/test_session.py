@@ -305,10 +305,22 @@ def test_known_scores_that_are_computed_beside_a_run_are_those_of_its_end(
 def test_a_score_for_the_report_is_charged_to_nobody() -> None:
     session = blob_session()
     assert session.validation is not None and session.score_at_end(target_of(session), 1, 3) is None
-    charged, spent = session.core_seconds(), time.process_time()
+    charged, spent = session.core_seconds_by_part(), time.process_time()
     score = session.score_at_end(target_of(session), 2, 3)
     assert score is not None and 0 <= score <= 1 and session.images == 0
-    assert session.core_seconds() - charged < 0.2 * (time.process_time() - spent)
+    used = session.core_seconds_by_part() - charged
+    assert used.total < 0.2 * (time.process_time() - spent) and used.rendering == 0 and used.networks < 0.01
+
+
+def test_core_seconds_are_told_apart_by_rendering_and_networks() -> None:
+    session = blob_session()
+    before = session.core_seconds_by_part()
+    drawn = session.draw(blob_scenes(20, blobs=2), "frames")
+    rendered = session.core_seconds_by_part() - before
+    assert 0 < rendered.rendering <= rendered.total and rendered.networks == 0
+    session.task.train(session.network(), drawn.frames, replace(session.env.schedule, epochs=8), seed=0)
+    trained = session.core_seconds_by_part() - before - rendered
+    assert trained.rendering == 0 and 0.8 * trained.total < trained.networks <= trained.total
 
 
 def test_frames_that_are_drawn_again_are_the_same_and_are_not_counted() -> None:

@@ -17,7 +17,8 @@ from autosim.runs.config import Budget, plain
 from autosim.runs.folder import RunFolder
 from autosim.runs.summary import without_out
 
-FROM_SUMMARY = ("iterations", "images", "render_cost", "seconds", "core_seconds", "setup_core_seconds")
+PARTS = ("rendering_core_seconds", "network_core_seconds")
+FROM_SUMMARY = ("iterations", "images", "render_cost", "seconds", "core_seconds", "setup_core_seconds", *PARTS)
 NOT_FIGURES = ("iteration", "seconds", "core_seconds", "images", "render_cost", "val_score")
 # What methods are compared with, by the names that tables give them.
 REFERENCES = {"start": "start", "broad": "broad randomisation", "oracle": "oracle", "real": "trained on real"}
@@ -195,9 +196,16 @@ def method_row(comparison: Comparison, label: str, runs: Sequence[Mapping[str, A
         "area": mean_interval([_mean([run["area"] for run in group]) for group in on_target]),
         "checkpoints": points,
         "setup_core_seconds": median([run["setup_core_seconds"] for run in own]),
+        "spent": {name: median([share_of(run, name) for run in own]) for name in PARTS},
         "ended_early": sum(run["ended_early"] for run in own),
         "figures": {name: median([run["figures"].get(name) for run in own]) for name in names},
     }
+
+
+def share_of(run: Mapping[str, Any], part: str) -> float | None:
+    """The share of a run's iterations that a part of their CPU seconds has; None where it was not recorded."""
+    spent = run.get(part)
+    return None if spent is None or not run["core_seconds"] else rounded(spent / run["core_seconds"])
 
 
 def rounded(value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from autosim.comparison.figures import REFERENCES
+from autosim.comparison.figures import PARTS, REFERENCES
 from autosim.comparison.verdict import verdict
 from autosim.reports.formatting import DASH, count_text, percent_text, score_text, seconds_text
 from autosim.reports.table import Table, markdown_cell
@@ -114,16 +114,27 @@ def above_broad(results: Mapping[str, Any], method: str) -> str:
 
 
 def cost_table(results: Mapping[str, Any]) -> Table:
-    """What runs used in the median: all in, and set-up alone."""
-    heads = ("method", "core-seconds", "of them set-up", "images", "render cost", "ended early")
+    """What runs used in the median: all in, and set-up alone; and what shares of their iterations rendering, networks
+    and what is left had, where that was recorded.
+    """
+    rows = [row for row in results["rows"] if not row["reference"]]
+    parts = ("rendering", "networks", "method's own") if any(_spent(row) is not None for row in rows) else ()
+    heads = ("method", "core-seconds", "of them set-up", *parts, "images", "render cost", "ended early")
     lines = []
-    for row in results["rows"]:
-        if not row["reference"]:
-            end = row["checkpoints"][-1]
-            cells = [seconds_text(end["core_seconds"]), seconds_text(row["setup_core_seconds"])]
-            cells += [count_text(end["images"]), "–" if end["render_cost"] is None else f"{end['render_cost']:.2g}"]
-            lines.append((row["method"], *cells, f"{row['ended_early']} of {row['runs']}"))
+    for row in rows:
+        end, spent = row["checkpoints"][-1], _spent(row)
+        shares = (None,) * len(parts) if spent is None else (*spent, max(0.0, 1 - sum(spent)))
+        cells = [seconds_text(end["core_seconds"]), seconds_text(row["setup_core_seconds"])]
+        cells += map(percent_text, shares)
+        cells += [count_text(end["images"]), DASH if end["render_cost"] is None else f"{end['render_cost']:.2g}"]
+        lines.append((row["method"], *cells, f"{row['ended_early']} of {row['runs']}"))
     return Table(heads, tuple(lines), "l" + "r" * (len(heads) - 1))
+
+
+def _spent(row: Mapping[str, Any]) -> list[float] | None:
+    """The shares of :data:`PARTS`; None where they were not recorded."""
+    shares = [row.get("spent", {}).get(name) for name in PARTS]
+    return None if None in shares else shares
 
 
 def targets_table(results: Mapping[str, Any]) -> Table:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from autosim.learning.training import images_at_once, to_tensor
+from autosim.learning.training import NETWORKS, images_at_once, to_tensor
 from autosim.seeding import torch_seeded
 
 # Longest edge of what the network sees, in pixels: larger pictures are averaged down to it.
@@ -56,18 +56,24 @@ class Critic:
         """
         fake, rng = self._input(generated), np.random.default_rng(seed)
         entropy = 0.0
-        for _ in range(steps):
-            count = min(len(fake), len(self.target))
-            real = self.target[torch.from_numpy(rng.permutation(len(self.target))[:count])].clone().requires_grad_()
-            logits = self.network(real)
-            loss = nn.functional.softplus(-logits).mean() + nn.functional.softplus(self.network(fake)).mean()
-            entropy = float(loss.detach())
-            if self.penalty:
-                (slopes,) = torch.autograd.grad(logits.sum(), real, create_graph=True)
-                loss = loss + self.penalty / 2 * slopes.square().sum(dim=(1, 2, 3)).mean()
-            self.optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            self.optimiser.step()
+        with NETWORKS.running():
+            for _ in range(steps):
+                entropy = self._step(fake, rng)
+        return entropy
+
+    def _step(self, fake: Tensor, rng: np.random.Generator) -> float:
+        """One step; the cross-entropy before it."""
+        count = min(len(fake), len(self.target))
+        real = self.target[torch.from_numpy(rng.permutation(len(self.target))[:count])].clone().requires_grad_()
+        logits = self.network(real)
+        loss = nn.functional.softplus(-logits).mean() + nn.functional.softplus(self.network(fake)).mean()
+        entropy = float(loss.detach())
+        if self.penalty:
+            (slopes,) = torch.autograd.grad(logits.sum(), real, create_graph=True)
+            loss = loss + self.penalty / 2 * slopes.square().sum(dim=(1, 2, 3)).mean()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
         return entropy
 
     @torch.no_grad()

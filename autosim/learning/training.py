@@ -11,6 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from autosim.learning.schedule import TrainingSchedule, half_cosine
+from autosim.learning.stopwatch import Meter
+
+# What this process has trained and scored networks for.
+NETWORKS = Meter()
 
 
 def to_tensor(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
@@ -54,15 +58,16 @@ def fit(
         optimiser = adam(network, schedule.learning_rate, factors)
         steps = schedule.epochs * -(-count // schedule.batch_size)
         decay = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(warm_cosine, steps=steps))
-    for _ in range(schedule.epochs):
-        for batch in torch.randperm(count, generator=order).split(schedule.batch_size):
-            optimiser.zero_grad(set_to_none=True)
-            loss_of(batch).backward()
-            if most is not None:
-                nn.utils.clip_grad_norm_(network.parameters(), most)
-            optimiser.step()
-            if decay is not None:
-                decay.step()
+    with NETWORKS.running():
+        for _ in range(schedule.epochs):
+            for batch in torch.randperm(count, generator=order).split(schedule.batch_size):
+                optimiser.zero_grad(set_to_none=True)
+                loss_of(batch).backward()
+                if most is not None:
+                    nn.utils.clip_grad_norm_(network.parameters(), most)
+                optimiser.step()
+                if decay is not None:
+                    decay.step()
 
 
 def adam(network: nn.Module, rate: float, factors: Mapping[str, float] | None = None) -> torch.optim.Adam:

@@ -10,6 +10,7 @@ from autosim.parallel.tasks import (
     in_background,
     original_error,
     parallel_map,
+    task_core_seconds,
 )
 from autosim.parallel.watch import await_last_words, tell_if_ray_dies
 
@@ -28,5 +29,6 @@ __all__ = [
     "parallel_map",
     "placement",
     "start_ray",
+    "task_core_seconds",
     "tell_if_ray_dies",
 ]

@@ -153,7 +153,12 @@ _TASKS = _Tasks()
 
 def core_seconds() -> float:
     """CPU seconds of this process and of its tasks of :func:`parallel_map` in other processes."""
-    return time.process_time() + _TASKS.core_seconds
+    return time.process_time() + task_core_seconds()
+
+
+def task_core_seconds() -> float:
+    """CPU seconds of this process's tasks in other processes."""
+    return _TASKS.core_seconds
 
 
 def in_background(work: Callable[[], Result]) -> Callable[[], Result]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from autosim.files import read_text, write_whole
+from autosim.reports.cost import cost_section
 from autosim.reports.formatting import DASH, memory_text, percent_text, score_text
 from autosim.reports.page import Card, Picture, Section, page
 from autosim.reports.table import Table
@@ -61,6 +62,7 @@ def write_report(folder: Path, summary: Mapping[str, Any]) -> Path:
         *class_section(summary),
         *attribute_section(summary.get("attributes", {})),
         *structure_section(summary.get("structure", {})),
+        *cost_section(summary),
         figures_section(summary),
         Section("Command", code=str(summary.get("command", ""))),
         Section("config.yaml", code=read_text(config) if config.exists() else "", folded=True),

@@ -49,7 +49,7 @@ CHECKPOINT = {
     "val_score": _optional(SCORE),
 }
 # What checkpoints of earlier versions lack.
-IN_CHECKPOINT = {"setup_core_seconds": AMOUNT}
+IN_CHECKPOINT = dict.fromkeys(("setup_core_seconds", "rendering_core_seconds", "network_core_seconds"), AMOUNT)
 SUMMARY = {
     "algo": TEXT,
     "env": TEXT,
@@ -67,6 +67,7 @@ IN_SUMMARY = {
     **dict.fromkeys(("broad_score", "real_score"), _optional(SCORE)),
     **dict.fromkeys(("render_cost", "feature_images", "feature_cost", "core_seconds"), AMOUNT),
     **dict.fromkeys(("setup_seconds", "setup_core_seconds"), AMOUNT),
+    **dict.fromkeys(("rendering_core_seconds", "network_core_seconds"), AMOUNT),
     "peak_memory": _optional(AMOUNT),
     "gap_closed": _optional(NUMBER),
     "interrupted": FLAG,

@@ -27,15 +27,18 @@ if TYPE_CHECKING:
 @dataclass
 class Tally:
     """What a run has used and reached so far; ``seconds`` and ``core_seconds`` are spent in iterations,
-    ``setup_seconds`` before them, ``setup_core_seconds`` in setting the algorithm up. ``notice`` is what the renderer
-    does wrong, ``feature_images`` and ``feature_cost`` are those of the features' frames, and ``seen`` is what features
-    tell of each attribute.
+    ``setup_seconds`` before them, ``setup_core_seconds`` in setting the algorithm up. ``rendering_core_seconds`` and
+    ``network_core_seconds`` are those of the iterations' that rendering and the training and scoring of networks took.
+    ``notice`` is what the renderer does wrong, ``feature_images`` and ``feature_cost`` are those of the features'
+    frames, and ``seen`` is what features tell of each attribute.
     """
 
     iterations: int = 0
     images: int = 0
     render_cost: float = 0.0
     core_seconds: float = 0.0
+    rendering_core_seconds: float = 0.0
+    network_core_seconds: float = 0.0
     feature_images: int = 0
     feature_cost: float = 0.0
     seconds: float = 0.0
@@ -114,10 +117,13 @@ def iterate(
 
 def advance(session: Session, algorithm: Algorithm, tally: Tally) -> dict[str, Any]:
     """One iteration: its figures, led by what has been used so far."""
-    before, cores_before = time.perf_counter(), session.core_seconds()
+    before, cores_before = time.perf_counter(), session.core_seconds_by_part()
     figures = algorithm.step(tally.iterations)
     tally.seconds += time.perf_counter() - before
-    tally.core_seconds += session.core_seconds() - cores_before
+    spent = session.core_seconds_by_part() - cores_before
+    tally.core_seconds += spent.total
+    tally.rendering_core_seconds += spent.rendering
+    tally.network_core_seconds += spent.networks
     tally.images, tally.render_cost = session.images, session.render_cost
     count_features(session, tally)
     score = figures.get("val_score")
@@ -150,6 +156,8 @@ def write_checkpoint(
             "render_cost": tally.render_cost,
             "seconds": tally.seconds,
             "core_seconds": tally.core_seconds,
+            "rendering_core_seconds": tally.rendering_core_seconds,
+            "network_core_seconds": tally.network_core_seconds,
             "setup_seconds": tally.setup_seconds,
             "setup_core_seconds": tally.setup_core_seconds,
             "val_score": tally.val_score,
@@ -172,6 +180,8 @@ def take_up(session: Session, algorithm: Algorithm, tally: Tally, gallery: Galle
     tally.setup_seconds, tally.val_score = state["setup_seconds"], state["val_score"]
     tally.setup_core_seconds = state.get("setup_core_seconds", tally.setup_core_seconds)
     tally.render_cost, tally.core_seconds = state["render_cost"], state["core_seconds"]
+    tally.rendering_core_seconds = state.get("rendering_core_seconds", 0.0)
+    tally.network_core_seconds = state.get("network_core_seconds", 0.0)
     session.resumed_usage += Usage(tally.images, tally.render_cost) - session.used
     if state["middle"] is not None:
         gallery.show_again(session, "middle", state["middle"])

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
+from autosim.reports.cost import iterations_core_seconds
 from autosim.reports.formatting import clock_text, memory_text, percent_text, score_text
 from autosim.reports.progress import ProgressDisplay
 from autosim.reports.table import Table
@@ -69,5 +70,7 @@ def cost_text(summary: Mapping[str, Any]) -> str:
     """What a run has cost beside images and seconds, in one line."""
     setup = summary.get("setup_core_seconds", 0.0)
     cores = f"core-seconds {setup + summary['core_seconds']:.0f}, {setup:.0f} of them set-up"
+    if (known := iterations_core_seconds(summary)) is not None:
+        cores += f", {known.rendering:.0f} rendering, {known.networks:.0f} networks, {known.own:.0f} the method's own"
     parts = [f"render cost {summary['render_cost']:.3g}", cores]
     return " · ".join([*parts, f"peak memory {memory_text(summary.get('peak_memory'))} MiB"])

@@ -77,6 +77,8 @@ def summarise_run(
         "feature_cost": round(tally["feature_cost"]),
         "seconds": round(tally["seconds"], 3),
         "core_seconds": round(tally["core_seconds"], 3),
+        "rendering_core_seconds": round(tally["rendering_core_seconds"], 3),
+        "network_core_seconds": round(tally["network_core_seconds"], 3),
         "setup_seconds": round(tally["setup_seconds"], 3),
         "setup_core_seconds": round(tally["setup_core_seconds"], 3),
         "peak_memory": peak_memory(),

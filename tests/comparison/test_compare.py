@@ -15,7 +15,7 @@ from autosim.cli.main import main
 from autosim.comparison import compare as comparing
 from autosim.comparison.plan import Measure
 from autosim.comparison.preparation import set_up_of, work_of
-from autosim.comparison.tables import comparison_document, main_table
+from autosim.comparison.tables import comparison_document, cost_table, main_table
 from autosim.errors import UserError
 from autosim.runs.planned import is_finished
 from benchmarks.evidence import main as evidence_main
@@ -88,6 +88,16 @@ def test_rows_are_means_over_targets_of_fresh_networks_scores(results: dict[str,
     assert row(results, "hop")["ended_early"] == 4
 
 
+def test_the_cost_has_shares_of_rendering_networks_and_the_rest(results: dict[str, Any]) -> None:
+    spent = row(results, "hop")["spent"]
+    assert all(0 <= share <= 1 for share in spent.values()) and len(spent) == 2
+    (told, *_), heads = cost_table(results).lines, cost_table(results).heads
+    assert heads[3:6] == ("rendering", "networks", "method's own") and "–" not in told
+    unspent = [{name: value for name, value in each.items() if name != "spent"} for each in results["rows"]]
+    (bare, *_) = cost_table({**results, "rows": unspent}).lines
+    assert bare == (*told[:3], *told[6:])
+
+
 def test_gaps_are_measured_from_the_start_to_the_oracle_of_their_target(results: dict[str, Any]) -> None:
     for run in results["runs"]:
         scores = next(entry["scores"] for entry in results["targets"] if entry["target"] == run["target"])
@@ -133,6 +143,8 @@ def test_a_comparison_becomes_results_and_its_table_in_a_document(
     found = with_tables(text, tmp_path)
     assert main_table(results).markdown() in found and "old" not in found
     assert with_tables(found, tmp_path) == found
+    chosen = "<!-- evidence: hops; method; rendering; method's own -->\n<!-- end of evidence -->\n"
+    assert "| crawl |" in with_tables(chosen, tmp_path) and "| start |" not in with_tables(chosen, tmp_path)
     record = read_record(tmp_path / "hops.json")
     assert (record.command, record.seeds, record.rows) == (results["command"], results["seeds"], results["rows"])
     assert (tmp_path / "hops.md").read_text() == comparison_document(results)

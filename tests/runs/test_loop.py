@@ -58,7 +58,9 @@ def test_a_run_folder_is_complete_and_repeats(toy: Path) -> None:
     assert list(Path("a/tensorboard").iterdir())
     assert set(KEYS.split()) <= set(summary)
     assert 50 < summary["peak_memory"] < 3 * 1024
-    assert "MiB at most" in Path("a/report.html").read_text()
+    assert "MiB at most" in Path("a/report.html").read_text() and "What it cost" in Path("a/report.html").read_text()
+    parts = summary["rendering_core_seconds"], summary["network_core_seconds"]
+    assert min(parts) >= 0 and sum(parts) <= summary["core_seconds"] + 0.05
     assert json.loads(Path("a/summary.json").read_text())["gap_closed"] == summary["gap_closed"]
     assert summary["images"] == 4 + 12 * 4
     assert summary["oracle_score"] > summary["prior_score"]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from autosim.learning.schedule import TrainingSchedule
 from autosim.learning.tasks.targets import Targets
-from autosim.learning.training import adam, fit, images_at_once
+from autosim.learning.training import NETWORKS, adam, fit, images_at_once
 from autosim.rendering.annotations import Annotation
 from autosim.rendering.frames import Frames
 from autosim.seeding import torch_seeded
@@ -153,8 +153,9 @@ class Task(ABC):
         if not len(frames):
             raise ValueError("evaluation: no frames to score on")
         scorer = self.scorer()
-        for outputs, targets in self.predict(network, frames, device, batch_size):
-            scorer.update(outputs, targets)
+        with NETWORKS.running():
+            for outputs, targets in self.predict(network, frames, device, batch_size):
+                scorer.update(outputs, targets)
         return scorer
 
     def found(self, network: nn.Module, frames: Frames, device: torch.device | str = "cpu") -> Frames | None:

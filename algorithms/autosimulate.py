@@ -47,7 +47,8 @@ class AutoSimulateConfig(Checked):
         approximation: of the influence direction v. quadratic solves with the Gauss-Newton matrix; exact with the
             Hessian, by cg or by fmin_ncg; approximate is H g; linear is g; none is constant, blind to the validation.
         spread: least standard deviation of attributes in the scenes that are drawn to learn from, as a share of their
-            range; what is learned has the start's, which 0 draws from too.
+            range; 0 for the start's.
+        learned_spread: the same of what is learned.
         damping: λ.
         products: most curvature products to solve with.
         generator: what is learned: independent attributes, or Meta-Sim's distribution transformer.
@@ -66,6 +67,7 @@ class AutoSimulateConfig(Checked):
     learning_rate: Annotated[float, Range(above=0)] = 1e-3
     approximation: Literal["quadratic", "exact", "exact-ncg", "approximate", "linear", "none"] = "quadratic"
     spread: Annotated[float, Range(least=0, most=0.5)] = tunable(0.2, OneOf((0.0, 0.1, 0.2, 0.3)))
+    learned_spread: Annotated[float, Range(least=0, most=0.5)] = tunable(0.0, OneOf((0.0, 0.1, 0.2)))
     damping: Annotated[float, Range(least=0)] = tunable(0.1, OneOf((0.01, 0.1, 1.0, 10.0)))
     products: Annotated[int, Range(least=1)] = 8
     generator: Literal["parametric", "transformer"] = "parametric"
@@ -102,9 +104,9 @@ class AutoSimulate(Algorithm):
 
     @property
     def generator(self) -> SceneGenerator:
-        """``q_psi`` with the start's spreads."""
+        """``q_psi`` with the spreads of what is learned."""
         learned = copy.deepcopy(self.psi)
-        learned.explore(0.0, 0.0)
+        learned.explore(self.config.learned_spread, 0.0)
         return learned
 
     def step(self, iteration: int) -> Metrics:

@@ -25,14 +25,24 @@ if TYPE_CHECKING:
 
 # Of the picture's edge, an object's width and height in the middle of the scene.
 BOX_SHARE = 0.15
-# As many data sets or steps as are made in some five minutes on two cores.
-BUDGETS: Mapping[str, Mapping[str, Any]] = {
+# As many data sets or steps as are made in some five minutes on two cores, and what of a method suits these pictures.
+SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "bo": {"algo.iterations": 16},
     "optuna": {"algo.iterations": 16},
     "random": {"algo.iterations": 20},
     "lts": {"algo.iterations": 8},
     "cmaes": {"algo.iterations": 10, "algo.frames": 50, "algo.epochs": 10},
     "influence_replay": {"algo.iterations": 55},
+    # Networks that begin anew, and learn for a short while: those that go on learning soon see no way to the target.
+    "autosimulate": {
+        "algo.iterations": 110,
+        "algo.restart": True,
+        "algo.epochs": 2,
+        "algo.choice_rate": 0.4,
+        "algo.learned_spread": 0.1,
+        "algo.damping": 1.0,
+        "algo.products": 3,
+    },
 }
 
 
@@ -112,7 +122,7 @@ class Clevr(Env):
         around the jump is enough.
         """
         if algorithm != "leap":
-            return BUDGETS.get(algorithm, {})
+            return SETTINGS.get(algorithm, {})
         looks = {} if config.edge or config.profile != "default" else {"algo.second_looks": False}
         training = {"algo.rate": 6e-3, "algo.epochs": 10, "algo.batch": 16, "algo.even": True}
         return {"algo.iterations": 3, **training, **looks}

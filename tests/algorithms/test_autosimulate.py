@@ -53,16 +53,16 @@ def test_it_moves_the_blobs_towards_the_target_and_without_validation_it_does_no
     assert sum(ways) / 2 > 0.15 and sum(ways) > sum(blind) + 0.1, (ways, blind)
 
 
-def test_scenes_to_learn_from_spread_widely_and_what_is_learned_as_the_start() -> None:
-    for spread in (0.3, 0.0):
-        algorithm = AutoSimulate(blob_session(), replace(QUICK, spread=spread))
+def test_scenes_to_learn_from_and_what_is_learned_spread_as_asked_or_as_the_start() -> None:
+    for spread, kept in ((0.3, 0.0), (0.0, 0.0), (0.3, 0.2)):
+        algorithm = AutoSimulate(blob_session(), replace(QUICK, spread=spread, learned_spread=kept))
         assert isinstance(algorithm.psi, ParametricGenerator)
         start = algorithm.psi.log_spreads.exp().tolist()
         algorithm.step(0)
         assert algorithm.psi.log_spreads.exp().tolist() == pytest.approx([max(spread, each) for each in start])
         learned = algorithm.generator
         assert isinstance(learned, ParametricGenerator)
-        assert learned.log_spreads.exp().tolist() == pytest.approx(start)
+        assert learned.log_spreads.exp().tolist() == pytest.approx([max(kept, each) for each in start])
         assert torch.equal(learned.means, algorithm.psi.means)
 
 

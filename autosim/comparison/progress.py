@@ -63,8 +63,7 @@ class ComparisonProgress(ProgressDisplay):
             seen, spent, best = last_figures(self._runs / job.name)
             images += seen
             self._note_best(job.label, best)
-            # Set-up and the scores at the end, which take about as long as the iterations, are not seen here.
-            share += min(0.99, 0.5 * spent / self._budget)
+            share += share_done(self._runs / job.name, spent / self._budget, time.time())
         elapsed = time.monotonic() - self._started
         remaining = f"{clock_text(elapsed * (len(self._jobs) - share) / share)} left" if share > 0 else "starting"
         best_text = " ".join(f"{label} {score:.3f}" for label, score in self._best.items())
@@ -74,6 +73,17 @@ class ComparisonProgress(ProgressDisplay):
     def _note_best(self, label: str, score: float | None) -> None:
         if score is not None:
             self._best[label] = max(score, self._best.get(label, 0.0))
+
+
+def share_done(folder: Path, used: float, now: float) -> float:
+    """Share of a run that is over, which has ``used`` so much of its budget. How far its scores at the end have come is
+    not seen: they are taken to last as long as the run did, by the times of its files. ``now`` is a time as files have.
+    """
+    try:
+        begun, ended = ((folder / name).stat().st_mtime for name in ("config.yaml", "summary.json"))
+    except OSError:  # the iterations go on
+        return 0.5 * min(1.0, used)
+    return 0.5 + 0.49 * min(1.0, max(0.0, now - ended) / max(1.0, ended - begun))
 
 
 def last_figures(folder: Path) -> tuple[int, float, float | None]:

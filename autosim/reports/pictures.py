@@ -168,7 +168,7 @@ def plot_attribute_histograms(path: Path, attributes: Mapping[str, AttributeSamp
 
 def plot_curves(path: Path, metrics: Sequence[Mapping[str, Any]]) -> None:
     """``val_score`` and the method's own figures over iterations, a panel each; times and counts are left out."""
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import FixedLocator, MaxNLocator
 
     names = curve_names(metrics)
     figure = _panels(len(names), height=1.9)
@@ -179,7 +179,8 @@ def plot_curves(path: Path, metrics: Sequence[Mapping[str, Any]]) -> None:
         axis.set_title(name.replace("_", " "), fontsize=9, color=INK, loc="left")
         axis.set_xlabel("iteration", fontsize=8, color=INK)
         axis.grid(axis="y", color=FAINT, linewidth=0.5)
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        # Around a single point the locator finds no whole numbers.
+        axis.xaxis.set_major_locator(FixedLocator(xs) if len(xs) == 1 else MaxNLocator(integer=True))
     _save(figure, path)
 
 

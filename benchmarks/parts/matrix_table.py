@@ -44,12 +44,12 @@ def gaps(rows: Sequence[Row]) -> list[float]:
     A network is compared with those of the same seed on frames of the start and of the target's own distribution. Where
     single networks were not measured, it is the run's own figure.
     """
-    found = []
+    found: list[float] = []
     for row in rows:
         networks = row.get("networks")
         if networks is None:
-            known = row.get("gap_closed") is not None
-            found += [row["gap_closed"]] if known and row["oracle_score"] - row["prior_score"] > score_noise(()) else []
+            if row.get("gap_closed") is not None and row["oracle_score"] - row["prior_score"] > score_noise(()):
+                found.append(row["gap_closed"])
             continue
         start, oracle = statistics.fmean(networks["prior"]), statistics.fmean(networks["oracle"])
         if oracle - start > score_noise(networks["learned"]):

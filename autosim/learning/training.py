@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from autosim.learning.schedule import TrainingSchedule, half_cosine
 from autosim.learning.stopwatch import Meter
 
-# What this process has trained and scored networks for.
+# CPU seconds for which this process has trained and scored networks.
 NETWORKS = Meter()
 
 

@@ -16,6 +16,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ from autosim.reports.table import Table  # noqa: E402
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from algorithms.autosimulate import AutoSimulateConfig
     from autosim.learning.influence.direction import Approximation
     from autosim.scenes.generator import Samples
     from autosim.scenes.parametric import ParametricGenerator
@@ -39,8 +41,6 @@ if TYPE_CHECKING:
     from benchmarks.record import Record
 
 RESULT = ROOT / "benchmarks" / "results" / "influence-ages.json"
-# AutoSimulate's defaults: scenes of a step, passes over them, their least spread, and the curvature's damping.
-FRAMES, EPOCHS, SPREAD, DAMPING, PRODUCTS, RATE = 50, 5, 0.2, 0.1, 8, 1e-3
 # A mean that is nearer to the target's than this share of its range has no way to go.
 NEAR = 0.05
 
@@ -59,7 +59,8 @@ class Age:
         return f"{begun}, {self.epochs} {'pass' if self.epochs == 1 else 'passes'} a step"
 
 
-AGES = (Age(1, 1), Age(1, 2), Age(1, 5), Age(1, 20), Age(3, 5), Age(10, 5), Age(25, 5))
+# Of those with as many passes, fewer steps come first: one network learns on.
+AGES = (Age(1, 1), Age(1, 2), Age(1, 20), Age(1, 5), Age(3, 5), Age(10, 5), Age(25, 5))
 # How influences are measured: the approximation of their direction, and whether the labels are another image's.
 WAYS: dict[str, tuple[Approximation, bool]] = {
     "linear": ("linear", False),
@@ -70,10 +71,9 @@ WAYS: dict[str, tuple[Approximation, bool]] = {
 
 def values_of(generator: ParametricGenerator, samples: Samples) -> NDArray[np.float64]:
     """(n, C) normalised values of the attributes that the generator has means of; NaN where a scene lacks one."""
-    arrays = generator.schema.encode(samples.scenes)
-    real, _ = generator.keyed.locate(arrays)
+    real, _ = generator.keyed.locate(generator.schema.encode(samples.scenes))
     values = np.full((len(samples), len(generator.means)), np.nan)
-    values[real.scene, real.key] = arrays.continuous[real.node, real.column]
+    values[real.scene, real.key] = samples.values.detach().numpy()
     return values
 
 
@@ -88,41 +88,34 @@ def towards(signal: NDArray[np.float64], values: NDArray[np.float64], way: NDArr
     return fmean(correlations) * math.sqrt(len(signal))
 
 
-def measure(session: Session, scenes: int) -> Iterator[dict[str, Any]]:
+def measure(session: Session, scenes: int, config: AutoSimulateConfig) -> Iterator[dict[str, Any]]:
     """A row for each of :data:`AGES`: how far each of :data:`WAYS` points towards the target."""
-    from autosim.learning.influence.probe import Probe
+    from algorithms.autosimulate import AutoSimulate
     from autosim.scenes.parametric import ParametricGenerator
 
-    env, task, hidden = session.env, session.task, session.env.target()
+    hidden = session.env.target()
     if hidden is None:
-        raise UserError(f"--env: {env.name} has no hidden target that influences could point to")
-    start, target = ParametricGenerator(env.prior()), ParametricGenerator(hidden)
-    start.explore(SPREAD, 0.0)
+        raise UserError(f"--env: {session.env.name} has no hidden target that influences could point to")
+    start, target = ParametricGenerator(session.env.prior()), ParametricGenerator(hidden)
+    start.explore(config.spread, 0.0)
     way = (target.means - start.means).detach().double().numpy()
     samples = start.sample(scenes, session.seed_sequence("influences"))
-    frames = session.render(samples.scenes, "influences")
-    values = values_of(start, samples)
+    frames, values = session.render(samples.scenes, "influences"), values_of(start, samples)
     permuted = session.validation.with_labels_permuted()
-    network = session.network().to(session.device)
-    optimiser, done, passes = task.optimiser(network, RATE), 0, 0
-    for age in AGES:
-        if age.steps == 1 or age.epochs != passes:
-            network.load_state_dict(session.network().state_dict())
-            optimiser, done = task.optimiser(network, RATE), 0
-        while done < age.steps:
-            drawn = start.sample(FRAMES, session.seed_sequence("scenes", done))
-            own = session.render(drawn.scenes, "frames", done)
-            schedule = replace(env.schedule, epochs=age.epochs, learning_rate=RATE)
-            task.train(network, own, schedule, session.integer_seed("training", done), session.device, optimiser)
-            done += 1
-        passes = age.epochs
-        row: dict[str, Any] = {"steps": age.steps, "epochs": age.epochs}
-        for name, (approximation, permute) in WAYS.items():
-            probe = Probe(task, network, session.device)
-            validation = permuted if permute else session.validation
-            probe.point(validation, own, approximation, DAMPING, PRODUCTS, relative=False)
-            row[name] = towards(probe.influences(frames).double().numpy(), values, way)
-        yield row
+    for epochs, ages in groupby(AGES, key=lambda age: age.epochs):
+        algorithm, done = AutoSimulate(session, replace(config, epochs=epochs)), 0
+        for age in ages:
+            for step in range(done, age.steps):
+                drawn = start.sample(config.frames, session.seed_sequence("scenes", step))
+                own = session.render(drawn.scenes, "frames", step)
+                algorithm.fine_tune(own, step)
+            done = age.steps
+            row: dict[str, Any] = {"steps": age.steps, "epochs": age.epochs}
+            for name, (approximation, permute) in WAYS.items():
+                validation = permuted if permute else session.validation
+                algorithm.probe.point(validation, own, approximation, config.damping, config.products, relative=False)
+                row[name] = towards(algorithm.probe.influences(frames).double().numpy(), values, way)
+            yield row
 
 
 def record_of(rows: Sequence[dict[str, Any]], command: str, env: str, scenes: int) -> Record:
@@ -150,6 +143,7 @@ def _range_text(values: Sequence[float]) -> str:
 
 def main() -> int:
     """Measure on each target and write the record. Returns the exit code."""
+    from algorithms.autosimulate import AutoSimulateConfig
     from autosim.cli.run_options import parse_run
     from autosim.runs.opening import choose_device, open_environment, open_session
 
@@ -163,7 +157,8 @@ def main() -> int:
         arguments = ["--algo=autosimulate", f"--env={options.env}", f"--env.target_seed={target}", "--workers=0"]
         config = parse_run(arguments).config
         with open_session(config, open_environment(config), choose_device("cpu")) as session:
-            for row in measure(session, options.scenes):
+            # As published, whatever suits the environment.
+            for row in measure(session, options.scenes, AutoSimulateConfig()):
                 rows.append({"target": int(target), **row})
                 told = ", ".join(f"{name} {row[name]:.2f}" for name in WAYS)
                 print(f"target {target}, {Age(row['steps'], row['epochs']).name}: {told}", flush=True)

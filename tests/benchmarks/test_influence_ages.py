@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from algorithms.autosimulate import AutoSimulateConfig
 from benchmarks.papers.influence_ages import AGES, WAYS, measure, record_of, towards
 from tests.support.helpers import blob_session
 
@@ -24,9 +25,8 @@ def test_it_is_the_correlation_towards_the_target_in_units_of_chance() -> None:
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_each_network_has_a_row_and_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.papers.influence_ages.FRAMES", 4)
-    rows = [{"target": 5, **row} for row in measure(blob_session(), 12)]
+def test_each_network_has_a_row_and_a_line() -> None:
+    rows = [{"target": 5, **row} for row in measure(blob_session(), 12, AutoSimulateConfig(frames=4))]
     assert [(row["steps"], row["epochs"]) for row in rows] == [(age.steps, age.epochs) for age in AGES]
     assert all(math.isfinite(row[name]) for row in rows for name in WAYS)
     record = record_of([*rows, *({**row, "target": 6} for row in rows)], "python …", "blobs", 12)

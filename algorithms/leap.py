@@ -30,7 +30,8 @@ class LeapConfig(Checked):
     """Options of Leap.
 
     Args:
-        iterations: the jump, rounds of refining, and one that corrects the answer by its own frames.
+        iterations: the jump, rounds of refining, and one that corrects the answer by its own frames; 1 is the jump
+            alone, 2 leaves refining out.
         broad: frames over all ranges that the network learns to read from.
         edge: edge in pixels at which it sees pictures; 0 for that of the environment's features.
         epochs: passes over them.
@@ -44,6 +45,7 @@ class LeapConfig(Checked):
         round_rate: peak learning rate of a round.
         widening: factor on the answer's standard deviations in a round of refining.
         least_spread: smallest standard deviation there, as a share of the range.
+        debias: whether the last iteration corrects the answer by its own frames; otherwise it refines as others do.
         reads: scenes are read off the target's images; or off pictures of the validation's labels (masks or boxes),
             which show where things are and how large, whatever the images look like: for photographs. What these do not
             show is then spread over its whole range, and does not stay as the start has it.
@@ -62,6 +64,7 @@ class LeapConfig(Checked):
     round_rate: Annotated[float, Range(above=0)] = 1.5e-3
     widening: Annotated[float, Range(least=1)] = 1.6
     least_spread: Annotated[float, Range(least=0.005, most=0.5)] = 0.06
+    debias: bool = True
     reads: Literal["images", "labels"] = "images"
 
 
@@ -131,7 +134,7 @@ class Leap(Algorithm):
 
         if iteration == 0:
             self._infer(iteration)
-        elif iteration < self.config.iterations - 1:
+        elif iteration < self.config.iterations - 1 or not self.config.debias:
             self.figures["reading_loss"] = self._refine(iteration)
             self._infer(iteration)
         else:

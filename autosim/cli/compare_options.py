@@ -38,7 +38,8 @@ DESCRIPTION = (
 SELECTION = (
     ("--env NAME", "environment; there are: {environments}"),
     ("--algos NAME,NAME,…", "algorithms, a row each; there are: {algorithms}"),
-    ("--ablation NAME", "instead of --algos: values of one option as rows, ALGO.OPTION"),
+    ("--ablation NAME", "instead of --algos: values of one option as rows, ALGO.OPTION, all that it has, or those "
+                        "of ALGO.OPTION=VALUE,VALUE,…"),
     ("--seeds N", "runs of each algorithm on each target, with seeds 0 to N-1 (default: 1)"),
     ("--targets N,N,…", "hidden targets, the environment's option target_seed (default: that option's own value); "
                         "tuning: 0 to 2, to choose settings on; unseen: 110 to 117, to report on"),
@@ -61,7 +62,7 @@ def parse_comparison(arguments: Sequence[str]) -> Comparison:
     if "env" not in chosen:
         raise UserError(f"--env NAME is needed; there are: {', '.join(registry.environment_names()) or 'none'}")
     environment = registry.find_environment(chosen["env"])
-    algorithms, ablated = chosen_algorithms(chosen)
+    algorithms, ablated, values = chosen_algorithms(chosen)
     refuse_strangers(rest, list(algorithms))
     options = comparison_options(algorithms, environment)
     parsed = parse(comparison_parser(options), options, rest)
@@ -77,7 +78,7 @@ def parse_comparison(arguments: Sequence[str]) -> Comparison:
         Method(name, name, build(algorithm.Config, parsed, f"{name}.")) for name, algorithm in algorithms.items()
     )
     if ablated is not None:
-        methods = variants(methods[0], ablated)
+        methods = variants(methods[0], ablated, values)
     methods = tuple(replace(method, shown=algorithms[method.algo].shown(method.config)) for method in methods)
     env_config: Any = build(environment.Config, parsed, "env.")
     return Comparison(
@@ -145,33 +146,42 @@ def comparison_parser(options: Sequence[Option], with_selection: bool = False) -
     return parser
 
 
-def chosen_algorithms(chosen: Mapping[str, str]) -> tuple[dict[str, type[Algorithm]], str | None]:
-    """Algorithms by name, and the option whose values are compared where an ablation is asked for."""
+def chosen_algorithms(chosen: Mapping[str, str]) -> tuple[dict[str, type[Algorithm]], str | None, list[str]]:
+    """Algorithms by name; where an ablation is asked for, the option whose values are compared, and those named."""
     if "ablation" in chosen:
         if "algos" in chosen:
             raise UserError("--ablation chooses the algorithm itself; leave --algos out")
-        algo, dot, option = chosen["ablation"].partition(".")
+        name, given, values = chosen["ablation"].partition("=")
+        algo, dot, option = name.partition(".")
         if not (algo and dot and option):
-            raise UserError(f"--ablation: {chosen['ablation']!r} is not ALGO.OPTION")
-        return {algo: registry.find_algorithm(algo)}, option
+            raise UserError(f"--ablation: {name!r} is not ALGO.OPTION")
+        named = [value.strip() for value in values.split(",")] if given else []
+        if given and (len(set(named)) < max(2, len(named)) or not all(named)):
+            raise UserError(f"--ablation: {values!r} are not two or more different values with commas between")
+        return {algo: registry.find_algorithm(algo)}, option, named
     names = [name.strip() for name in chosen.get("algos", "").split(",") if name.strip()]
     if not names:
         raise UserError(f"--algos NAME,NAME,… is needed; there are: {', '.join(registry.algorithm_names()) or 'none'}")
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"--algos: {name!r} is named twice")
-    return {name: registry.find_algorithm(name) for name in names}, None
+    return {name: registry.find_algorithm(name) for name in names}, None, []
 
 
-def variants(method: Method, option: str) -> tuple[Method, ...]:
-    """A method for each value that an option of a few values may take; ``UserError`` where it is no such option."""
+def variants(method: Method, option: str, named: Sequence[str] = ()) -> tuple[Method, ...]:
+    """A method for each of the values ``named``, or for each that an option of a few values may take; ``UserError``
+    where it is no such option.
+    """
     hint = get_type_hints(type(method.config)).get(option)
     if hint is None or option not in {field.name for field in dataclasses.fields(method.config)}:
         raise UserError(f"--ablation: algorithm {method.algo!r} has no option {option!r}")
-    values = list(_values(hint))
+    values = [_parsed(method, option, text) for text in named] or list(_values(hint))
     if len(values) < 2:
-        raise UserError(f"--ablation: {method.algo}.{option} is not an option of a few values")
-    made = []
+        raise UserError(
+            f"--ablation: {method.algo}.{option} is not an option of a few values; name them as in "
+            f"{method.algo}.{option}=VALUE,VALUE"
+        )
+    made: list[Method] = []
     for value in values:
         label = value.name if isinstance(value, Enum) else str(value).lower()
         try:
@@ -188,6 +198,12 @@ def refuse_strangers(rest: Sequence[str], algorithms: Sequence[str]) -> None:
         if word.startswith("--") and dot and prefix not in algorithms and prefix in registry.algorithm_names():
             option = word.partition("=")[0]
             raise UserError(f"{option}: algorithm {prefix!r} is not compared ({', '.join(algorithms)} are)")
+
+
+def _parsed(method: Method, option: str, text: str) -> Any:
+    """A value of an option from its text, read as any argument is."""
+    options = [each for each in options_of(type(method.config), f"{method.algo}.") if each.key.endswith(f".{option}")]
+    return parse(comparison_parser(options), options, [f"--{method.algo}.{option}={text}"])[f"{method.algo}.{option}"]
 
 
 def _values(hint: Any) -> Iterator[Any]:

@@ -246,6 +246,15 @@ def test_an_ablation_has_a_row_for_each_value(tmp_path: Path) -> None:
     assert "CG residual" in page and "for choosing settings, not for reporting" in page
 
 
+def test_an_ablation_compares_the_values_that_are_named() -> None:
+    comparison = parse_comparison(["--env=spots", "--ablation=hop.frames=30,4", "--hop.pace=idle"])
+    assert [(method.label, method.config.frames, method.config.pace) for method in comparison.methods] == [
+        ("30", 30, "idle"),
+        ("4", 4, "idle"),
+    ]
+    assert [job.name for job in comparison.jobs()] == ["hop-30-t0-s0", "hop-4-t0-s0"]
+
+
 def test_arguments_reach_every_run() -> None:
     comparison = parse_comparison(
         ["--env", "spots", "--algos", "crawl,hop", "--seeds", "3", "--targets=2", "--crawl.frames=7",
@@ -312,7 +321,10 @@ def test_defaults_are_stated() -> None:
         (["--env=spots", "--algos=hop", "--ablation=hop.pace"], ["leave --algos out"]),
         (["--env=spots", "--ablation=speed"], ["--ablation: 'speed'", "ALGO.OPTION"]),
         (["--env=spots", "--ablation=hop.speed"], ["algorithm 'hop' has no option 'speed'"]),
-        (["--env=spots", "--ablation=hop.frames"], ["hop.frames is not an option of a few values"]),
+        (["--env=spots", "--ablation=hop.frames"], ["hop.frames is not an option of a few values", "=VALUE,VALUE"]),
+        (["--env=spots", "--ablation=hop.frames=4,many"], ["--hop.frames", "expected int, found many"]),
+        (["--env=spots", "--ablation=hop.frames=4"], ["--ablation: '4' are not two or more different values"]),
+        (["--env=spots", "--ablation=hop.frames=4,4"], ["--ablation: '4,4' are not two or more different values"]),
         (["--env=spots", "--algos=hop", "--out=full"], ["output folder full is in use"]),
         (["--env=spots", "--algos=hop", "--out=full/file"], ["output folder full/file is a file"]),
         (["--env=spots", "--algos=crawl,hop", "--hop.frames=9", "--out=other"], ["hop-t0-s0", "another configuration",

@@ -202,6 +202,12 @@ def notes(results: Mapping[str, Any]) -> list[str]:
     early = [f"{row['method']} ({row['ended_early']})" for row in results["rows"] if row.get("ended_early")]
     if early:
         texts.append(f"Ended by their own number of iterations before the budget: {', '.join(early)}.")
+    unbegun = [run["method"] for run in results["runs"] if not run["checkpoints"][-1]["iterations"]]
+    if unbegun:
+        told = ", ".join(f"{name} ({unbegun.count(name)})" for name in dict.fromkeys(unbegun))
+        texts.append(
+            f"Runs whose set-up and first iteration took more than the budget, so that they end at the start: {told}."
+        )
     machines = {run["machine"]["cpu"] for run in results["runs"]}
     if len(machines) > 1:
         texts.append("The runs were made on several machines, whose core-seconds differ.")

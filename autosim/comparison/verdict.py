@@ -8,11 +8,13 @@ from typing import Any
 from autosim.comparison.statistics import FEWEST
 from autosim.reports.formatting import percent_text, score_text
 
-BROAD = "broad randomisation"
+CONTROLS = ("broad randomisation", "start")
 
 
 def verdict(results: Mapping[str, Any]) -> list[str]:
-    """Which method ends highest, whether by more than chance, and which do no better than broad randomisation."""
+    """Which method ends highest, whether by more than chance, and which do no better than the better of the controls:
+    broad randomisation, or the start.
+    """
     rows = {row["method"]: row for row in results["rows"]}
     methods = [row for row in results["rows"] if not row["reference"] and row["score"] is not None]
     if not methods:
@@ -31,12 +33,15 @@ def verdict(results: Mapping[str, Any]) -> list[str]:
             f"It is {'' if clear else 'not '}above the mean of every other method by more than its interval "
             f"(next: {runner['method']}, {score_text(runner['score']['mean'])})."
         )
-    level = rows[BROAD]["score"]["mean"] if BROAD in rows else None
-    if level is not None:
+    controls = [rows[name] for name in CONTROLS if name in rows]
+    if controls:
+        control = max(controls, key=lambda row: float(row["score"]["mean"]))
+        level = float(control["score"]["mean"])
+        name = f"{'the ' if control['method'] == 'start' else ''}{control['method']} ({score_text(level)})"
         poor = [row["method"] for row in methods if row["score"]["low"] <= level]
         texts.append(
-            f"Not above broad randomisation ({score_text(level)}) by their intervals: {', '.join(poor)}."
+            f"Not above {name} by their intervals: {', '.join(poor)}."
             if poor
-            else f"All are above broad randomisation ({score_text(level)}) by their intervals."
+            else f"All are above {name} by their intervals."
         )
     return texts

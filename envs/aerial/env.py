@@ -116,6 +116,9 @@ class Aerial(Env):
             return {**start, "algo.epochs": 40, "algo.iterations": 10}
         if algorithm in ("cmaes", "lts"):
             return {"algo.epochs": 40, "algo.iterations": 3 if algorithm == "cmaes" else 6}
+        if algorithm == "leap" and config.case == "segmentation":
+            # Half the time at 64 pixels and 25 passes, and the target's things are found as exactly.
+            return {"algo.edge": 48, "algo.epochs": 16}
         # What it learns does not depend on how long the task network is trained as it goes.
         return {"algo.epochs": 10} if algorithm == "influence_replay" else {}
 

@@ -15,7 +15,7 @@ from autosim.cli.main import main
 from autosim.comparison import compare as comparing
 from autosim.comparison.plan import Measure
 from autosim.comparison.preparation import set_up_of, work_of
-from autosim.comparison.tables import comparison_document, cost_table, main_table
+from autosim.comparison.tables import comparison_document, cost_table, main_table, notes
 from autosim.errors import UserError
 from autosim.runs.planned import is_finished
 from benchmarks.evidence import main as evidence_main
@@ -96,6 +96,15 @@ def test_the_cost_has_shares_of_rendering_networks_and_the_rest(results: dict[st
     unspent = [{name: value for name, value in each.items() if name != "spent"} for each in results["rows"]]
     (bare, *_) = cost_table({**results, "rows": unspent}).lines
     assert bare == (*told[:3], *told[6:])
+
+
+def test_runs_without_an_iteration_are_told(results: dict[str, Any]) -> None:
+    assert "took more than the budget" not in " ".join(notes(results))
+    ends = [{**run["checkpoints"][-1], "iterations": 0} for run in results["runs"]]
+    unbegun = [{**run, "checkpoints": [end]} for run, end in zip(results["runs"], ends, strict=True)]
+    assert "they end at the start: hop (4), crawl (4), stumble (2)." in " ".join(
+        notes({**results, "runs": unbegun})
+    )
 
 
 def test_gaps_are_measured_from_the_start_to_the_oracle_of_their_target(results: dict[str, Any]) -> None:

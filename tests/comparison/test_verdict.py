@@ -29,6 +29,12 @@ def test_a_lead_within_the_interval_is_none() -> None:
     assert "All are above broad randomisation (0.400)" in text
 
 
+def test_where_broad_randomisation_is_worse_than_the_start_that_is_what_counts() -> None:
+    references = [row("start", 0.5, reference=True), row("broad randomisation", 0.4, reference=True)]
+    (*_, last) = verdict({"rows": [*references, row("a", 0.45), row("b", 0.7)], "score_name": "IoU"})
+    assert last == "Not above the start (0.500) by their intervals: a."
+
+
 def test_few_targets_are_an_example() -> None:
     text = told(row("a", 0.5, None, 2), row("b", 0.7, None, 2))
     assert text.endswith("With fewer than 3 targets there are no intervals: this is an example, not a result.")

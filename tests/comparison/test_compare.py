@@ -102,9 +102,7 @@ def test_runs_without_an_iteration_are_told(results: dict[str, Any]) -> None:
     assert "took more than the budget" not in " ".join(notes(results))
     ends = [{**run["checkpoints"][-1], "iterations": 0} for run in results["runs"]]
     unbegun = [{**run, "checkpoints": [end]} for run, end in zip(results["runs"], ends, strict=True)]
-    assert "they end at the start: hop (4), crawl (4), stumble (2)." in " ".join(
-        notes({**results, "runs": unbegun})
-    )
+    assert "they end at the start: hop (4), crawl (4), stumble (2)." in " ".join(notes({**results, "runs": unbegun}))
 
 
 def test_gaps_are_measured_from_the_start_to_the_oracle_of_their_target(results: dict[str, Any]) -> None:

@@ -6,18 +6,16 @@ environment as for ``autosim run``.
 
 from __future__ import annotations
 
-import dataclasses
-import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from jsonargparse import ArgumentParser
 
 from autosim import registry
+from autosim.cli.ablations import Ablation, parse_ablation, variants
 from autosim.cli.options import Option, add_options, build, options_of, parse
 from autosim.cli.run_options import add_selection_help, environment_defaults, run_options, select
 from autosim.comparison.plan import NETWORKS, SHARES, TARGETS, Comparison, Measure, Method, Part
@@ -39,7 +37,7 @@ SELECTION = (
     ("--env NAME", "environment; there are: {environments}"),
     ("--algos NAME,NAME,…", "algorithms, a row each; there are: {algorithms}"),
     ("--ablation NAME", "instead of --algos: values of one option as rows, ALGO.OPTION, all that it has, or those "
-                        "of ALGO.OPTION=VALUE,VALUE,…"),
+                        "of ALGO.OPTION=VALUE,VALUE,…; of several options with ; between, one change at a time"),
     ("--seeds N", "runs of each algorithm on each target, with seeds 0 to N-1 (default: 1)"),
     ("--targets N,N,…", "hidden targets, the environment's option target_seed (default: that option's own value); "
                         "tuning: 0 to 2, to choose settings on; unseen: 110 to 117, to report on"),
@@ -62,7 +60,7 @@ def parse_comparison(arguments: Sequence[str]) -> Comparison:
     if "env" not in chosen:
         raise UserError(f"--env NAME is needed; there are: {', '.join(registry.environment_names()) or 'none'}")
     environment = registry.find_environment(chosen["env"])
-    algorithms, ablated, values = chosen_algorithms(chosen)
+    algorithms, ablation = chosen_algorithms(chosen)
     refuse_strangers(rest, list(algorithms))
     options = comparison_options(algorithms, environment)
     parsed = parse(comparison_parser(options), options, rest)
@@ -77,8 +75,8 @@ def parse_comparison(arguments: Sequence[str]) -> Comparison:
     methods = tuple(
         Method(name, name, build(algorithm.Config, parsed, f"{name}.")) for name, algorithm in algorithms.items()
     )
-    if ablated is not None:
-        methods = variants(methods[0], ablated, values)
+    if ablation is not None:
+        methods = variants(methods[0], ablation)
     methods = tuple(replace(method, shown=algorithms[method.algo].shown(method.config)) for method in methods)
     env_config: Any = build(environment.Config, parsed, "env.")
     return Comparison(
@@ -93,7 +91,7 @@ def parse_comparison(arguments: Sequence[str]) -> Comparison:
         if "out" in chosen
         else RUNS / f"compare-{chosen['env']}-{datetime.now():%Y%m%d-%H%M%S}",
         measure=_measure(chosen),
-        ablation=ablated,
+        ablation=None if ablation is None else ablation.name,
         known=_known(chosen),
     )
 
@@ -146,49 +144,20 @@ def comparison_parser(options: Sequence[Option], with_selection: bool = False) -
     return parser
 
 
-def chosen_algorithms(chosen: Mapping[str, str]) -> tuple[dict[str, type[Algorithm]], str | None, list[str]]:
-    """Algorithms by name; where an ablation is asked for, the option whose values are compared, and those named."""
+def chosen_algorithms(chosen: Mapping[str, str]) -> tuple[dict[str, type[Algorithm]], Ablation | None]:
+    """Algorithms by name, and the ablation if one is asked for."""
     if "ablation" in chosen:
         if "algos" in chosen:
             raise UserError("--ablation chooses the algorithm itself; leave --algos out")
-        name, given, values = chosen["ablation"].partition("=")
-        algo, dot, option = name.partition(".")
-        if not (algo and dot and option):
-            raise UserError(f"--ablation: {name!r} is not ALGO.OPTION")
-        named = [value.strip() for value in values.split(",")] if given else []
-        if given and (len(set(named)) < max(2, len(named)) or not all(named)):
-            raise UserError(f"--ablation: {values!r} are not two or more different values with commas between")
-        return {algo: registry.find_algorithm(algo)}, option, named
+        ablation = parse_ablation(chosen["ablation"])
+        return {ablation.algo: registry.find_algorithm(ablation.algo)}, ablation
     names = [name.strip() for name in chosen.get("algos", "").split(",") if name.strip()]
     if not names:
         raise UserError(f"--algos NAME,NAME,… is needed; there are: {', '.join(registry.algorithm_names()) or 'none'}")
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"--algos: {name!r} is named twice")
-    return {name: registry.find_algorithm(name) for name in names}, None, []
-
-
-def variants(method: Method, option: str, named: Sequence[str] = ()) -> tuple[Method, ...]:
-    """A method for each of the values ``named``, or for each that an option of a few values may take; ``UserError``
-    where it is no such option.
-    """
-    hint = get_type_hints(type(method.config)).get(option)
-    if hint is None or option not in {field.name for field in dataclasses.fields(method.config)}:
-        raise UserError(f"--ablation: algorithm {method.algo!r} has no option {option!r}")
-    values = [_parsed(method, option, text) for text in named] or list(_values(hint))
-    if len(values) < 2:
-        raise UserError(
-            f"--ablation: {method.algo}.{option} is not an option of a few values; name them as in "
-            f"{method.algo}.{option}=VALUE,VALUE"
-        )
-    made: list[Method] = []
-    for value in values:
-        label = value.name if isinstance(value, Enum) else str(value).lower()
-        try:
-            made.append(Method(label, method.algo, replace(method.config, **{option: value})))
-        except (ValueError, OSError) as error:
-            raise UserError(f"--{method.algo}.{option} {label}: {' '.join(str(error).split())}") from error
-    return tuple(made)
+    return {name: registry.find_algorithm(name) for name in names}, None
 
 
 def refuse_strangers(rest: Sequence[str], algorithms: Sequence[str]) -> None:
@@ -198,24 +167,6 @@ def refuse_strangers(rest: Sequence[str], algorithms: Sequence[str]) -> None:
         if word.startswith("--") and dot and prefix not in algorithms and prefix in registry.algorithm_names():
             option = word.partition("=")[0]
             raise UserError(f"{option}: algorithm {prefix!r} is not compared ({', '.join(algorithms)} are)")
-
-
-def _parsed(method: Method, option: str, text: str) -> Any:
-    """A value of an option from its text, read as any argument is."""
-    options = [each for each in options_of(type(method.config), f"{method.algo}.") if each.key.endswith(f".{option}")]
-    return parse(comparison_parser(options), options, [f"--{method.algo}.{option}={text}"])[f"{method.algo}.{option}"]
-
-
-def _values(hint: Any) -> Iterator[Any]:
-    if get_origin(hint) is Literal:
-        yield from get_args(hint)
-    elif get_origin(hint) in (Union, types.UnionType):
-        for part in get_args(hint):
-            yield from _values(part)
-    elif hint is bool:
-        yield from (True, False)
-    elif isinstance(hint, type) and issubclass(hint, Enum):
-        yield from hint
 
 
 def _targets(chosen: Mapping[str, str], rest: Sequence[str], env_config: Any) -> tuple[int | None, ...]:

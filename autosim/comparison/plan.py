@@ -15,6 +15,8 @@ SHARES = (0.125, 0.25, 0.5, 1.0)
 NETWORKS = 3
 # Hidden targets to choose settings on, and those that nothing was ever chosen on.
 TARGETS = {"tuning": (0, 1, 2), "unseen": tuple(range(110, 118))}
+# What rows differ in where several options of a method are changed one at a time.
+CHANGE = "change"
 Part = Literal["test", "validation"]
 
 

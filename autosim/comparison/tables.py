@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from autosim.comparison.figures import PARTS, REFERENCES
+from autosim.comparison.plan import CHANGE
 from autosim.comparison.verdict import verdict
 from autosim.reports.formatting import DASH, count_text, percent_text, score_text, seconds_text
 from autosim.reports.table import Table, markdown_cell
@@ -26,7 +27,8 @@ def is_comparison(results: Any) -> bool:
 
 def comparison_document(results: Mapping[str, Any]) -> str:
     """The page ``comparison.md``: the tables and how they were made."""
-    title = "Methods" if results["comparison"] == "algorithms" else f"Values of {results['comparison']}"
+    titles = {"algorithms": "Methods", CHANGE: "One change at a time"}
+    title = titles.get(results["comparison"], f"Values of {results['comparison']}")
     told = " ".join(verdict(results))
     parts = [f"# {title} on {results['env']}", "", told, "", main_table(results).markdown(), ""]
     parts += [*paragraphs(notes(results)), ""]

@@ -262,6 +262,16 @@ def test_an_ablation_compares_the_values_that_are_named() -> None:
     assert [job.name for job in comparison.jobs()] == ["hop-30-t0-s0", "hop-4-t0-s0"]
 
 
+def test_an_ablation_changes_one_option_at_a_time() -> None:
+    comparison = parse_comparison(["--env=spots", "--ablation=hop.frames=30; hop.pace", "--hop.pace=idle"])
+    assert [(method.label, method.config.frames, method.config.pace) for method in comparison.methods] == [
+        ("as it is", 5, "idle"),
+        ("frames=30", 30, "idle"),
+        ("pace=brisk", 5, "brisk"),
+    ]
+    assert comparison.ablation == "change" and comparison.jobs()[1].name == "hop-frames=30-t0-s0"
+
+
 def test_arguments_reach_every_run() -> None:
     comparison = parse_comparison(
         ["--env", "spots", "--algos", "crawl,hop", "--seeds", "3", "--targets=2", "--crawl.frames=7",
@@ -332,6 +342,11 @@ def test_defaults_are_stated() -> None:
         (["--env=spots", "--ablation=hop.frames=4,many"], ["--hop.frames", "expected int, found many"]),
         (["--env=spots", "--ablation=hop.frames=4"], ["--ablation: '4' are not two or more different values"]),
         (["--env=spots", "--ablation=hop.frames=4,4"], ["--ablation: '4,4' are not two or more different values"]),
+        (["--env=spots", "--ablation=hop.pace;crawl.frames=2"], ["'crawl.frames' is of another algorithm than hop"]),
+        (["--env=spots", "--ablation=hop.pace;hop.pace=idle"], ["--ablation: 'hop.pace' is named twice"]),
+        (["--env=spots", "--ablation=hop.pace;hop.frames=,"], ["--ablation: ',' are not different values"]),
+        (["--env=spots", "--ablation=hop.pace;hop.frames"], ["hop.frames is not an option of a few values"]),
+        (["--env=spots", "--ablation=hop.pace=idle;hop.pause=0"], ["has no option 'pause'"]),
         (["--env=spots", "--algos=hop", "--out=full"], ["output folder full is in use"]),
         (["--env=spots", "--algos=hop", "--out=full/file"], ["output folder full/file is a file"]),
         (["--env=spots", "--algos=crawl,hop", "--hop.frames=9", "--out=other"], ["hop-t0-s0", "another configuration",

@@ -36,11 +36,15 @@ class SupervisorSettings(Checked):
 
 @dataclass
 class Work:
-    """Items ``start`` to ``stop`` of a job, and how many actors were lost while doing them."""
+    """Items ``start`` to ``stop`` of a job, and how many actors were lost while doing them. Work that was with an actor
+    when that was lost is from then on done ``alone``: a process that dies may take the answer to the work before along,
+    so that only an actor that has no other work shows which one is at fault.
+    """
 
     start: int
     stop: int
     lost: int = 0
+    alone: bool = False
 
 
 @dataclass
@@ -145,7 +149,7 @@ class Supervisor:
                     again.extend(earlier)
                     following = job.count
                 while again or following < job.count:
-                    actor = self._free(alone=bool(again and again[0].lost))
+                    actor = self._free(alone=bool(again) and again[0].alone)
                     if actor is None:
                         break
                     if again:
@@ -183,11 +187,10 @@ class Supervisor:
                 ray.kill(actor.handle, no_restart=True)
 
     def _free(self, alone: bool) -> Actor | None:
-        """The actor with the least work among those that may have more, or, with ``alone``, one without any: work that
-        has lost an actor is sent alone, so that no other work is blamed.
-        """
+        """The actor with the least work among those that may have more, or, with ``alone``, one without any."""
         most = 0 if alone else self.settings.in_flight - 1
         free = [m for m in self.actors if m.building is None and len(m.queue) <= most and not m.retiring]
+        free = [m for m in free if not any(work.alone for _, work in m.queue)]
         if len(self.actors) > 1:
             free = [m for m in free if m.handle is not self.avoided]
         return min(free, key=lambda actor: len(actor.queue), default=None)
@@ -271,7 +274,7 @@ class Supervisor:
 
     def _lose(self, actor: Actor, state: JobState, error: BaseException) -> None:
         """Replace an actor. The work that it was doing is repeated item by item, to find the one at fault; the rest of
-        its queue is sent again unchanged. Raises where too many actors in a row are lost before they are built.
+        its queue is sent again whole. Raises where too many actors in a row are lost before they are built.
         """
         if actor.building is not None:
             self._failed_builds += 1
@@ -280,12 +283,13 @@ class Supervisor:
         else:
             assert state.job is not None
             (_, first), *behind = actor.queue
-            state.again.extendleft(work for _, work in reversed(behind))
+            state.again.extendleft(Work(work.start, work.stop, work.lost, True) for _, work in reversed(behind))
             lost = first.lost + 1
             if lost >= self.settings.attempts and first.stop - first.start == 1:
                 state.failures[first.start] = state.job.explain(error, first)
             else:
-                state.again.extendleft(Work(item, item + 1, lost) for item in reversed(range(first.start, first.stop)))
+                items = reversed(range(first.start, first.stop))
+                state.again.extendleft(Work(item, item + 1, lost, True) for item in items)
         self._replace(actor)
 
     def _replace(self, actor: Actor) -> None:
